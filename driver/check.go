@@ -1,0 +1,116 @@
+package driver
+
+import (
+	"fmt"
+	"unicode/utf8"
+)
+
+// The limits of an envelope's fields. Each is refused with the limit named.
+const (
+	MaxName        = 128     // bytes of an id or a kind
+	MaxQueue       = 64      // bytes of a queue's name
+	MaxBody        = 1 << 20 // bytes of a body, unless the transport says otherwise
+	MaxHeaders     = 64      // header fields
+	MaxHeaderName  = 128     // bytes
+	MaxHeaderValue = 8 << 10 // bytes
+	MaxHeaderTotal = 32 << 10
+	MinPriority    = -100
+	MaxPriority    = 100
+)
+
+// Check reports the first rule that the envelope breaks, as ErrInvalid or
+// ErrTooLarge. maxBody is the transport's own limit.
+func (e Envelope) Check(maxBody int) error {
+	if err := checkName("id", e.ID, MaxName, idByte); err != nil {
+		return err
+	}
+	if err := checkName("kind", e.Kind, MaxName, kindByte); err != nil {
+		return err
+	}
+	if err := CheckQueue(e.Queue); err != nil {
+		return err
+	}
+	if e.Priority < MinPriority || e.Priority > MaxPriority {
+		return fmt.Errorf("%w: priority %d is not within %d … %d", ErrInvalid, e.Priority, MinPriority, MaxPriority)
+	}
+	if e.Attempt < 0 {
+		return fmt.Errorf("%w: attempt %d is negative", ErrInvalid, e.Attempt)
+	}
+	if len(e.Body) > maxBody {
+		return fmt.Errorf("%w: body has %d bytes, the limit is %d", ErrTooLarge, len(e.Body), maxBody)
+	}
+	return checkHeader(e.Header)
+}
+
+// CheckQueue reports whether name can be a queue's: letters, digits, '_', '-'
+// and '.', starting with a letter or a digit, at most MaxQueue bytes.
+func CheckQueue(name string) error {
+	return checkName("queue", name, MaxQueue, queueByte)
+}
+
+func checkName(what, s string, limit int, ok func(byte) bool) error {
+	if s == "" {
+		return fmt.Errorf("%w: %s is empty", ErrInvalid, what)
+	}
+	if len(s) > limit {
+		return fmt.Errorf("%w: %s has %d bytes, the limit is %d", ErrTooLarge, what, len(s), limit)
+	}
+	for i := range len(s) {
+		if !ok(s[i]) || i == 0 && !alnum(s[i]) {
+			return fmt.Errorf("%w: %s %q has %q at byte %d", ErrInvalid, what, s, s[i], i)
+		}
+	}
+	return nil
+}
+
+func checkHeader(h map[string]string) error {
+	if len(h) > MaxHeaders {
+		return fmt.Errorf("%w: %d header fields, the limit is %d", ErrTooLarge, len(h), MaxHeaders)
+	}
+	total := 0
+	for k, v := range h {
+		if err := checkName("header name", k, MaxHeaderName, idByte); err != nil {
+			return err
+		}
+		if len(v) > MaxHeaderValue {
+			return fmt.Errorf("%w: header %s has %d bytes, the limit is %d", ErrTooLarge, k, len(v), MaxHeaderValue)
+		}
+		if !utf8.ValidString(v) {
+			return fmt.Errorf("%w: header %s is not valid UTF-8", ErrInvalid, k)
+		}
+		total += len(k) + len(v)
+	}
+	if total > MaxHeaderTotal {
+		return fmt.Errorf("%w: the header has %d bytes, the limit is %d", ErrTooLarge, total, MaxHeaderTotal)
+	}
+	return nil
+}
+
+func alnum(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+func queueByte(c byte) bool { return alnum(c) || c == '_' || c == '-' || c == '.' }
+
+func kindByte(c byte) bool { return queueByte(c) || c == ':' || c == '/' || c == '\\' }
+
+func idByte(c byte) bool { return kindByte(c) || c == '@' || c == '+' || c == '=' || c == '#' }
+
+// CheckSend reports why a transport with these capabilities must refuse the
+// envelope: a broken rule, or a capability that it has not declared.
+func CheckSend(c Capabilities, e Envelope) error {
+	limit := c.MaxBody
+	if limit == 0 {
+		limit = MaxBody
+	}
+	if err := e.Check(limit); err != nil {
+		return err
+	}
+	if !c.Delay && (e.Delay > 0 || !e.NotBefore.IsZero()) {
+		return fmt.Errorf("delay: %w", ErrUnsupported)
+	}
+	if !c.Priority && e.Priority != 0 {
+		return fmt.Errorf("priority: %w", ErrUnsupported)
+	}
+	return nil
+}

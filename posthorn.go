@@ -1,0 +1,67 @@
+// Package posthorn handles messages in the background: inside transactions
+// that cannot poison a worker, with retries, dead letters and graceful stops.
+//
+// An application says what it wants done as a [Message], registers a handler
+// for its kind on a [Mux], and sends it with a [Dispatcher]. A worker (package
+// worker, or the command line of package cli) runs the handlers.
+//
+// There are three kinds of handler. [Handle] is at least once: the message is
+// acknowledged after the handler returned. [HandleTx] runs the whole handler in
+// one transaction together with the acknowledgement. [HandleEffect] runs slow
+// work first, without a transaction, and then an [Effect] in the transaction;
+// it is the one to prefer.
+package posthorn
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// A Message is what an application wants done. It is encoded as JSON.
+type Message interface {
+	// Kind is the stable name under which the message travels. It must not
+	// depend on the message's fields: it is asked of a zero value, too.
+	Kind() string
+}
+
+// A Validator is a message that can tell whether it makes sense. It is asked
+// when the message is dispatched, and again before it is handled.
+type Validator interface {
+	Validate() error
+}
+
+// deliveryKey is the context key of a delivery in hand.
+type deliveryKey struct{}
+
+// inHand is what a handler's context knows of the message.
+type inHand struct {
+	delivery driver.Delivery
+	log      *slog.Logger
+}
+
+// WithDelivery returns a context that carries the delivery and the logger for
+// its handler. Workers call it; so may a test of a handler.
+func WithDelivery(ctx context.Context, d driver.Delivery, log *slog.Logger) context.Context {
+	return context.WithValue(ctx, deliveryKey{}, &inHand{delivery: d, log: log})
+}
+
+// DeliveryFrom returns the delivery that the context's handler is working on.
+func DeliveryFrom(ctx context.Context) (driver.Delivery, bool) {
+	h, ok := ctx.Value(deliveryKey{}).(*inHand)
+	if !ok {
+		return driver.Delivery{}, false
+	}
+	return h.delivery, true
+}
+
+// Logger returns the logger of the message in hand, with its id and kind, or
+// slog's default outside a handler.
+func Logger(ctx context.Context) *slog.Logger {
+	h, ok := ctx.Value(deliveryKey{}).(*inHand)
+	if !ok || h.log == nil {
+		return slog.Default()
+	}
+	return h.log.With("message_id", h.delivery.ID, "kind", h.delivery.Kind)
+}
