@@ -1,7 +1,6 @@
 package posthorn
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -12,9 +11,9 @@ import (
 // Causes for which a handler's context ends; see context.Cause.
 var (
 	// ErrTimeout: the handler ran into its deadline.
-	ErrTimeout = errors.New("handler timed out")
+	ErrTimeout = driver.ErrTimeout
 	// ErrShutdown: the worker stops and cannot wait any longer.
-	ErrShutdown = errors.New("worker is shutting down")
+	ErrShutdown = driver.ErrShutdown
 )
 
 // ErrUnknownKind: no handler is registered for the message's kind.
@@ -141,18 +140,4 @@ func ClassOf(err error) driver.Class {
 	default:
 		return driver.ClassFailure
 	}
-}
-
-// WithCause joins to err the cause for which the handler's context ended, so
-// that "context canceled" says whether it was a deadline, a stop or a lost
-// lease.
-func WithCause(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() == nil {
-		return err
-	}
-	cause := context.Cause(ctx)
-	if errors.Is(err, cause) || !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", cause, err)
 }

@@ -79,14 +79,20 @@ type Transport interface {
 	// ErrUnsupported, ErrDuplicate, ErrUnavailable, or ctx's.
 	Send(ctx context.Context, envs ...Envelope) error
 
-	// Consume opens a consumer of the named queues; an earlier queue is
-	// served before a later one. Each delivery is leased for lease, by the
-	// transport's clock. The consumer lives until its Close.
-	Consume(ctx context.Context, queues []string, lease time.Duration) (Consumer, error)
+	// Consume opens a consumer. It lives until its Close, not until ctx ends.
+	// Errors: ErrInvalid, ErrUnavailable, ErrClosed.
+	Consume(ctx context.Context, s Subscription) (Consumer, error)
 
 	// Close ends the transport and waits for what it started. What was not
 	// settled is delivered again after its lease.
 	Close() error
+}
+
+// A Subscription says what a consumer wants.
+type Subscription struct {
+	Queues []string      // at least one; an earlier queue is served before a later one
+	Lease  time.Duration // of each delivery, by the transport's clock; at least 1 ms
+	Worker string        // the id of the worker, for the history; may be empty
 }
 
 // A Consumer receives from some queues, and settles what it received. Receive

@@ -30,6 +30,11 @@ var (
 	ErrTxDone = errors.New("the handler has returned: its transaction is over")
 	// ErrTxRefused: the statement would end or escape the handler's transaction.
 	ErrTxRefused = errors.New("statement refused inside a handler's transaction")
+	// ErrTimeout: the handler ran into its deadline. It is the cause of its context's end.
+	ErrTimeout = errors.New("handler timed out")
+	// ErrShutdown: the worker stops and cannot wait any longer. It is the cause
+	// of a handler's context's end.
+	ErrShutdown = errors.New("worker is shutting down")
 	// ErrTxEnded: something ended the transaction before the handler returned.
 	ErrTxEnded = errors.New("the handler's transaction was ended before it returned")
 )

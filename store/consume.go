@@ -1,0 +1,289 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	crand "crypto/rand"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// maxClaim bounds one claim, so that a transaction stays short.
+const maxClaim = 500
+
+// Consume opens a consumer.
+func (s *Store) Consume(_ context.Context, sub driver.Subscription) (driver.Consumer, error) {
+	if len(sub.Queues) == 0 {
+		return nil, fmt.Errorf("consume: %w: no queue", driver.ErrInvalid)
+	}
+	for _, q := range sub.Queues {
+		if err := driver.CheckQueue(q); err != nil {
+			return nil, fmt.Errorf("consume: %w", err)
+		}
+	}
+	if sub.Lease < time.Millisecond {
+		return nil, fmt.Errorf("consume: %w: lease %s is below 1ms", driver.ErrInvalid, sub.Lease)
+	}
+	ears, err := s.hub.listen()
+	if err != nil {
+		return nil, fmt.Errorf("consume: %w", err)
+	}
+	sub.Queues = slices.Clone(sub.Queues)
+	return &consumer{store: s, sub: sub, ears: ears}, nil
+}
+
+// A consumer receives from some queues of the store.
+type consumer struct {
+	store  *Store
+	sub    driver.Subscription
+	ears   *ears
+	misses int // hints in a row that led to nothing
+}
+
+// Receive blocks until there is a delivery.
+func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, error) {
+	limit = min(max(limit, 1), maxClaim)
+	for {
+		if err := c.ended(ctx); err != nil {
+			return nil, err
+		}
+		ds, next, err := c.try(ctx, limit)
+		if err != nil {
+			return nil, c.store.explain("receive", cmp.Or(context.Cause(ctx), err))
+		}
+		if len(ds) > 0 {
+			c.misses = 0
+			return ds, nil
+		}
+		c.wait(ctx, next)
+	}
+}
+
+func (c *consumer) ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-c.ears.closed:
+		return fmt.Errorf("receive: %w", driver.ErrClosed)
+	default:
+		return nil
+	}
+}
+
+// try claims what is there. When nothing is, it says how long to wait at most.
+// It looks before it claims, so that an idle worker never takes a write lock.
+func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, next time.Duration, err error) {
+	var there bool
+	err = c.store.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
+		there, next, err = c.look(ctx, q)
+		return err
+	})
+	if err != nil || !there {
+		return nil, next, err
+	}
+	err = c.store.Engine.Write(ctx, func(ctx context.Context, q Session) (err error) {
+		ds, err = c.claim(ctx, q, limit)
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return ds, 0, nil
+}
+
+// look reports whether a claim would find something, else when to look again.
+func (c *consumer) look(ctx context.Context, q Session) (there bool, next time.Duration, err error) {
+	found := func(Row) error { there = true; return nil }
+	for _, queue := range c.sub.Queues {
+		if err := q.Query(ctx, c.store.SQL.Ready, []any{queue}, found); err != nil || there {
+			return there, 0, err
+		}
+	}
+	now, err := q.Now(ctx)
+	if err != nil {
+		return false, 0, err
+	}
+	var wake sql.NullInt64
+	if err := q.Query(ctx, c.store.SQL.NextWake, nil, func(r Row) error { return r.Scan(&wake) }); err != nil {
+		return false, 0, err
+	}
+	next = c.store.opts.Poll
+	next += time.Duration(rand.Int64N(int64(next)/4 + 1)) // spread: a fleet does not poll in step
+	if wake.Valid {
+		next = min(next, time.Duration(wake.Int64-now)*time.Millisecond)
+	}
+	return wake.Valid && wake.Int64 <= now, next, nil
+}
+
+// claim takes deliveries in the session's transaction.
+func (c *consumer) claim(ctx context.Context, q Session, limit int) ([]driver.Delivery, error) {
+	now, err := q.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.store.promote(ctx, q, now); err != nil {
+		return nil, err
+	}
+	token, end := rand128(), now+c.sub.Lease.Milliseconds()
+	var out []driver.Delivery
+	for _, queue := range c.sub.Queues {
+		from := len(out)
+		args := []any{token, c.sub.Worker, now, end, queue, limit - from}
+		err := q.Query(ctx, c.store.SQL.Claim, args, func(r Row) error {
+			d, err := scanClaim(r, token)
+			out = append(out, d)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		sortClaim(out[from:])
+		if len(out) >= limit {
+			break
+		}
+	}
+	return out, nil
+}
+
+// promote makes ready what has come due: delayed messages, and those whose
+// lease ran out, which is a crash of their worker. The time is compared in the
+// same statement that changes the row, so a lease that was renewed is safe.
+func (s *Store) promote(ctx context.Context, q Session, now int64) error {
+	due := false
+	err := q.Query(ctx, s.SQL.Due, []any{now}, func(Row) error { due = true; return nil })
+	if err != nil || !due {
+		return err
+	}
+	if _, err := q.Exec(ctx, s.SQL.Crashed, now); err != nil {
+		return err
+	}
+	_, err = q.Exec(ctx, s.SQL.Promote, now)
+	return err
+}
+
+// scanClaim reads a row of Statements.Claim.
+func scanClaim(r Row, token string) (driver.Delivery, error) {
+	var (
+		d         driver.Delivery
+		seq       int64
+		due, sent int64
+		header    sql.NullString
+	)
+	err := r.Scan(&seq, &d.ID, &d.Kind, &d.Queue, &d.Priority, &d.Attempt, &d.Deliveries, &d.Crashes,
+		&due, &sent, &header, &d.Body)
+	if err != nil {
+		return d, err
+	}
+	d.NotBefore, d.SentAt = fromMillis(due), fromMillis(sent)
+	d.Token = driver.Token(strconv.FormatInt(seq, 10) + "." + token)
+	d.Header, err = decodeHeader(header)
+	return d, err
+}
+
+// sortClaim restores the order that "returning" does not promise.
+func sortClaim(ds []driver.Delivery) {
+	slices.SortStableFunc(ds, func(a, b driver.Delivery) int {
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.NotBefore.Compare(b.NotBefore),
+			cmp.Compare(seqOf(a.Token), seqOf(b.Token)))
+	})
+}
+
+// splitToken gives back the row and the claim of a token.
+func splitToken(t driver.Token) (seq int64, claim string, err error) {
+	head, claim, ok := strings.Cut(string(t), ".")
+	seq, err = strconv.ParseInt(head, 10, 64)
+	if !ok || err != nil {
+		return 0, "", fmt.Errorf("%w: token %q is not of this store", driver.ErrInvalid, string(t))
+	}
+	return seq, claim, nil
+}
+
+func seqOf(t driver.Token) int64 {
+	seq, _, _ := splitToken(t)
+	return seq
+}
+
+// rand128 is unique for each claim: 26 characters of base32, 130 bits.
+func rand128() string { return crand.Text() }
+
+// wait ends when there may be something new, at the latest after next. Hints
+// that led to nothing make it wait a little longer before it believes the next
+// one: a busy neighbour on the same database must not keep an idle worker busy.
+func (c *consumer) wait(ctx context.Context, next time.Duration) {
+	pause := min(time.Duration(c.misses)*time.Millisecond, 20*time.Millisecond)
+	timer := time.NewTimer(max(next, time.Millisecond))
+	defer timer.Stop()
+	select {
+	case <-c.ears.wake:
+		c.misses++
+		sleep(ctx, min(pause, next))
+	case <-timer.C:
+		c.misses = 0
+	case <-c.ears.closed:
+	case <-ctx.Done():
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// Extend renews leases.
+func (c *consumer) Extend(ctx context.Context, ds ...driver.Delivery) error {
+	var lost []driver.Delivery
+	err := c.store.Engine.Write(ctx, func(ctx context.Context, q Session) error {
+		now, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		rows := make([][]any, len(ds))
+		for i, d := range ds {
+			seq, claim, err := splitToken(d.Token)
+			if err != nil {
+				return err
+			}
+			rows[i] = []any{now + c.sub.Lease.Milliseconds(), seq, claim}
+		}
+		touched, err := q.ExecMany(ctx, c.store.SQL.Extend, rows)
+		lost = untouched(ds, touched)
+		return err
+	})
+	if err == nil && len(lost) > 0 {
+		return &driver.LeaseLostError{Lost: lost}
+	}
+	return c.store.explain("extend", err)
+}
+
+func untouched(ds []driver.Delivery, touched []int64) []driver.Delivery {
+	var lost []driver.Delivery
+	for i, n := range touched {
+		if n == 0 {
+			lost = append(lost, ds[i])
+		}
+	}
+	return lost
+}
+
+// Close gives the consumer up.
+func (c *consumer) Close() error {
+	c.store.hub.leave(c.ears)
+	return nil
+}
+
+var _ driver.Consumer = (*consumer)(nil)

@@ -1,0 +1,117 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+)
+
+// An Engine is a dialect's way to the database: how transactions are begun,
+// shared and committed, and how changes by others become known. All methods
+// may be called concurrently.
+type Engine interface {
+	// Write runs fn in a short transaction of Posthorn's own. Several calls may
+	// share one commit; fn may run more than once and must not keep state from
+	// a run that failed.
+	Write(ctx context.Context, fn func(context.Context, Session) error) error
+	// Read runs fn on a connection that writes nothing.
+	Read(ctx context.Context, fn func(context.Context, Session) error) error
+	// Exclusive lends a connection for a group of effects. A connection that fn
+	// left dirty is destroyed.
+	Exclusive(ctx context.Context, fn func(context.Context, Conn) error) error
+	// OnChange sets what is called when the database may have changed, by this
+	// process or another. It is a hint, set once before first use.
+	OnChange(fn func())
+	// Close ends everything and waits for it.
+	Close() error
+}
+
+// A Session runs statements in one transaction, or outside any for Read.
+type Session interface {
+	// Now is the store's clock in milliseconds since 1970.
+	Now(ctx context.Context) (int64, error)
+	// Exec runs a statement and returns the number of rows it touched.
+	Exec(ctx context.Context, stmt string, args ...any) (int64, error)
+	// ExecMany runs a statement once for each row of arguments, in order, in as
+	// few round trips as the database can, and returns the rows touched by each.
+	ExecMany(ctx context.Context, stmt string, rows [][]any) ([]int64, error)
+	// Query hands each row to scan.
+	Query(ctx context.Context, stmt string, args []any, scan func(Row) error) error
+}
+
+// A Row is one row of a result.
+type Row interface{ Scan(dest ...any) error }
+
+// A Conn is a connection lent for a group of effects.
+type Conn interface {
+	Session
+	// Begin opens the group's transaction. With raw it returns it, too.
+	Begin(ctx context.Context, raw bool) (*sql.Tx, error)
+	// Commit commits it.
+	Commit(ctx context.Context) error
+	// Rollback ends it, if it still stands. Afterwards none is open.
+	Rollback(ctx context.Context)
+	// User is the connection for the statements of a handler.
+	User() UserConn
+}
+
+// A UserConn runs a handler's own statements under the session guard.
+type UserConn interface {
+	// Enter turns the guard on for the named handler, Leave turns it off and
+	// says what the handler did to the session that outlives its transaction;
+	// empty means nothing. The connection will not be used again then.
+	Enter(handler string)
+	Leave() (dirty string)
+	// Own runs fn, a statement of Posthorn's own, outside the guard.
+	Own(fn func() error) error
+	// Conn runs the statements. Explain turns the guard's refusals into
+	// driver.ErrTxRefused.
+	Conn() *sql.Conn
+	Explain(err error) error
+}
+
+// Statements are a dialect's statements. The core gives arguments in the order
+// of the comments; times are milliseconds by the store's clock.
+type Statements struct {
+	StoreID string // → value
+
+	Insert string // id, kind, queue, priority, state, due, wake, sent, attempt, header, body
+	// InsertTx is Insert guarded by the store's id as its last argument: it
+	// touches no row in another store.
+	InsertTx string
+
+	Due        string // now → 1 if a row has come due, else nothing
+	Crashed    string // now: writes an attempt for each lease that ran out
+	Promote    string // now: makes rows ready whose time has come
+	Ready      string // queue → 1 if it has a ready row, else nothing
+	Claim      string // token, worker, now, lease end, queue, limit → columns of scanClaim
+	NextWake   string // → earliest wake, or null
+	Extend     string // lease end, seq, token
+	Ack        string // seq, token
+	DropLog    string // message id
+	Postpone   string // state, due, wake, counted, queue, seq, token
+	Letter     string // died, reason, class, error, seq, token
+	LogTrim    string // message id, number of attempts to keep
+	LogAttempt string // message id, number, worker, started, duration (µs), class, error, stack
+
+	Savepoint, Release, RollbackTo string // of one unit in a group
+
+	Heartbeat   string // columns of WorkerRecord
+	Deregister  string // id
+	Workers     string // → rows
+	PurgeWorker string // seen before
+	Stop        string // →
+	StopGen     string // → generation
+	ReleaseDead string // now, worker, now: gives back what a dead worker held
+
+	Depths       string // now → rows of QueueStats
+	LetterCounts string // → queue, count
+	Find         string // id → a live message
+	Ahead        string // queue, priority, priority, due, due, seq → count
+	Letters      string // see letters.go; the WHERE clause is appended
+	Attempts     string // message id → rows
+	LetterBack   string // now, seq: moves a letter's envelope back to its queue
+	LetterDrop   string // seq
+	LetterGone   string // now, seq: marks as discarded
+	LetterPurge  string // died before
+	AttemptPurge string // removes attempts that belong to nothing
+}

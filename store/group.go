@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// Transact acknowledges the units and runs their effects: the group commit.
+//
+// The order inside the transaction is fixed: a savepoint, the unit's own
+// settlement, its effect, the savepoint's release. A settlement that touches no
+// row means a lost lease: the effect is not run. The release proves that the
+// transaction still stands, so no effect can be committed without its
+// settlement, nor a settlement without its effect, whatever a handler did to
+// the transaction.
+func (s *Store) Transact(ctx context.Context, units []driver.Unit) []error {
+	g := &group{store: s, units: units, errs: make([]error, len(units))}
+	defer g.run.close()
+	for i := range units {
+		g.todo = append(g.todo, i)
+	}
+	for len(g.todo) > 0 {
+		err := s.Engine.Exclusive(ctx, g.round)
+		if err == nil {
+			continue
+		}
+		for _, i := range g.todo {
+			g.errs[i] = s.explain("transact", err)
+		}
+		break
+	}
+	return g.errs
+}
+
+// A group is the work of one Transact.
+type group struct {
+	store *Store
+	units []driver.Unit
+	errs  []error
+	run   runner
+	todo  []int // units that have no outcome yet
+	alone bool  // the shared transaction failed: each unit has its own from now on
+	dirty bool  // a handler left something in the session: nobody else may see it
+}
+
+// A fate is what became of a unit in the open transaction.
+type fate uint8
+
+// The fates.
+const (
+	kept    fate = iota // done, if the transaction commits
+	dropped             // undone; the transaction stands
+	wrecked             // the transaction is gone
+)
+
+// round runs one transaction with as many of the units as the budget allows.
+// It returns an error when the store, not a unit, is at fault.
+func (g *group) round(ctx context.Context, c Conn) error {
+	first := g.units[g.todo[0]]
+	raw, err := c.Begin(ctx, first.Alone)
+	if err != nil {
+		return err
+	}
+	began, done, rest := time.Now(), []int(nil), g.todo
+	g.dirty = false
+	for len(rest) > 0 {
+		i := rest[0]
+		if g.full(len(done), first, g.units[i], began) {
+			break
+		}
+		rest = rest[1:]
+		f, err := g.unit(ctx, c, raw, i)
+		if err != nil {
+			c.Rollback(ctx)
+			return err
+		}
+		if f == wrecked {
+			g.alone, g.todo = true, append(done, rest...)
+			c.Rollback(ctx)
+			return nil
+		}
+		if f == kept {
+			done = append(done, i)
+		}
+	}
+	return g.commit(ctx, c, done, rest)
+}
+
+// full reports whether the next unit has to wait for another transaction.
+func (g *group) full(done int, first, next driver.Unit, began time.Time) bool {
+	if g.dirty {
+		return true
+	}
+	return done > 0 && (g.alone || first.Alone || next.Alone || time.Since(began) > g.store.opts.GroupBudget)
+}
+
+// commit ends a round. When a shared commit fails, nothing says whose fault it
+// was, a deferred constraint for one: each unit runs again in a transaction of
+// its own.
+func (g *group) commit(ctx context.Context, c Conn, done, rest []int) error {
+	err := c.Commit(ctx)
+	switch {
+	case err == nil:
+		g.todo = rest
+	case len(done) == 1:
+		g.errs[done[0]], g.todo = fmt.Errorf("commit: %w", err), rest
+	default:
+		g.alone, g.todo = true, append(done, rest...)
+		if len(done) == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// unit settles one unit and runs its effect. The error is a fault of the store.
+func (g *group) unit(ctx context.Context, c Conn, raw *sql.Tx, i int) (fate, error) {
+	u := g.units[i]
+	if err := u.Context.Err(); err != nil {
+		g.errs[i] = context.Cause(u.Context)
+		return dropped, nil
+	}
+	if _, err := c.Exec(ctx, g.store.SQL.Savepoint); err != nil {
+		return dropped, err
+	}
+	standing, err := g.settle(ctx, c, u.Delivery)
+	if err != nil {
+		return dropped, err
+	}
+	if !standing {
+		g.errs[i] = &driver.LeaseLostError{Lost: []driver.Delivery{u.Delivery}}
+		return g.undo(ctx, c), nil
+	}
+	g.errs[i] = g.effect(c, u, raw)
+	if g.errs[i] != nil {
+		return g.undo(ctx, c), nil
+	}
+	if _, err := c.Exec(ctx, g.store.SQL.Release); err != nil {
+		g.errs[i] = fmt.Errorf("%w: %w", driver.ErrTxEnded, err)
+		return wrecked, nil
+	}
+	return kept, nil
+}
+
+// settle acknowledges the delivery in the transaction, and reports whether the
+// claim still stood.
+func (g *group) settle(ctx context.Context, c Conn, d driver.Delivery) (bool, error) {
+	b := &settling{store: g.store, q: c}
+	if err := b.ack(ctx, []driver.Delivery{d}); err != nil {
+		return false, err
+	}
+	return len(b.lost) == 0, nil
+}
+
+// undo goes back to where the unit began. A transaction that cannot is gone.
+func (g *group) undo(ctx context.Context, c Conn) fate {
+	if _, err := c.Exec(ctx, g.store.SQL.RollbackTo); err != nil {
+		return wrecked
+	}
+	if _, err := c.Exec(ctx, g.store.SQL.Release); err != nil {
+		return wrecked
+	}
+	return dropped
+}
+
+// effect runs the unit's effect under the session guard and its deadline.
+func (g *group) effect(c Conn, u driver.Unit, raw *sql.Tx) error {
+	ctx, cancel := u.Context, context.CancelFunc(func() {})
+	if u.Timeout > 0 {
+		ctx, cancel = context.WithTimeoutCause(ctx, u.Timeout, driver.ErrTimeout)
+	}
+	defer cancel()
+	user := c.User()
+	user.Enter(u.Delivery.Kind)
+	t := newUnitTx(ctx, g.store, c, raw)
+	limit := time.Duration(0)
+	if u.Timeout > 0 {
+		limit = u.Timeout + g.store.opts.StuckGrace
+	}
+	err := g.run.do(func() error { return u.Effect(ctx, t) }, limit)
+	t.end()
+	if dirty := user.Leave(); dirty != "" {
+		g.dirty = true
+		g.store.opts.Log.Warn("session left dirty: connection destroyed",
+			"kind", u.Delivery.Kind, "message_id", u.Delivery.ID, "cause", dirty)
+	}
+	if refused := t.refusal(); err == nil && refused != nil {
+		return fmt.Errorf("handler returned nil although %w", refused)
+	}
+	return err
+}

@@ -1,0 +1,67 @@
+package store
+
+import (
+	"sync"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// A hub passes hints on to the consumers that wait. Hints may be lost or come
+// for nothing: a consumer looks again by itself.
+type hub struct {
+	mu     sync.Mutex
+	closed bool
+	all    map[*ears]struct{}
+}
+
+// ears are what one consumer listens with.
+type ears struct {
+	wake   chan struct{} // holds at most one hint
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (h *hub) listen() (*ears, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, driver.ErrClosed
+	}
+	if h.all == nil {
+		h.all = map[*ears]struct{}{}
+	}
+	e := &ears{wake: make(chan struct{}, 1), closed: make(chan struct{})}
+	h.all[e] = struct{}{}
+	return e, nil
+}
+
+// leave ends one consumer's listening.
+func (h *hub) leave(e *ears) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.all, e)
+	e.once.Do(func() { close(e.closed) })
+}
+
+// wake hints all consumers. It does not block.
+func (h *hub) wake() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for e := range h.all {
+		select {
+		case e.wake <- struct{}{}:
+		default: // a hint is waiting already
+		}
+	}
+}
+
+// close ends all listening, now and later.
+func (h *hub) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for e := range h.all {
+		e.once.Do(func() { close(e.closed) })
+	}
+	clear(h.all)
+}

@@ -1,0 +1,263 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+)
+
+// maxShared bounds the writes that share one commit.
+const maxShared = 1000
+
+// files is the way to one SQLite file. There is one connection that writes:
+// SQLite has one writer at a time anyway, and so the writes of all goroutines
+// can share a commit. Whoever gets the lock runs the writes of all who wait.
+type files struct {
+	writer  *sql.DB // one connection
+	readers *sql.DB // write nothing
+	app     *sql.DB // the application's own
+	watch   *watch
+
+	lock chan struct{} // held by who uses sess
+	sess *session      // nil until it is opened, and after it broke
+
+	mu     sync.Mutex
+	closed bool
+	queue  []*write
+	stmts  map[string]*sql.Stmt // of the readers
+}
+
+// A write is one call of Write that waits for its turn.
+type write struct {
+	ctx  context.Context //nolint:containedctx // the call's own, without its end
+	fn   func(context.Context, store.Session) error
+	err  error
+	done chan struct{}
+}
+
+// Write runs fn in a transaction that it shares with the writes that wait.
+func (e *files) Write(ctx context.Context, fn func(context.Context, store.Session) error) error {
+	w := &write{ctx: context.WithoutCancel(ctx), fn: fn, done: make(chan struct{})}
+	if err := e.enqueue(w); err != nil {
+		return err
+	}
+	select {
+	case <-w.done:
+		return w.err
+	case e.lock <- struct{}{}:
+		e.serve()
+		<-e.lock
+	case <-ctx.Done():
+		if e.withdraw(w) {
+			return ctx.Err()
+		}
+	}
+	<-w.done
+	return w.err
+}
+
+func (e *files) enqueue(w *write) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return driver.ErrClosed
+	}
+	e.queue = append(e.queue, w)
+	return nil
+}
+
+// withdraw takes back a write that nobody has begun.
+func (e *files) withdraw(w *write) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, other := range e.queue {
+		if other == w {
+			e.queue = append(e.queue[:i:i], e.queue[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// serve runs all the writes that wait. The caller holds the lock.
+func (e *files) serve() {
+	for {
+		e.mu.Lock()
+		n := min(len(e.queue), maxShared)
+		batch := e.queue[:n:n]
+		e.queue = e.queue[n:]
+		e.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		e.shared(batch)
+	}
+}
+
+// shared runs writes in one transaction. When one fails, nothing is kept, and
+// each runs again in its own, so that the failure is its own, too.
+func (e *files) shared(batch []*write) {
+	err := e.transaction(batch)
+	if err != nil && len(batch) > 1 && !errors.Is(err, driver.ErrUnavailable) {
+		for _, w := range batch {
+			e.shared([]*write{w})
+		}
+		return
+	}
+	for _, w := range batch {
+		w.err = err
+		close(w.done)
+	}
+}
+
+func (e *files) transaction(batch []*write) (err error) {
+	ctx := batch[0].ctx
+	s, err := e.session(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { e.settleSession(err) }()
+	if _, err := s.Begin(ctx, false); err != nil {
+		return fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
+	}
+	for _, w := range batch {
+		if err := w.fn(w.ctx, s); err != nil {
+			s.Rollback(ctx)
+			return err
+		}
+	}
+	if err := s.Commit(ctx); err != nil {
+		s.Rollback(ctx)
+		return err
+	}
+	return nil
+}
+
+// session is the writing connection. The caller holds the lock.
+func (e *files) session(ctx context.Context) (*session, error) {
+	if e.sess == nil {
+		s, err := newSession(ctx, e.writer)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
+		}
+		e.sess = s
+	}
+	return e.sess, nil
+}
+
+// settleSession destroys the writing connection if it is not provably clean.
+func (e *files) settleSession(err error) {
+	if e.sess != nil && (broken(err) || e.sess.guard.isDirty()) {
+		e.sess.destroy()
+		e.sess = nil
+	}
+}
+
+// Exclusive lends the writing connection.
+func (e *files) Exclusive(ctx context.Context, fn func(context.Context, store.Conn) error) (err error) {
+	select {
+	case e.lock <- struct{}{}:
+		defer func() { <-e.lock }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if e.isClosed() {
+		return driver.ErrClosed
+	}
+	ctx = context.WithoutCancel(ctx) // an effect's own context ends it, nothing else
+	s, err := e.session(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { e.settleSession(err) }()
+	return fn(ctx, s)
+}
+
+func (e *files) isClosed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed
+}
+
+// Read runs fn on the readers' pool.
+func (e *files) Read(ctx context.Context, fn func(context.Context, store.Session) error) error {
+	if e.isClosed() {
+		return driver.ErrClosed
+	}
+	return fn(ctx, reading{e})
+}
+
+// OnChange watches the files for changes by anybody.
+func (e *files) OnChange(fn func()) { e.watch.start(fn) }
+
+// Close ends everything.
+func (e *files) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	e.watch.stop()
+	e.lock <- struct{}{}
+	defer func() { <-e.lock }()
+	e.serve() // what was accepted for writing is written
+	if e.sess != nil {
+		e.sess.destroy()
+		e.sess = nil
+	}
+	return errors.Join(e.readers.Close(), e.app.Close(), e.writer.Close())
+}
+
+// reading is the session of the readers' pool.
+type reading struct{ e *files }
+
+// Now is the host's clock.
+func (r reading) Now(context.Context) (int64, error) { return time.Now().UnixMilli(), nil }
+
+// Exec is refused: nothing is written here.
+func (r reading) Exec(context.Context, string, ...any) (int64, error) {
+	return 0, fmt.Errorf("write in Read: %w", driver.ErrUnsupported)
+}
+
+// ExecMany is refused, too.
+func (r reading) ExecMany(context.Context, string, [][]any) ([]int64, error) {
+	return nil, fmt.Errorf("write in Read: %w", driver.ErrUnsupported)
+}
+
+// Query runs a query on some connection of the pool.
+func (r reading) Query(ctx context.Context, stmt string, args []any, scan func(store.Row) error) error {
+	p, err := r.prepare(ctx, stmt)
+	if err != nil {
+		return err
+	}
+	rows, err := p.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	return eachRow(rows, scan)
+}
+
+// prepare keeps the fixed statements, and those of filters up to a bound.
+func (r reading) prepare(ctx context.Context, stmt string) (*sql.Stmt, error) {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if p := r.e.stmts[stmt]; p != nil {
+		return p, nil
+	}
+	p, err := r.e.readers.PrepareContext(ctx, stmt)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.e.stmts) > 200 {
+		for text, old := range r.e.stmts {
+			_ = old.Close()
+			delete(r.e.stmts, text)
+		}
+	}
+	r.e.stmts[stmt] = p
+	return p, nil
+}

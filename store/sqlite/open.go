@@ -1,0 +1,262 @@
+// Package sqlite is the SQLite dialect of the store: the embedded default.
+//
+// The database is in WAL mode with synchronous=FULL: a commit that returned
+// survives a power cut. Several processes of one host may share the file; it
+// must not be on a network file system.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"strings"
+
+	lib "modernc.org/sqlite/lib"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/migrate"
+	"github.com/posthorn/posthorn/store"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// minEngine is the first SQLite without the WAL-reset fault that could corrupt
+// a database with several writers: https://www.sqlite.org/wal.html#walresetbug.
+const minEngine = 3_051_003
+
+// pools' sizes: connections that read for Posthorn, and for the application.
+const (
+	readerConns = 4
+	appConns    = 8
+)
+
+// Open opens the store at dsn, makes it if it does not exist, and brings its
+// schema forward. The form is
+//
+//	sqlite:PATH[?synchronous=full|normal]
+//
+// with full as the default. Errors: store.ErrDSN, ErrNotAStore, ErrTooNew,
+// ErrReadOnly, ErrNetworkFS, ErrEngine, driver.ErrUnavailable.
+func Open(ctx context.Context, dsn string, o store.Options) (*store.Store, error) {
+	a, err := parse(dsn)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.prepare(); err != nil {
+		return nil, fmt.Errorf("open %s: %w", a.path, err)
+	}
+	s, err := open(ctx, a, o)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", a.path, explainOpen(err))
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, a address, o store.Options) (_ *store.Store, err error) {
+	writer, err := a.pool(1, "")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = writer.Close()
+		}
+	}()
+	if err := checkEngine(ctx, writer); err != nil {
+		return nil, err
+	}
+	if _, err := bringForward(ctx, writer); err != nil {
+		return nil, err
+	}
+	readers, err := a.pool(readerConns, "query_only(on)")
+	if err != nil {
+		return nil, err
+	}
+	app, err := a.pool(appConns, "")
+	if err != nil {
+		return nil, err
+	}
+	e := &files{
+		writer: writer, readers: readers, app: app, watch: newWatch(a.path, logger(o)),
+		lock: make(chan struct{}, 1), stmts: map[string]*sql.Stmt{},
+	}
+	s, err := store.New(ctx, store.Parts{
+		Engine: e, SQL: statements(), Name: "sqlite", Durability: a.durability(), Classify: classify, DB: app,
+	}, o)
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return s, nil
+}
+
+// Migrations lists the schema's steps and when each was applied to the store
+// at dsn, which need not exist: then all are pending.
+func Migrations(ctx context.Context, dsn string) ([]migrate.Migration, error) {
+	a, err := parse(dsn)
+	if err != nil {
+		return nil, err
+	}
+	ms, err := load()
+	if err != nil || !a.exists() {
+		return ms, err
+	}
+	db, err := a.pool(1, "query_only(on)")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = db.Close() }()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, explainOpen(err)
+	}
+	defer func() { _ = conn.Close() }()
+	there, err := migrated(ctx, conn)
+	if err != nil {
+		return nil, explainOpen(err)
+	}
+	return migrate.Status(ctx, conn, ms, there)
+}
+
+// Migrate brings the schema of the store at dsn forward, and makes the store if
+// it does not exist. It returns how many steps were applied.
+func Migrate(ctx context.Context, dsn string) (int, error) {
+	a, err := parse(dsn)
+	if err != nil {
+		return 0, err
+	}
+	if err := a.prepare(); err != nil {
+		return 0, fmt.Errorf("migrate %s: %w", a.path, err)
+	}
+	db, err := a.pool(1, "")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = db.Close() }()
+	n, err := bringForward(ctx, db)
+	return n, explainOpen(err)
+}
+
+func load() ([]migrate.Migration, error) {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return migrate.Load(dir)
+}
+
+// bringForward migrates under the write lock, so that of several processes
+// that start together one migrates, and the others find it done.
+func bringForward(ctx context.Context, db *sql.DB) (int, error) {
+	ms, err := load()
+	if err != nil {
+		return 0, err
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = conn.Close() }()
+	if done, err := upToDate(ctx, conn, ms); err != nil || done {
+		return 0, err
+	}
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	there, err := migrated(ctx, tx)
+	if err != nil {
+		return 0, err
+	}
+	n, err := migrate.Apply(ctx, tx, ms, there)
+	if err != nil {
+		return 0, err
+	}
+	return n, tx.Commit()
+}
+
+// upToDate looks without a lock: opening an up-to-date store writes nothing.
+func upToDate(ctx context.Context, conn *sql.Conn, ms []migrate.Migration) (bool, error) {
+	there, err := migrated(ctx, conn)
+	if err != nil || !there {
+		return false, err
+	}
+	status, err := migrate.Status(ctx, conn, ms, there)
+	if err != nil {
+		return false, err
+	}
+	return !status[len(status)-1].AppliedAt.IsZero(), nil
+}
+
+// migrated reports whether the table of migrations exists.
+func migrated(ctx context.Context, c migrate.Conn) (there bool, err error) {
+	rows, err := c.QueryContext(ctx, "select 1 from sqlite_master where type = 'table' and name = 'posthorn_migration'")
+	if err != nil {
+		return false, err
+	}
+	err = eachRow(rows, func(store.Row) error { there = true; return nil })
+	return there, err
+}
+
+// checkEngine refuses an engine with a known fault.
+func checkEngine(ctx context.Context, db *sql.DB) error {
+	var version string
+	if err := db.QueryRowContext(ctx, "select sqlite_version()").Scan(&version); err != nil {
+		return err
+	}
+	var major, minor, patch int
+	if _, err := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch); err != nil {
+		return fmt.Errorf("%w: version %q", store.ErrEngine, version)
+	}
+	if major*1_000_000+minor*1_000+patch < minEngine {
+		return fmt.Errorf("%w: SQLite %s, at least 3.51.3 is needed", store.ErrEngine, version)
+	}
+	return nil
+}
+
+// explainOpen gives the result codes of opening their meaning.
+func explainOpen(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case hasCode(err, lib.SQLITE_NOTADB), hasCode(err, lib.SQLITE_CORRUPT):
+		return fmt.Errorf("%w: %w", store.ErrNotAStore, err)
+	case hasCode(err, lib.SQLITE_READONLY), hasCode(err, lib.SQLITE_CANTOPEN), hasCode(err, lib.SQLITE_PERM):
+		return fmt.Errorf("%w: %w", store.ErrReadOnly, err)
+	case classify(err) == driver.ClassTransient:
+		return fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
+	}
+	return err
+}
+
+// parse reads the store's address.
+func parse(dsn string) (address, error) {
+	rest, ok := strings.CutPrefix(dsn, "sqlite:")
+	if !ok {
+		return address{}, fmt.Errorf("%w: want sqlite:PATH", store.ErrDSN)
+	}
+	rest = strings.TrimPrefix(rest, "//")
+	path, query, _ := strings.Cut(rest, "?")
+	if path == "" || path == ":memory:" || strings.ContainsAny(path, "\x00#%") {
+		return address{}, fmt.Errorf("%w: %q is no path of a file", store.ErrDSN, path)
+	}
+	a := address{path: path, synchronous: "full"}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return address{}, fmt.Errorf("%w: %w", store.ErrDSN, err)
+	}
+	for key, vals := range values {
+		v := vals[len(vals)-1]
+		if key != "synchronous" || v != "full" && v != "normal" {
+			return address{}, fmt.Errorf("%w: %s=%s is unknown; synchronous=full|normal is all there is",
+				store.ErrDSN, key, v)
+		}
+		a.synchronous = v
+	}
+	return a, nil
+}

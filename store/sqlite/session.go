@@ -1,0 +1,161 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/posthorn/posthorn/store"
+)
+
+// A session runs statements on one connection, each prepared once. Whoever
+// holds the connection's lock may use it.
+type session struct {
+	conn  *sql.Conn
+	guard *guard
+	stmts map[string]*sql.Stmt
+	raw   *sql.Tx // the open transaction of a unit that runs alone
+}
+
+// newSession takes the pool's connection, under a guard of its own.
+func newSession(ctx context.Context, pool *sql.DB) (*session, error) {
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{conn: conn, guard: &guard{}, stmts: map[string]*sql.Stmt{}}
+	if err := conn.Raw(s.guard.install); err != nil {
+		s.destroy()
+		return nil, fmt.Errorf("install session guard: %w", err)
+	}
+	return s, nil
+}
+
+// Now is the host's clock: all processes that share the file share the host.
+func (s *session) Now(context.Context) (int64, error) { return time.Now().UnixMilli(), nil }
+
+// Exec runs a statement.
+func (s *session) Exec(ctx context.Context, stmt string, args ...any) (int64, error) {
+	p, err := s.prepare(ctx, stmt)
+	if err != nil {
+		return 0, err
+	}
+	res, err := p.ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// ExecMany runs a statement for each row: there is no network to save.
+func (s *session) ExecMany(ctx context.Context, stmt string, rows [][]any) ([]int64, error) {
+	out := make([]int64, len(rows))
+	for i, args := range rows {
+		n, err := s.Exec(ctx, stmt, args...)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = n
+	}
+	return out, nil
+}
+
+// Query runs a query.
+func (s *session) Query(ctx context.Context, stmt string, args []any, scan func(store.Row) error) error {
+	p, err := s.prepare(ctx, stmt)
+	if err != nil {
+		return err
+	}
+	rows, err := p.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	return eachRow(rows, scan)
+}
+
+func eachRow(rows *sql.Rows, scan func(store.Row) error) error {
+	defer func() { _ = rows.Close() }() // Err below tells what matters
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (s *session) prepare(ctx context.Context, stmt string) (*sql.Stmt, error) {
+	if p := s.stmts[stmt]; p != nil {
+		return p, nil
+	}
+	p, err := s.conn.PrepareContext(ctx, stmt)
+	if err != nil {
+		return nil, err
+	}
+	s.stmts[stmt] = p
+	return p, nil
+}
+
+// Begin opens the transaction of a group. It takes the write lock at once, so
+// that no later statement can fail for want of it.
+func (s *session) Begin(ctx context.Context, raw bool) (*sql.Tx, error) {
+	if !raw {
+		_, err := s.Exec(ctx, "begin immediate")
+		return nil, err
+	}
+	tx, err := s.conn.BeginTx(ctx, nil) // immediate, too: see the pool's address
+	s.raw = tx
+	return tx, err
+}
+
+// Commit commits the group's transaction.
+func (s *session) Commit(ctx context.Context) error {
+	if s.raw != nil {
+		err := s.raw.Commit()
+		s.raw = nil
+		return err
+	}
+	_, err := s.Exec(ctx, "commit")
+	return err
+}
+
+// Rollback ends the transaction if there is one. "cannot rollback - no
+// transaction is active" is what it finds after one that ended by itself.
+func (s *session) Rollback(ctx context.Context) {
+	if s.raw != nil {
+		_ = s.raw.Rollback()
+		s.raw = nil
+	}
+	_, _ = s.Exec(ctx, "rollback")
+}
+
+// User is the connection for a handler's statements.
+func (s *session) User() store.UserConn { return s }
+
+// Enter turns the guard on.
+func (s *session) Enter(string) { s.guard.enter() }
+
+// Leave turns the guard off, and tells what will outlive the transaction.
+func (s *session) Leave() string { return s.guard.leave() }
+
+// Own runs a statement of Posthorn's own in a handler's transaction.
+func (s *session) Own(fn func() error) error {
+	s.guard.suspend(true)
+	defer s.guard.suspend(false)
+	return fn()
+}
+
+// Conn is the connection itself.
+func (s *session) Conn() *sql.Conn { return s.conn }
+
+// Explain turns the guard's refusal into driver.ErrTxRefused.
+func (s *session) Explain(err error) error { return s.guard.explain(err) }
+
+// destroy closes the connection instead of returning it to the pool.
+func (s *session) destroy() {
+	for _, p := range s.stmts {
+		_ = p.Close()
+	}
+	_ = s.conn.Raw(func(any) error { return errDestroy })
+	_ = s.conn.Close()
+}

@@ -1,0 +1,143 @@
+// Package store is Posthorn's SQL store: the queues of the store transport,
+// the dead letters, the attempts, the registry of workers and what operators
+// ask of them, all in one database, so that they can change together.
+//
+// The package holds what all databases have in common. A dialect (package
+// store/sqlite, and the server databases) brings an [Engine], its statements
+// and the classes of its errors, and opens the Store.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// Options are the settings that all dialects share.
+type Options struct {
+	MaxBody     int           // the largest body in bytes; 0 means driver.MaxBody
+	Poll        time.Duration // how long an idle consumer trusts hints alone; 0 means 1 s
+	GroupBudget time.Duration // how long effects may keep one transaction open; 0 means 25 ms
+	StuckGrace  time.Duration // how long after its deadline an effect is waited for; 0 means 2 s
+	Log         *slog.Logger  // nil means silence
+}
+
+// withDefaults fills in the documented defaults.
+func (o Options) withDefaults() Options {
+	if o.MaxBody == 0 {
+		o.MaxBody = driver.MaxBody
+	}
+	if o.Poll == 0 {
+		o.Poll = time.Second
+	}
+	if o.GroupBudget == 0 {
+		o.GroupBudget = 25 * time.Millisecond
+	}
+	if o.StuckGrace == 0 {
+		o.StuckGrace = 2 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// A Parts is what a dialect brings.
+type Parts struct {
+	Engine     Engine
+	SQL        Statements
+	Name       string                   // of the dialect
+	Durability driver.Durability        // read from the live database
+	Classify   func(error) driver.Class // ClassTransient, ClassUnique, ClassNoTable or empty
+	DB         *sql.DB                  // a pool for the application, on the same database
+}
+
+// A Store is an opened store. It is a driver.Transport with every role; all
+// its methods may be called concurrently.
+type Store struct {
+	Parts
+	opts    Options
+	id      string // of this database, so that two stores are not mixed up
+	hub     hub
+	closing sync.Once
+}
+
+// New makes a store of a dialect's parts, whose database has been migrated. The
+// store owns them from then on.
+func New(ctx context.Context, p Parts, o Options) (*Store, error) {
+	s := &Store{Parts: p, opts: o.withDefaults()}
+	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
+		return q.Query(ctx, s.SQL.StoreID, nil, func(r Row) error { return r.Scan(&s.id) })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read store id: %w", err)
+	}
+	s.Engine.OnChange(s.hub.wake)
+	return s, nil
+}
+
+// Capabilities says what the store can do.
+func (s *Store) Capabilities() driver.Capabilities {
+	return driver.Capabilities{
+		Delay: true, Priority: true, Bury: true, UniqueIDs: true, AttemptsLog: true,
+		MaxBody: s.opts.MaxBody, Durability: s.Durability,
+	}
+}
+
+// ID identifies this database among all stores.
+func (s *Store) ID() string { return s.id }
+
+// Dialect names the database's kind.
+func (s *Store) Dialect() string { return s.Name }
+
+// DB is a pool of connections to the store's database for the application's
+// own work: its tables live beside Posthorn's, so that handlers can change them
+// in their transactions. The store closes it.
+func (s *Store) DB() *sql.DB { return s.Parts.DB }
+
+// Classify tells faults of the database from other errors.
+func (s *Store) Classify(err error) driver.Class {
+	if errors.Is(err, driver.ErrUnavailable) || s.Parts.Classify(err) == driver.ClassTransient {
+		return driver.ClassTransient
+	}
+	return ""
+}
+
+// Ping reports whether the store answers.
+func (s *Store) Ping(ctx context.Context) error {
+	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
+		return q.Query(ctx, s.SQL.StoreID, nil, func(r Row) error { return r.Scan(new(string)) })
+	})
+	return s.explain("ping store", err)
+}
+
+// Close closes the store. Consumers end with driver.ErrClosed.
+func (s *Store) Close() error {
+	var err error
+	s.closing.Do(func() {
+		s.hub.close()
+		err = s.Engine.Close()
+	})
+	return err
+}
+
+// explain wraps an error of the database; one that is a fault of the store and
+// not of the call matches driver.ErrUnavailable.
+func (s *Store) explain(doing string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case s.Parts.Classify(err) == driver.ClassTransient:
+		return fmt.Errorf("%s: %w: %w", doing, driver.ErrUnavailable, err)
+	case s.Parts.Classify(err) == ClassUnique:
+		return fmt.Errorf("%s: %w: %w", doing, driver.ErrDuplicate, err)
+	default:
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+}

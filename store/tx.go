@@ -1,0 +1,197 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// A unitTx is the driver.Tx of one unit. Its mutex makes sure that no
+// statement of the handler is under way when the transaction goes on to the
+// next unit.
+type unitTx struct {
+	store *Store
+	conn  Conn
+	user  UserConn
+	raw   *sql.Tx
+	given <-chan struct{} // the end of the handler's own context
+	life  context.Context //nolint:containedctx // ends with it, and when the handler has returned
+	kill  context.CancelFunc
+
+	mu      sync.Mutex
+	dead    bool
+	rows    []*sql.Rows
+	stmts   []*sql.Stmt
+	refused error
+}
+
+func newUnitTx(ctx context.Context, s *Store, c Conn, raw *sql.Tx) *unitTx {
+	life, kill := context.WithCancel(ctx)
+	return &unitTx{store: s, conn: c, user: c.User(), raw: raw, given: ctx.Done(), life: life, kill: kill}
+}
+
+// enter begins a statement: the caller holds the mutex afterwards, and calls
+// done. The statement's context ends with the handler's, whatever context the
+// handler passes.
+func (t *unitTx) enter(ctx context.Context) (context.Context, func(), error) {
+	t.mu.Lock()
+	if t.dead {
+		t.mu.Unlock()
+		return nil, nil, driver.ErrTxDone
+	}
+	if err := context.Cause(t.life); err != nil {
+		t.mu.Unlock()
+		return nil, nil, err
+	}
+	if t.within(ctx) {
+		return t.life, t.mu.Unlock, nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(t.life, func() { cancel(context.Cause(t.life)) })
+	return ctx, func() { stop(); cancel(nil); t.mu.Unlock() }, nil
+}
+
+// within reports whether ctx ends only when the handler's own context does.
+func (t *unitTx) within(ctx context.Context) bool { return ctx.Done() == nil || ctx.Done() == t.given }
+
+// explain notes a refusal, so that it cannot be swallowed.
+func (t *unitTx) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	err = t.user.Explain(err)
+	if errors.Is(err, driver.ErrTxRefused) {
+		t.refused = err
+	}
+	return err
+}
+
+// refusal is the last refused statement.
+func (t *unitTx) refusal() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.refused
+}
+
+// ExecContext runs a statement.
+func (t *unitTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	ctx, done, err := t.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	res, err := t.user.Conn().ExecContext(ctx, query, args...)
+	return res, t.explain(err)
+}
+
+// QueryContext runs a query. Its rows live until the handler returns.
+func (t *unitTx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	_, done, err := t.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	rows, err := t.user.Conn().QueryContext(t.rowsContext(ctx), query, args...)
+	if err != nil {
+		return nil, t.explain(err)
+	}
+	t.rows = append(t.rows, rows)
+	return rows, nil
+}
+
+// rowsContext is a context for rows, which outlive the call: the caller's own
+// when it ends with the handler's, else the handler's.
+func (t *unitTx) rowsContext(ctx context.Context) context.Context {
+	if t.within(ctx) {
+		return t.life
+	}
+	return ctx
+}
+
+// QueryRowContext runs a query for one row. A row that is never scanned is
+// given up when the handler returns.
+func (t *unitTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	_, done, err := t.enter(ctx)
+	if err != nil {
+		return t.failedRow(ctx, err)
+	}
+	defer done()
+	row := t.user.Conn().QueryRowContext(t.rowsContext(ctx), query, args...)
+	if err := t.explain(row.Err()); errors.Is(err, driver.ErrTxRefused) {
+		return t.failedRow(ctx, err)
+	}
+	return row
+}
+
+// failedRow makes a *sql.Row that carries err: the query is not sent when its
+// context has ended.
+func (t *unitTx) failedRow(ctx context.Context, err error) *sql.Row {
+	ctx, cancel := context.WithCancelCause(ctx)
+	cancel(err)
+	return t.store.DB().QueryRowContext(rowError{ctx, err}, "select 1")
+}
+
+// rowError is an ended context whose Err says why a row cannot be had.
+type rowError struct {
+	context.Context //nolint:containedctx // it is a context
+	err             error
+}
+
+// Err is the reason.
+func (e rowError) Err() error { return e.err }
+
+// PrepareContext prepares a statement, closed when the handler returns.
+func (t *unitTx) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	ctx, done, err := t.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	stmt, err := t.user.Conn().PrepareContext(ctx, query)
+	if err != nil {
+		return nil, t.explain(err)
+	}
+	t.stmts = append(t.stmts, stmt)
+	return stmt, nil
+}
+
+// Send sends in the unit's transaction.
+func (t *unitTx) Send(ctx context.Context, envs ...driver.Envelope) error {
+	caps := t.store.Capabilities()
+	for _, e := range envs {
+		if err := driver.CheckSend(caps, e); err != nil {
+			return fmt.Errorf("send %s: %w", e.Kind, err)
+		}
+	}
+	_, done, err := t.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return t.store.explain("send in transaction", t.user.Own(func() error {
+		return t.store.insert(context.WithoutCancel(ctx), t.conn, envs)
+	}))
+}
+
+// SQL returns the raw transaction of a unit that runs alone.
+func (t *unitTx) SQL() *sql.Tx { return t.raw }
+
+// end makes the transaction unusable for the handler, ends a statement of a
+// goroutine that outlived it, and closes what the handler left open.
+func (t *unitTx) end() {
+	t.kill()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dead = true
+	for _, r := range t.rows {
+		_ = r.Close() // its error is the handler's, who did not want it
+	}
+	for _, s := range t.stmts {
+		_ = s.Close()
+	}
+	t.rows, t.stmts = nil, nil
+}
