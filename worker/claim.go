@@ -1,0 +1,157 @@
+package worker
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// suspectAfter is the number of crashes after which a message is handled with
+// nothing else in hand, so that it can hurt no neighbour. The first crash is
+// anybody's: a deploy, a kill by hand.
+const suspectAfter = 2
+
+// horizon is how much work may be claimed ahead of the slots, in time: a
+// message that waits in a worker cannot be taken by another one.
+const horizon = 100 * time.Millisecond
+
+// take claims messages until taking ends.
+func (w *Worker) take(taking context.Context) {
+	alone := false // a suspect was seen: claim one by one until it is over
+	for taking.Err() == nil {
+		room := w.room(alone)
+		if room <= 0 {
+			w.waitForRoom(taking)
+			continue
+		}
+		before := time.Now()
+		ds, err := w.consumer.Receive(taking, room)
+		if err != nil {
+			w.weather.bad(taking, w.opts.Log, err)
+			continue
+		}
+		w.weather.good(w.opts.Log)
+		alone = w.accept(ds, before)
+	}
+}
+
+// room is how many messages may be claimed now; 0 says to wait. While there is
+// work ahead of the slots it waits until a good part of the room is free, so
+// that claims come in batches.
+func (w *Worker) room(alone bool) int {
+	held := w.hand.len()
+	if alone {
+		if held > 0 {
+			return 0
+		}
+		return w.allowed(1)
+	}
+	ahead := min(w.opts.Prefetch, w.pace.ahead(horizon))
+	free := w.opts.Concurrency + ahead - held
+	if len(w.work) > 0 && free < (w.opts.Concurrency+ahead)/4 {
+		return 0
+	}
+	return w.allowed(free)
+}
+
+// allowed bounds n by what is left of the message limit.
+func (w *Worker) allowed(n int) int {
+	if limit := w.opts.Limits.Messages; limit > 0 {
+		n = min(n, limit-int(w.count.handled.Load())-w.hand.len())
+	}
+	return n
+}
+
+func (w *Worker) waitForRoom(taking context.Context) {
+	select {
+	case <-w.hand.freed:
+	case <-taking.Done():
+	}
+}
+
+// accept takes deliveries in hand and hands them to the slots. When there is a
+// suspect among them, it keeps one and gives the others back, innocents too: a
+// crash would be noted against everything that is claimed.
+func (w *Worker) accept(ds []driver.Delivery, before time.Time) (alone bool) {
+	suspects := false
+	for _, d := range ds {
+		suspects = suspects || d.Crashes >= suspectAfter && d.Crashes < w.opts.MaxCrashes
+	}
+	its := make([]*item, len(ds))
+	for i, d := range ds {
+		its[i] = w.newItem(d, before)
+	}
+	w.hand.add(its)
+	if !suspects {
+		w.begin(its)
+		return false
+	}
+	if len(its) > 1 || w.hand.len() > 1 {
+		for _, it := range its {
+			w.finish(it, driver.ErrShutdown)
+		}
+		return true
+	}
+	w.begin(its)
+	return true
+}
+
+func (w *Worker) begin(its []*item) {
+	for _, it := range its {
+		w.work <- it // never blocks: its buffer holds all that may be in hand
+	}
+}
+
+func (w *Worker) newItem(d driver.Delivery, before time.Time) *item {
+	it := &item{d: d}
+	it.ctx, it.cancel = context.WithCancelCause(w.withDelivery(d))
+	it.leaseEnd.Store(w.leaseEnd(before))
+	return it
+}
+
+// slot runs handlers, one at a time. A handler that ends its goroutine takes
+// the slot with it, so another one takes its place.
+func (w *Worker) slot(slots *sync.WaitGroup) {
+	finished := false
+	defer func() {
+		if !finished {
+			slots.Go(func() { w.slot(slots) })
+		}
+	}()
+	for it := range w.work {
+		w.process(it)
+	}
+	finished = true
+}
+
+// A pace is how many messages a worker settles in a second.
+type pace struct {
+	mu    sync.Mutex
+	since time.Time
+	n     int
+	rate  float64 // per second
+}
+
+// settled counts messages that are done with.
+func (p *pace) settled(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.n += n
+	now := time.Now()
+	if p.since.IsZero() {
+		p.since = now
+	}
+	if passed := now.Sub(p.since); passed >= horizon/5 {
+		p.rate = 0.5*p.rate + 0.5*float64(p.n)/passed.Seconds()
+		p.since, p.n = now, 0
+	}
+}
+
+// ahead is how many messages are settled in d at the present pace.
+func (p *pace) ahead(d time.Duration) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int(p.rate * d.Seconds())
+}

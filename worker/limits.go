@@ -1,0 +1,60 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// memoryEvery is how often the resident memory is read.
+const memoryEvery = time.Second
+
+// jittered shortens the limits of messages and time by chance.
+func (l Limits) jittered() Limits {
+	if l.Jitter > 0 {
+		part := 1 - l.Jitter*rand.Float64()
+		l.Messages = int(math.Ceil(float64(l.Messages) * part))
+		l.Time = time.Duration(float64(l.Time) * part)
+	}
+	return l
+}
+
+// watchLimits stops the worker when one of its limits is reached.
+func (w *Worker) watchLimits(ctx context.Context) {
+	limits := w.opts.Limits
+	var over <-chan time.Time
+	if limits.Time > 0 {
+		timer := time.NewTimer(limits.Time - time.Since(w.started))
+		defer timer.Stop()
+		over = timer.C
+	}
+	ticker := time.NewTicker(memoryEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-over:
+			w.stop(fmt.Errorf("%w: time %s", errLimit, w.opts.Limits.Time))
+		case <-ticker.C:
+			if limits.Memory == 0 {
+				continue
+			}
+			if rss := ResidentMemory(); rss > limits.Memory {
+				w.stop(fmt.Errorf("%w: memory %d of %d bytes", errLimit, rss, limits.Memory))
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// checkCounts stops the worker when it has handled or failed enough.
+func (w *Worker) checkCounts() {
+	if limit := w.opts.Limits.Messages; limit > 0 && w.count.handled.Load() >= int64(limit) {
+		w.stop(fmt.Errorf("%w: %d messages", errLimit, limit))
+	}
+	if limit := w.opts.Limits.Failures; limit > 0 && w.count.failed.Load() >= int64(limit) {
+		w.stop(fmt.Errorf("%w: %d failures", errLimit, limit))
+	}
+}

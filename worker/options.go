@@ -1,0 +1,111 @@
+// Package worker runs handlers: it claims messages from a transport, runs
+// their handlers, decides and settles, and stops gracefully.
+//
+// A message goes through five rooms, always forward: claim (claim.go), a slot
+// that runs the slow part of its handler, the decision (process.go), the
+// settlement (settle.go), and the observation (event.go).
+package worker
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/driver"
+)
+
+// The defaults of Options.
+const (
+	DefaultConcurrency  = 8
+	DefaultPrefetch     = 500
+	DefaultLease        = 30 * time.Second
+	DefaultDrainTimeout = 25 * time.Second
+	DefaultRetention    = 30 * 24 * time.Hour
+	DefaultMaxCrashes   = 3
+	DefaultHeartbeat    = 5 * time.Second
+)
+
+// Limits end a worker, so that a fresh process takes its place. Zero fields set
+// no limit. On reaching one, the worker takes no more, finishes what is in hand
+// and returns.
+type Limits struct {
+	Messages int           // handled messages
+	Failures int           // failed attempts
+	Time     time.Duration // since the start
+	Memory   int64         // resident bytes of the process
+	// Jitter shortens Messages and Time by up to this part of them, by chance,
+	// so that workers that were started together do not end together.
+	Jitter float64
+}
+
+// Options are the settings of a Worker. Zero fields have documented defaults.
+type Options struct {
+	Queues       []string      // empty means posthorn.DefaultQueue; an earlier queue is served first
+	Concurrency  int           // handlers that run at once; 0 means 8
+	Prefetch     int           // most messages claimed beyond Concurrency while they are handled fast; 0 means 500, negative none
+	Lease        time.Duration // of a claim; 0 means 30 s
+	Renew        time.Duration // how often leases are renewed; 0 means a third of Lease
+	DrainTimeout time.Duration // for handlers to finish when the worker stops; 0 means 25 s
+	Limits       Limits
+	Retry        posthorn.RetryPolicy            // of all queues
+	QueueRetry   map[string]posthorn.RetryPolicy // of some queues
+	Retention    time.Duration                   // of dead letters; 0 means 30 days
+	MaxCrashes   int                             // crashes before a message is buried; 0 means 3
+	Heartbeat    time.Duration                   // 0 means 5 s
+	Program      string                          // the name in the registry
+	Version      string                          // of the application, for the registry
+	Dispatcher   *posthorn.Dispatcher            // for Tx.Dispatch; nil makes one without routes
+	Log          *slog.Logger                    // nil means silence
+	// Observe is told what happens, on a goroutine of its own. It cannot slow
+	// handling down: when it does not keep up, events are dropped and counted.
+	Observe func(Event)
+}
+
+// withDefaults fills in the documented defaults.
+func (o Options) withDefaults() Options {
+	if len(o.Queues) == 0 {
+		o.Queues = []string{posthorn.DefaultQueue}
+	}
+	o.Concurrency = cmp.Or(o.Concurrency, DefaultConcurrency)
+	o.Prefetch = max(cmp.Or(o.Prefetch, DefaultPrefetch), 0)
+	o.Lease = cmp.Or(o.Lease, DefaultLease)
+	o.Renew = cmp.Or(o.Renew, o.Lease/3)
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, DefaultDrainTimeout)
+	o.Retention = cmp.Or(o.Retention, DefaultRetention)
+	o.MaxCrashes = cmp.Or(o.MaxCrashes, DefaultMaxCrashes)
+	o.Heartbeat = cmp.Or(o.Heartbeat, DefaultHeartbeat)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// check reports a setting that makes no sense.
+func (o Options) check() error {
+	switch {
+	case o.Concurrency < 1:
+		return fmt.Errorf("concurrency %d is below 1", o.Concurrency)
+	case o.Lease < 100*time.Millisecond:
+		return fmt.Errorf("lease %s is below 100ms", o.Lease)
+	case o.Renew <= 0 || o.Renew > o.Lease/2:
+		return fmt.Errorf("renewal every %s is too rare for a lease of %s", o.Renew, o.Lease)
+	case o.DrainTimeout < 0 || o.Retention < 0 || o.Heartbeat < 0 || o.MaxCrashes < 0:
+		return errors.New("a duration or bound is negative")
+	case o.Limits.Messages < 0 || o.Limits.Failures < 0 || o.Limits.Time < 0 || o.Limits.Memory < 0:
+		return errors.New("a limit is negative")
+	case o.Limits.Jitter < 0 || o.Limits.Jitter >= 1:
+		return fmt.Errorf("jitter %v of the limits is not within 0 … 1", o.Limits.Jitter)
+	}
+	if err := o.Retry.Check(); err != nil {
+		return err
+	}
+	for queue, p := range o.QueueRetry {
+		if err := errors.Join(driver.CheckQueue(queue), p.Check()); err != nil {
+			return fmt.Errorf("retry policy of queue %q: %w", queue, err)
+		}
+	}
+	return nil
+}
