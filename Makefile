@@ -1,0 +1,65 @@
+# `make` lists the targets. Everything needs Go; the tests need a C compiler,
+# too, for the race detector: `make test` installs it where it can.
+
+MAKEFLAGS += --no-print-directory
+
+LINTER    := .tools/golangci-lint
+TIMEOUT   ?= 15m
+TESTFLAGS ?=
+
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+setup: ## Install what the tests need: a C compiler
+	@scripts/setup.sh cc
+
+test: setup ## Run all tests with the race detector
+	@CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TIMEOUT) $(TESTFLAGS) ./...
+
+tidy: ## Hold the code to its conventions (internal/tidy)
+	@go test ./internal/tidy
+
+lint: $(LINTER) ## Run the linters of .golangci.yml
+	@$(LINTER) run ./...
+
+vet: ## Run go vet
+	@go vet ./...
+
+fmt: $(LINTER) ## Format the code
+	@$(LINTER) fmt ./...
+
+generate: ## Write the generated files again
+	@go generate ./...
+
+mod: ## Tidy go.mod
+	@go mod tidy
+
+build: ## Build bin/posthorn
+	@go build -trimpath -o bin/ ./cmd/posthorn
+
+demo: ## Run the main job on real-shaped mail, with a worker killed in the middle
+	@go run ./examples/unsubscribe demo
+
+bench: ## Measure rates, latency, idle CPU and memory
+	@cd bench && go run .
+
+fuzz-short: ## Run each fuzz target for 3 seconds
+	@scripts/fuzz.sh 3s
+
+cover: ## Show how much of the code the tests reach
+	@mkdir -p bin
+	@go test -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=bin/cover.out ./...
+	@go tool cover -func=bin/cover.out | tail -n 1
+
+ci: ## Run all that must be green before a change lands
+	@.ci/run
+
+# The linters are a module of their own, so that what they import stays out of
+# the project's go.mod. The first build takes some minutes.
+$(LINTER): tools/go.mod tools/go.sum
+	@echo "building golangci-lint; the first time takes some minutes" >&2
+	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: help setup test tidy lint vet fmt generate mod build demo bench fuzz-short cover ci
