@@ -131,7 +131,9 @@ func (d *Dispatcher) DispatchTx(
 
 // DispatchRaw sends a body that is encoded already. It is not validated: only
 // the kind's handler could do that.
-func (d *Dispatcher) DispatchRaw(ctx context.Context, kind string, body []byte, opts ...DispatchOption) (string, error) {
+func (d *Dispatcher) DispatchRaw(
+	ctx context.Context, kind string, body []byte, opts ...DispatchOption,
+) (string, error) {
 	env, err := d.Envelope(kind, body, opts...)
 	if err != nil {
 		return "", err

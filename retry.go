@@ -80,9 +80,9 @@ func (p RetryPolicy) Decide(d driver.Delivery, err error, now time.Time) Outcome
 	class := ClassOf(err)
 	out := Outcome{Class: class}
 	switch class {
-	case driver.ClassDone, driver.ClassLeaseLost:
+	case driver.ClassDone:
 		out.Verdict = driver.Ack
-	case driver.ClassInterrupted:
+	case driver.ClassInterrupted, driver.ClassLeaseLost: // a lease may be given up here before it is over in the store
 		out.Verdict = driver.Release
 	case driver.ClassSnooze:
 		out.Verdict, out.Delay = driver.Release, askedDelay(err)
@@ -149,7 +149,10 @@ func (p RetryPolicy) delay(d driver.Delivery) time.Duration {
 	if jitter > 0 {
 		wait += wait * jitter * (2*chance(d) - 1)
 	}
-	return time.Duration(min(wait, float64(ceiling)))
+	if wait >= float64(ceiling) { // compared as floats: the largest duration has none of its own
+		return ceiling
+	}
+	return time.Duration(wait)
 }
 
 // transientDelay grows with the claims that ended without an attempt, and is

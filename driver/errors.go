@@ -9,8 +9,8 @@ import (
 
 // The errors of the contract. They are wrapped; compare with errors.Is.
 var (
-	// ErrLeaseLost: the claim has ended, by a settlement or by the end of its
-	// lease; somebody else may hold the message now.
+	// ErrLeaseLost: the claim has ended, by a settlement, or because its lease
+	// ran out and the message went on; somebody else may hold it now.
 	ErrLeaseLost = errors.New("lease lost")
 	// ErrUnsupported: the transport has not declared this capability.
 	ErrUnsupported = errors.New("not supported by this transport")

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -44,11 +45,29 @@ type consumer struct {
 	store  *Store
 	sub    driver.Subscription
 	ears   *ears
-	misses int // hints in a row that led to nothing
+	misses int          // hints in a row that led to nothing
+	calls  sync.RWMutex // Close waits for calls under way
+}
+
+// begin notes a call under way, until done is called.
+func (c *consumer) begin() (done func(), err error) {
+	c.calls.RLock()
+	select {
+	case <-c.ears.closed:
+		c.calls.RUnlock()
+		return nil, driver.ErrClosed
+	default:
+		return c.calls.RUnlock, nil
+	}
 }
 
 // Receive blocks until there is a delivery.
 func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, error) {
+	done, err := c.begin()
+	if err != nil {
+		return nil, fmt.Errorf("receive: %w", err)
+	}
+	defer done()
 	limit = min(max(limit, 1), maxClaim)
 	for {
 		if err := c.ended(ctx); err != nil {
@@ -56,7 +75,7 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 		}
 		ds, next, err := c.try(ctx, limit)
 		if err != nil {
-			return nil, c.store.explain("receive", cmp.Or(context.Cause(ctx), err))
+			return nil, c.store.explain("receive", cmp.Or(ctx.Err(), err))
 		}
 		if len(ds) > 0 {
 			c.misses = 0
@@ -118,7 +137,7 @@ func (c *consumer) look(ctx context.Context, q Session) (there bool, next time.D
 	next = c.store.opts.Poll
 	next += time.Duration(rand.Int64N(int64(next)/4 + 1)) // spread: a fleet does not poll in step
 	if wake.Valid {
-		next = min(next, time.Duration(wake.Int64-now)*time.Millisecond)
+		next = min(next, time.Duration(min(wake.Int64-now, next.Milliseconds()+1))*time.Millisecond)
 	}
 	return wake.Valid && wake.Int64 <= now, next, nil
 }
@@ -246,8 +265,13 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // Extend renews leases.
 func (c *consumer) Extend(ctx context.Context, ds ...driver.Delivery) error {
+	done, err := c.begin()
+	if err != nil {
+		return fmt.Errorf("extend: %w", err)
+	}
+	defer done()
 	var lost []driver.Delivery
-	err := c.store.Engine.Write(ctx, func(ctx context.Context, q Session) error {
+	err = c.store.Engine.Write(ctx, func(ctx context.Context, q Session) error {
 		now, err := q.Now(ctx)
 		if err != nil {
 			return err
@@ -280,9 +304,11 @@ func untouched(ds []driver.Delivery, touched []int64) []driver.Delivery {
 	return lost
 }
 
-// Close gives the consumer up.
+// Close gives the consumer up, and waits for its calls.
 func (c *consumer) Close() error {
 	c.store.hub.leave(c.ears)
+	c.calls.Lock()
+	defer c.calls.Unlock()
 	return nil
 }
 

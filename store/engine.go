@@ -61,6 +61,9 @@ type UserConn interface {
 	// empty means nothing. The connection will not be used again then.
 	Enter(handler string)
 	Leave() (dirty string)
+	// Refused is what the guard refused last since Enter, as
+	// driver.ErrTxRefused, or nil: a handler cannot swallow it.
+	Refused() error
 	// Own runs fn, a statement of Posthorn's own, outside the guard.
 	Own(fn func() error) error
 	// Conn runs the statements. Explain turns the guard's refusals into

@@ -63,6 +63,7 @@ func (g *group) round(ctx context.Context, c Conn) error {
 	first := g.units[g.todo[0]]
 	raw, err := c.Begin(ctx, first.Alone)
 	if err != nil {
+		c.Rollback(ctx)
 		return err
 	}
 	began, done, rest := time.Now(), []int(nil), g.todo
@@ -87,7 +88,8 @@ func (g *group) round(ctx context.Context, c Conn) error {
 			done = append(done, i)
 		}
 	}
-	return g.commit(ctx, c, done, rest)
+	g.commit(ctx, c, done, rest)
+	return nil
 }
 
 // full reports whether the next unit has to wait for another transaction.
@@ -100,28 +102,36 @@ func (g *group) full(done int, first, next driver.Unit, began time.Time) bool {
 
 // commit ends a round. When a shared commit fails, nothing says whose fault it
 // was, a deferred constraint for one: each unit runs again in a transaction of
-// its own.
-func (g *group) commit(ctx context.Context, c Conn, done, rest []int) error {
-	err := c.Commit(ctx)
-	switch {
-	case err == nil:
+// its own. A transaction whose commit failed may still be open, so it is rolled
+// back.
+func (g *group) commit(ctx context.Context, c Conn, done, rest []int) {
+	if len(done) == 0 {
+		c.Rollback(ctx)
 		g.todo = rest
-	case len(done) == 1:
-		g.errs[done[0]], g.todo = fmt.Errorf("commit: %w", err), rest
-	default:
-		g.alone, g.todo = true, append(done, rest...)
-		if len(done) == 0 {
-			return err
-		}
+		return
 	}
-	return nil
+	err := c.Commit(ctx)
+	if err == nil {
+		g.todo = rest
+		return
+	}
+	c.Rollback(ctx)
+	if len(done) == 1 {
+		g.errs[done[0]], g.todo = fmt.Errorf("commit: %w", err), rest
+		return
+	}
+	g.alone, g.todo = true, append(done, rest...)
 }
 
 // unit settles one unit and runs its effect. The error is a fault of the store.
 func (g *group) unit(ctx context.Context, c Conn, raw *sql.Tx, i int) (fate, error) {
 	u := g.units[i]
-	if err := u.Context.Err(); err != nil {
+	if u.Context.Err() != nil {
 		g.errs[i] = context.Cause(u.Context)
+		return dropped, nil
+	}
+	if _, _, err := splitToken(u.Delivery.Token); err != nil {
+		g.errs[i] = err
 		return dropped, nil
 	}
 	if _, err := c.Exec(ctx, g.store.SQL.Savepoint); err != nil {
@@ -188,7 +198,7 @@ func (g *group) effect(c Conn, u driver.Unit, raw *sql.Tx) error {
 		g.store.opts.Log.Warn("session left dirty: connection destroyed",
 			"kind", u.Delivery.Kind, "message_id", u.Delivery.ID, "cause", dirty)
 	}
-	if refused := t.refusal(); err == nil && refused != nil {
+	if refused := user.Refused(); err == nil && refused != nil {
 		return fmt.Errorf("handler returned nil although %w", refused)
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -19,11 +20,8 @@ const (
 
 // Send accepts all the envelopes or none.
 func (s *Store) Send(ctx context.Context, envs ...driver.Envelope) error {
-	caps := s.Capabilities()
-	for _, e := range envs {
-		if err := driver.CheckSend(caps, e); err != nil {
-			return fmt.Errorf("send %s: %w", e.Kind, err)
-		}
+	if err := s.checkSend(envs); err != nil {
+		return err
 	}
 	if len(envs) == 0 {
 		return nil
@@ -75,32 +73,53 @@ func dueAt(e driver.Envelope, now int64) int64 {
 	case e.Delay > 0:
 		return now + ceilMillis(e.Delay)
 	case !e.NotBefore.IsZero():
-		return max(now, e.NotBefore.UnixMilli())
+		return min(max(now, e.NotBefore.Add(time.Millisecond-1).UnixMilli()), now+ceilMillis(math.MaxInt64))
 	default:
 		return now
 	}
 }
 
-// SendTx sends inside the caller's own transaction on the store's database.
+// SendTx sends inside the caller's own transaction on the store's database. The
+// caller who goes on after an error and commits has sent the envelopes before
+// the one that failed: a transaction is all or none by its own end.
 func (s *Store) SendTx(ctx context.Context, tx *sql.Tx, envs ...driver.Envelope) error {
+	if err := s.checkSend(envs); err != nil {
+		return err
+	}
+	now := time.Now().UnixMilli()
+	for _, e := range envs {
+		if err := s.insertTx(ctx, tx, e, now); err != nil {
+			return fmt.Errorf("send in transaction: %w", err)
+		}
+	}
+	return nil
+}
+
+// insertTx writes one envelope, unless the transaction is on another database.
+func (s *Store) insertTx(ctx context.Context, tx *sql.Tx, e driver.Envelope, now int64) error {
+	args, err := insertArgs(e, now)
+	if err != nil {
+		return err
+	}
+	res, err := tx.ExecContext(ctx, s.SQL.InsertTx, append(args, s.id)...)
+	if s.Parts.Classify(err) == ClassNoTable {
+		return fmt.Errorf("%w: %w", driver.ErrWrongStore, err)
+	}
+	if err != nil {
+		return s.explain("insert", err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return driver.ErrWrongStore
+	}
+	return nil
+}
+
+// checkSend refuses envelopes before anything is written.
+func (s *Store) checkSend(envs []driver.Envelope) error {
 	caps := s.Capabilities()
 	for _, e := range envs {
 		if err := driver.CheckSend(caps, e); err != nil {
 			return fmt.Errorf("send %s: %w", e.Kind, err)
-		}
-		args, err := insertArgs(e, time.Now().UnixMilli())
-		if err != nil {
-			return err
-		}
-		res, err := tx.ExecContext(ctx, s.SQL.InsertTx, append(args, s.id)...)
-		if s.Parts.Classify(err) == ClassNoTable {
-			return fmt.Errorf("send in transaction: %w: %w", driver.ErrWrongStore, err)
-		}
-		if err != nil {
-			return s.explain("send in transaction", err)
-		}
-		if n, err := res.RowsAffected(); err != nil || n != 1 {
-			return fmt.Errorf("send in transaction: %w", driver.ErrWrongStore)
 		}
 	}
 	return nil
@@ -130,7 +149,11 @@ func decodeHeader(s sql.NullString) (map[string]string, error) {
 
 // ceilMillis rounds up, so that nothing is due early.
 func ceilMillis(d time.Duration) int64 {
-	return int64((d + time.Millisecond - 1) / time.Millisecond)
+	ms := int64(d / time.Millisecond)
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	return ms
 }
 
 func fromMillis(ms int64) time.Time {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/posthorn/posthorn/driver"
@@ -12,8 +13,13 @@ func (c *consumer) Settle(ctx context.Context, ss ...driver.Settlement) error {
 	if len(ss) == 0 {
 		return nil
 	}
+	done, err := c.begin()
+	if err != nil {
+		return fmt.Errorf("settle: %w", err)
+	}
+	defer done()
 	var lost []driver.Delivery
-	err := c.store.Engine.Write(ctx, func(ctx context.Context, q Session) error {
+	err = c.store.Engine.Write(ctx, func(ctx context.Context, q Session) error {
 		b := &settling{store: c.store, q: q}
 		err := b.all(ctx, ss)
 		lost = b.lost

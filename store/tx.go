@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/posthorn/posthorn/driver"
@@ -22,11 +21,11 @@ type unitTx struct {
 	life  context.Context //nolint:containedctx // ends with it, and when the handler has returned
 	kill  context.CancelFunc
 
-	mu      sync.Mutex
-	dead    bool
-	rows    []*sql.Rows
-	stmts   []*sql.Stmt
-	refused error
+	mu    sync.Mutex
+	dead  bool
+	rows  []*sql.Rows
+	row   []*sql.Row
+	stmts []*sql.Stmt
 }
 
 func newUnitTx(ctx context.Context, s *Store, c Conn, raw *sql.Tx) *unitTx {
@@ -58,25 +57,6 @@ func (t *unitTx) enter(ctx context.Context) (context.Context, func(), error) {
 // within reports whether ctx ends only when the handler's own context does.
 func (t *unitTx) within(ctx context.Context) bool { return ctx.Done() == nil || ctx.Done() == t.given }
 
-// explain notes a refusal, so that it cannot be swallowed.
-func (t *unitTx) explain(err error) error {
-	if err == nil {
-		return nil
-	}
-	err = t.user.Explain(err)
-	if errors.Is(err, driver.ErrTxRefused) {
-		t.refused = err
-	}
-	return err
-}
-
-// refusal is the last refused statement.
-func (t *unitTx) refusal() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.refused
-}
-
 // ExecContext runs a statement.
 func (t *unitTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	ctx, done, err := t.enter(ctx)
@@ -85,7 +65,7 @@ func (t *unitTx) ExecContext(ctx context.Context, query string, args ...any) (sq
 	}
 	defer done()
 	res, err := t.user.Conn().ExecContext(ctx, query, args...)
-	return res, t.explain(err)
+	return res, t.user.Explain(err)
 }
 
 // QueryContext runs a query. Its rows live until the handler returns.
@@ -97,18 +77,20 @@ func (t *unitTx) QueryContext(ctx context.Context, query string, args ...any) (*
 	defer done()
 	rows, err := t.user.Conn().QueryContext(t.rowsContext(ctx), query, args...)
 	if err != nil {
-		return nil, t.explain(err)
+		return nil, t.user.Explain(err)
 	}
 	t.rows = append(t.rows, rows)
 	return rows, nil
 }
 
-// rowsContext is a context for rows, which outlive the call: the caller's own
-// when it ends with the handler's, else the handler's.
+// rowsContext is a context for rows, which outlive the call: it ends with the
+// handler's, whatever context the handler passes.
 func (t *unitTx) rowsContext(ctx context.Context) context.Context {
 	if t.within(ctx) {
 		return t.life
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	context.AfterFunc(t.life, func() { cancel(context.Cause(t.life)) })
 	return ctx
 }
 
@@ -121,9 +103,10 @@ func (t *unitTx) QueryRowContext(ctx context.Context, query string, args ...any)
 	}
 	defer done()
 	row := t.user.Conn().QueryRowContext(t.rowsContext(ctx), query, args...)
-	if err := t.explain(row.Err()); errors.Is(err, driver.ErrTxRefused) {
+	if err := t.user.Explain(row.Err()); errors.Is(err, driver.ErrTxRefused) {
 		return t.failedRow(ctx, err)
 	}
+	t.row = append(t.row, row)
 	return row
 }
 
@@ -153,7 +136,7 @@ func (t *unitTx) PrepareContext(ctx context.Context, query string) (*sql.Stmt, e
 	defer done()
 	stmt, err := t.user.Conn().PrepareContext(ctx, query)
 	if err != nil {
-		return nil, t.explain(err)
+		return nil, t.user.Explain(err)
 	}
 	t.stmts = append(t.stmts, stmt)
 	return stmt, nil
@@ -161,11 +144,8 @@ func (t *unitTx) PrepareContext(ctx context.Context, query string) (*sql.Stmt, e
 
 // Send sends in the unit's transaction.
 func (t *unitTx) Send(ctx context.Context, envs ...driver.Envelope) error {
-	caps := t.store.Capabilities()
-	for _, e := range envs {
-		if err := driver.CheckSend(caps, e); err != nil {
-			return fmt.Errorf("send %s: %w", e.Kind, err)
-		}
+	if err := t.store.checkSend(envs); err != nil {
+		return err
 	}
 	_, done, err := t.enter(ctx)
 	if err != nil {
@@ -190,8 +170,11 @@ func (t *unitTx) end() {
 	for _, r := range t.rows {
 		_ = r.Close() // its error is the handler's, who did not want it
 	}
+	for _, r := range t.row {
+		_ = r.Scan() // a row has no Close, but to scan it closes it
+	}
 	for _, s := range t.stmts {
 		_ = s.Close()
 	}
-	t.rows, t.stmts = nil, nil
+	t.rows, t.row, t.stmts = nil, nil, nil
 }

@@ -79,36 +79,37 @@ func (w *Worker) accept(ds []driver.Delivery, before time.Time) (alone bool) {
 	for _, d := range ds {
 		suspects = suspects || d.Crashes >= suspectAfter && d.Crashes < w.opts.MaxCrashes
 	}
-	its := make([]*item, len(ds))
+	ps := make([]*parcel, len(ds))
 	for i, d := range ds {
-		its[i] = w.newItem(d, before)
+		ps[i] = w.newParcel(d, before)
 	}
-	w.hand.add(its)
+	w.hand.add(ps)
 	if !suspects {
-		w.begin(its)
+		w.begin(ps)
 		return false
 	}
-	if len(its) > 1 || w.hand.len() > 1 {
-		for _, it := range its {
-			w.finish(it, driver.ErrShutdown)
+	if len(ps) > 1 || w.hand.len() > 1 {
+		for _, p := range ps {
+			w.finish(p, driver.ErrShutdown)
 		}
 		return true
 	}
-	w.begin(its)
+	w.begin(ps)
 	return true
 }
 
-func (w *Worker) begin(its []*item) {
-	for _, it := range its {
-		w.work <- it // never blocks: its buffer holds all that may be in hand
+func (w *Worker) begin(ps []*parcel) {
+	for _, p := range ps {
+		w.work <- p // never blocks: its buffer holds all that may be in hand
 	}
 }
 
-func (w *Worker) newItem(d driver.Delivery, before time.Time) *item {
-	it := &item{d: d}
-	it.ctx, it.cancel = context.WithCancelCause(w.withDelivery(d))
-	it.leaseEnd.Store(w.leaseEnd(before))
-	return it
+func (w *Worker) newParcel(d driver.Delivery, before time.Time) *parcel {
+	p := &parcel{d: d}
+	p.handler, _ = w.mux.Handler(d.Kind)
+	p.ctx, p.cancel = context.WithCancelCause(w.withDelivery(d))
+	p.leaseEnd.Store(w.leaseEnd(before))
+	return p
 }
 
 // slot runs handlers, one at a time. A handler that ends its goroutine takes
@@ -120,8 +121,8 @@ func (w *Worker) slot(slots *sync.WaitGroup) {
 			slots.Go(func() { w.slot(slots) })
 		}
 	}()
-	for it := range w.work {
-		w.process(it)
+	for p := range w.work {
+		w.process(p)
 	}
 	finished = true
 }

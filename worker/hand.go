@@ -10,58 +10,60 @@ import (
 	"github.com/posthorn/posthorn/driver"
 )
 
-// An item is a delivery on its way through the worker.
-type item struct {
+// A parcel is a delivery on its way through the worker.
+type parcel struct {
 	d       driver.Delivery
-	handler *posthorn.Handler
-	ctx     context.Context //nolint:containedctx // the delivery's own: it ends with the lease
+	handler *posthorn.Handler // nil: its kind is unknown here
+	ctx     context.Context   //nolint:containedctx // the delivery's own: it ends with the lease
 	cancel  context.CancelCauseFunc
 	effect  posthorn.Effect
 
-	begun    time.Time     // when the handler was entered
-	ran      time.Duration // how long it ran, both parts together
-	deadline atomic.Int64  // when the running part counts as stuck, by Worker.clock; 0: nothing runs
-	leaseEnd atomic.Int64  // by Worker.clock, with a margin
-	left     atomic.Bool   // somebody has taken over its end
-	stuck    atomic.Bool
+	begun    time.Time    // when the handler was entered
+	ran      atomic.Int64 // how long it ran in nanoseconds, both parts together
+	deadline atomic.Int64 // when the slow part counts as stuck, by Worker.clock; 0: it does not run; or pastDeadline
+	leaseEnd atomic.Int64 // by Worker.clock, with a margin
+	left     atomic.Bool  // somebody has taken over its end
 
 	outcome    posthorn.Outcome
 	settlement driver.Settlement
 	err        error
 }
 
-// leave claims the right to end the item. Only one caller gets it.
-func (it *item) leave() bool { return it.left.CompareAndSwap(false, true) }
+// pastDeadline as parcel.deadline: it is over, and the handler was called stuck.
+const pastDeadline = -1
 
-// A hand is the set of items that a worker holds.
+// leave claims the right to end the parcel. Only one caller gets it.
+func (p *parcel) leave() bool { return p.left.CompareAndSwap(false, true) }
+
+// A hand is the set of parcels that a worker holds.
 type hand struct {
-	mu    sync.Mutex
-	items map[driver.Token]*item
-	empty *sync.Cond
-	freed chan struct{} // a hint that there is room
+	mu      sync.Mutex
+	parcels map[driver.Token]*parcel
+	empty   *sync.Cond
+	freed   chan struct{} // a hint that there is room
 }
 
 func newHand() *hand {
-	h := &hand{items: map[driver.Token]*item{}, freed: make(chan struct{}, 1)}
+	h := &hand{parcels: map[driver.Token]*parcel{}, freed: make(chan struct{}, 1)}
 	h.empty = sync.NewCond(&h.mu)
 	return h
 }
 
-func (h *hand) add(its []*item) {
+func (h *hand) add(ps []*parcel) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, it := range its {
-		h.items[it.d.Token] = it
+	for _, p := range ps {
+		h.parcels[p.d.Token] = p
 	}
 }
 
-func (h *hand) remove(its []*item) {
+func (h *hand) remove(ps []*parcel) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, it := range its {
-		delete(h.items, it.d.Token)
+	for _, p := range ps {
+		delete(h.parcels, p.d.Token)
 	}
-	if len(h.items) == 0 {
+	if len(h.parcels) == 0 {
 		h.empty.Broadcast()
 	}
 	select {
@@ -73,15 +75,15 @@ func (h *hand) remove(its []*item) {
 func (h *hand) len() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.items)
+	return len(h.parcels)
 }
 
-func (h *hand) all() []*item {
+func (h *hand) all() []*parcel {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out := make([]*item, 0, len(h.items))
-	for _, it := range h.items {
-		out = append(out, it)
+	out := make([]*parcel, 0, len(h.parcels))
+	for _, p := range h.parcels {
+		out = append(out, p)
 	}
 	return out
 }
@@ -90,7 +92,7 @@ func (h *hand) all() []*item {
 func (h *hand) wait() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for len(h.items) > 0 {
+	for len(h.parcels) > 0 {
 		h.empty.Wait()
 	}
 }

@@ -24,7 +24,7 @@ func (w *Worker) withDelivery(d driver.Delivery) context.Context {
 }
 
 // keepLeases renews the leases of all that is in hand, until ctx ends. It is
-// the only other goroutine that touches an item: it ends the context of one
+// the only other goroutine that touches a parcel: it ends the context of one
 // whose lease is lost, and calls stuck what runs on after its deadline.
 func (w *Worker) keepLeases(ctx context.Context) {
 	look := min(w.opts.Renew, time.Second)
@@ -37,23 +37,23 @@ func (w *Worker) keepLeases(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		its := w.hand.all()
-		w.watch(its)
+		ps := w.hand.all()
+		w.watch(ps)
 		if time.Since(last) >= w.opts.Renew {
 			last = time.Now()
-			w.renew(ctx, its)
+			w.renew(ctx, ps)
 		}
 	}
 }
 
-// renew extends the leases of items that have not ended.
-func (w *Worker) renew(ctx context.Context, its []*item) {
-	ds := make([]driver.Delivery, 0, len(its))
-	byToken := make(map[driver.Token]*item, len(its))
-	for _, it := range its {
-		if !it.left.Load() {
-			ds = append(ds, it.d)
-			byToken[it.d.Token] = it
+// renew extends the leases of parcels that have not ended.
+func (w *Worker) renew(ctx context.Context, ps []*parcel) {
+	ds := make([]driver.Delivery, 0, len(ps))
+	byToken := make(map[driver.Token]*parcel, len(ps))
+	for _, p := range ps {
+		if !p.left.Load() {
+			ds = append(ds, p.d)
+			byToken[p.d.Token] = p
 		}
 	}
 	if len(ds) == 0 {
@@ -74,38 +74,40 @@ func (w *Worker) renew(ctx context.Context, its []*item) {
 		w.weather.report(w.opts.Log, err)
 		return
 	}
-	for _, it := range byToken {
-		it.leaseEnd.Store(w.leaseEnd(asked))
+	for _, p := range byToken {
+		p.leaseEnd.Store(w.leaseEnd(asked))
 	}
 }
 
-// watch ends the contexts of items whose lease could not be renewed in time,
+// watch ends the contexts of parcels whose lease could not be renewed in time,
 // and finds handlers that run on after their deadline.
-func (w *Worker) watch(its []*item) {
+func (w *Worker) watch(ps []*parcel) {
 	now := w.clock()
-	for _, it := range its {
-		if now > it.leaseEnd.Load() {
-			it.cancel(driver.ErrLeaseLost)
+	for _, p := range ps {
+		if now > p.leaseEnd.Load() {
+			p.cancel(driver.ErrLeaseLost)
 		}
-		if d := it.deadline.Load(); d != 0 && now > d {
-			w.markStuck(it)
-		} else if d == 0 && it.effect == nil && it.stuck.CompareAndSwap(true, false) {
-			w.count.stuck.Add(-1)
+		if d := p.deadline.Load(); d > 0 && now > d && p.deadline.CompareAndSwap(d, pastDeadline) {
+			w.noteStuck(p)
 		}
 	}
 }
 
-// markStuck accounts a handler that does not return. Its message stays claimed:
+// unwatch ends the watch over a handler that returned, a stuck one's too.
+func (w *Worker) unwatch(p *parcel) {
+	if p.deadline.Swap(0) == pastDeadline {
+		w.count.stuck.Add(-1)
+	}
+}
+
+// noteStuck accounts a handler that does not return. Its message stays claimed:
 // nobody can know what it still does. When no slot is left, the worker ends, so
 // that a fresh process can take its place.
-func (w *Worker) markStuck(it *item) {
-	if !it.stuck.CompareAndSwap(false, true) {
-		return
-	}
+func (w *Worker) noteStuck(p *parcel) {
 	n := w.count.stuck.Add(1)
 	w.opts.Log.Warn("handler is stuck: it runs on after its deadline",
-		"message_id", it.d.ID, "kind", it.d.Kind, "worker", w.id, "stuck", n)
-	w.events.put(Event{Delivery: it.d, Class: driver.ClassTimeout, Stuck: true, Worker: w.id})
+		"message_id", p.d.ID, "kind", p.d.Kind, "worker", w.id, "stuck", n)
+	w.events.put(Event{Delivery: p.d, Class: driver.ClassTimeout, Stuck: true, Worker: w.id})
 	if int(n) >= w.opts.Concurrency {
 		w.stop(ErrStuck)
 	}

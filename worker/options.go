@@ -45,7 +45,7 @@ type Limits struct {
 type Options struct {
 	Queues       []string      // empty means posthorn.DefaultQueue; an earlier queue is served first
 	Concurrency  int           // handlers that run at once; 0 means 8
-	Prefetch     int           // most messages claimed beyond Concurrency while they are handled fast; 0 means 500, negative none
+	Prefetch     int           // most messages claimed beyond Concurrency (ADR 6); 0 means 500, negative none
 	Lease        time.Duration // of a claim; 0 means 30 s
 	Renew        time.Duration // how often leases are renewed; 0 means a third of Lease
 	DrainTimeout time.Duration // for handlers to finish when the worker stops; 0 means 25 s

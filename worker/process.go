@@ -18,68 +18,66 @@ var errGoexit = errors.New("handler called runtime.Goexit")
 
 // process is the life of a message in a worker's slot: run the slow part of
 // its handler, then hand it on to be committed with its effect, or decide.
-func (w *Worker) process(it *item) {
-	if err := w.admit(it); err != nil {
-		w.finish(it, err)
+func (w *Worker) process(p *parcel) {
+	if err := w.admit(p); err != nil {
+		w.finish(p, err)
 		return
 	}
-	effect, err := w.start(it)
+	effect, err := w.start(p)
 	if err != nil || effect == nil {
-		w.finish(it, err)
+		w.finish(p, err)
 		return
 	}
-	it.effect = effect
-	w.units.put(it)
+	p.effect = effect
+	w.units.put(p)
 }
 
 // finish decides what becomes of a message whose handler ended with err, and
 // hands the verdict on to be settled. Somebody else may have ended it already.
-func (w *Worker) finish(it *item, err error) {
-	if it.leave() {
-		w.finishAs(it, err)
+func (w *Worker) finish(p *parcel, err error) {
+	if p.leave() {
+		w.finishAs(p, err)
 	}
 }
 
-// finishAs is finish for who has the right to end the item.
-func (w *Worker) finishAs(it *item, err error) {
-	it.err = w.explain(it, err)
-	it.outcome = w.decide(it)
-	it.settlement = driver.Settlement{
-		Delivery: it.d, Verdict: it.outcome.Verdict, Delay: it.outcome.Delay, Reason: it.outcome.Reason,
-		Attempt: w.attempt(it),
+// finishAs is finish for who has the right to end the parcel.
+func (w *Worker) finishAs(p *parcel, err error) {
+	p.err = w.explain(p, err)
+	p.outcome = w.decide(p)
+	p.settlement = driver.Settlement{
+		Delivery: p.d, Verdict: p.outcome.Verdict, Delay: p.outcome.Delay, Reason: p.outcome.Reason,
+		Attempt: w.attempt(p),
 	}
-	w.ended.put(it)
+	w.ended.put(p)
 }
 
 // admit refuses a message without a handler, and one that has killed its
 // worker too often.
-func (w *Worker) admit(it *item) error {
-	if it.d.Crashes >= w.opts.MaxCrashes {
+func (w *Worker) admit(p *parcel) error {
+	if p.d.Crashes >= w.opts.MaxCrashes {
 		return errCrashed
 	}
-	h, known := w.mux.Handler(it.d.Kind)
-	if !known {
-		return fmt.Errorf("%w: %s", posthorn.ErrUnknownKind, it.d.Kind)
+	if p.handler == nil {
+		return fmt.Errorf("%w: %s", posthorn.ErrUnknownKind, p.d.Kind)
 	}
-	it.handler = h
-	return context.Cause(it.ctx)
+	return context.Cause(p.ctx)
 }
 
 // start runs the slow part under the handler's deadline.
-func (w *Worker) start(it *item) (effect posthorn.Effect, err error) {
-	ctx, cancel := context.WithTimeoutCause(it.ctx, it.handler.Timeout(), driver.ErrTimeout)
+func (w *Worker) start(p *parcel) (effect posthorn.Effect, err error) {
+	ctx, cancel := context.WithTimeoutCause(p.ctx, p.handler.Timeout(), driver.ErrTimeout)
 	defer cancel()
-	it.begun = time.Now()
-	it.deadline.Store(w.clock() + int64(it.handler.Timeout()+stuckGrace))
+	p.begun = time.Now()
+	p.deadline.Store(w.clock() + int64(p.handler.Timeout()+stuckGrace))
 	returned := false
 	defer func() {
-		it.deadline.Store(0)
-		it.ran = time.Since(it.begun)
+		p.ran.Store(int64(time.Since(p.begun)))
+		w.unwatch(p)
 		if !returned { // by Goexit: this goroutine is ending
-			w.finish(it, errGoexit)
+			w.finish(p, errGoexit)
 		}
 	}()
-	effect, err = it.handler.Start(ctx, it.d)
+	effect, err = p.handler.Start(ctx, p.d)
 	returned = true
 	return effect, withCause(ctx, err)
 }
@@ -94,7 +92,7 @@ func withCause(ctx context.Context, err error) error {
 }
 
 // explain marks faults of the infrastructure, which cost no attempt.
-func (w *Worker) explain(it *item, err error) error {
+func (w *Worker) explain(p *parcel, err error) error {
 	if err == nil || w.roles.Classifier == nil || errors.Is(err, errCrashed) {
 		return err
 	}
@@ -105,42 +103,42 @@ func (w *Worker) explain(it *item, err error) error {
 }
 
 // decide asks the policy of the handler, else of the queue, else the worker's.
-func (w *Worker) decide(it *item) posthorn.Outcome {
-	if errors.Is(it.err, errCrashed) {
+func (w *Worker) decide(p *parcel) posthorn.Outcome {
+	if errors.Is(p.err, errCrashed) {
 		return posthorn.Outcome{Verdict: driver.Bury, Class: driver.ClassCrash, Reason: driver.ReasonCrashed}
 	}
 	policy := w.opts.Retry
-	if p, ok := w.opts.QueueRetry[it.d.Queue]; ok {
+	if p, ok := w.opts.QueueRetry[p.d.Queue]; ok {
 		policy = p
 	}
-	if it.handler != nil && it.handler.Retry() != nil {
-		policy = *it.handler.Retry()
+	if p.handler != nil && p.handler.Retry() != nil {
+		policy = *p.handler.Retry()
 	}
-	return policy.Decide(it.d, it.err, time.Now())
+	return policy.Decide(p.d, p.err, time.Now())
 }
 
 // errCrashed: the message's workers died too often while they held it.
 var errCrashed = errors.New("its worker died too often while holding it")
 
 // attempt is the line for the message's history; a success needs none.
-func (w *Worker) attempt(it *item) *driver.Attempt {
-	if it.err == nil {
+func (w *Worker) attempt(p *parcel) *driver.Attempt {
+	if p.err == nil {
 		return nil
 	}
-	switch it.outcome.Class {
+	switch p.outcome.Class {
 	case driver.ClassInterrupted, driver.ClassSnooze, driver.ClassLeaseLost:
 		return nil
 	}
 	a := &driver.Attempt{
-		Number: it.d.Attempt + 1, Worker: w.id, Started: it.begun, Duration: it.ran,
-		Class: it.outcome.Class, Error: it.err.Error(),
+		Number: p.d.Attempt + 1, Worker: w.id, Started: p.begun, Duration: time.Duration(p.ran.Load()),
+		Class: p.outcome.Class, Error: p.err.Error(),
 	}
 	if a.Started.IsZero() {
 		a.Started = time.Now()
 	}
-	var p *posthorn.PanicError
-	if errors.As(it.err, &p) {
-		a.Stack = p.Stack
+	var panicked *posthorn.PanicError
+	if errors.As(p.err, &panicked) {
+		a.Stack = panicked.Stack
 	}
 	return a
 }

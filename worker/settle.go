@@ -16,40 +16,37 @@ const maxSettle = 500
 // wait: one at light load, many under load.
 func (w *Worker) commitUnits() {
 	for {
-		its := w.units.take(maxSettle)
-		if len(its) == 0 {
+		ps := w.units.take(maxSettle)
+		if len(ps) == 0 {
 			return
 		}
-		w.commit(its)
+		w.commit(ps)
 	}
 }
 
-func (w *Worker) commit(its []*item) {
-	units := make([]driver.Unit, len(its))
-	for i, it := range its {
-		effect := it.effect.Bind(w.dispatcher)
+func (w *Worker) commit(ps []*parcel) {
+	units := make([]driver.Unit, len(ps))
+	for i, p := range ps {
+		effect := p.effect.Bind(w.dispatcher)
 		units[i] = driver.Unit{
-			Delivery: it.d, Alone: it.handler.Alone(), Timeout: it.handler.Timeout(), Context: it.ctx,
+			Delivery: p.d, Alone: p.handler.Alone(), Timeout: p.handler.Timeout(), Context: p.ctx,
 			Effect: func(ctx context.Context, tx driver.Tx) error {
 				began := time.Now()
-				if it.begun.IsZero() {
-					it.begun = began
-				}
-				defer func() { it.ran += time.Since(began) }()
-				return withCause(ctx, effect(ctx, tx))
+				defer func() { p.ran.Add(int64(time.Since(began))) }()
+				return ownError(withCause(ctx, effect(ctx, tx)))
 			},
 		}
 	}
 	errs := w.roles.Transactor.Transact(w.handlers, units)
-	done := its[:0:0]
+	done := ps[:0:0]
 	away := false
-	for i, it := range its {
-		if errs[i] == nil && it.leave() {
-			it.outcome = posthorn.Outcome{Verdict: driver.Ack, Class: driver.ClassDone}
-			done = append(done, it)
+	for i, p := range ps {
+		if errs[i] == nil && p.leave() {
+			p.outcome = posthorn.Outcome{Verdict: driver.Ack, Class: driver.ClassDone}
+			done = append(done, p)
 			continue
 		}
-		away = w.failed(it, errs[i]) || away
+		away = w.failed(p, errs[i]) || away
 	}
 	w.release(done)
 	if away {
@@ -57,36 +54,59 @@ func (w *Worker) commit(its []*item) {
 	}
 }
 
+// An effectError is what an effect returned, as opposed to a fault of the store
+// on the way to it.
+type effectError struct{ err error }
+
+// Error is the effect's own text.
+func (e *effectError) Error() string { return e.err.Error() }
+
+// Unwrap returns the effect's error.
+func (e *effectError) Unwrap() error { return e.err }
+
+func ownError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &effectError{err}
+}
+
 // failed goes on with a unit that was not committed. When the store is away,
-// the effect waits in the worker: its slow part need not run again.
-func (w *Worker) failed(it *item, err error) (away bool) {
-	var stuck *driver.StuckError
+// the effect waits in the worker: its slow part need not run again. An effect
+// that says by itself that something is away makes nobody else wait.
+func (w *Worker) failed(p *parcel, err error) (away bool) {
+	var (
+		stuck *driver.StuckError
+		own   *effectError
+	)
 	switch {
 	case err == nil:
 		return false // somebody else has ended it
 	case errors.As(err, &stuck):
-		w.strand(it, stuck)
+		w.strand(p, stuck)
 		return false
-	case errors.Is(err, driver.ErrUnavailable) && it.ctx.Err() == nil && w.handlers.Err() == nil:
+	case errors.As(err, &own):
+		err = own.err
+	case errors.Is(err, driver.ErrUnavailable) && p.ctx.Err() == nil && w.handlers.Err() == nil:
 		w.weather.report(w.opts.Log, err)
-		w.units.put(it)
+		w.units.put(p)
 		return true
 	}
-	w.finish(it, err)
+	w.finish(p, err)
 	return false
 }
 
 // strand waits for an effect that did not come back; its transaction is gone,
 // but what else it does nobody knows, so the message stays claimed until then.
-func (w *Worker) strand(it *item, stuck *driver.StuckError) {
-	w.markStuck(it)
+func (w *Worker) strand(p *parcel, stuck *driver.StuckError) {
+	w.noteStuck(p)
 	w.limbo.Go(func() {
 		select {
 		case <-stuck.Done:
 			w.count.stuck.Add(-1)
-			w.finish(it, stuck)
+			w.finish(p, stuck)
 		case <-w.handlers.Done(): // given back by whoever stops the worker
-			w.finish(it, context.Cause(w.handlers))
+			w.finish(p, context.Cause(w.handlers))
 		}
 	})
 }
@@ -94,21 +114,21 @@ func (w *Worker) strand(it *item, stuck *driver.StuckError) {
 // settleEnded settles verdicts in batches.
 func (w *Worker) settleEnded() {
 	for {
-		its := w.ended.take(maxSettle)
-		if len(its) == 0 {
+		ps := w.ended.take(maxSettle)
+		if len(ps) == 0 {
 			return
 		}
-		w.settle(its)
+		w.settle(ps)
 	}
 }
 
 // settle is the one place where verdicts reach the transport. It does not give
 // up while the transport is away, unless the worker has to end: then the leases
 // run out, and others take the messages.
-func (w *Worker) settle(its []*item) {
-	ss := make([]driver.Settlement, len(its))
-	for i, it := range its {
-		ss[i] = it.settlement
+func (w *Worker) settle(ps []*parcel) {
+	ss := make([]driver.Settlement, len(ps))
+	for i, p := range ps {
+		ss[i] = p.settlement
 	}
 	for {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(w.handlers), w.opts.Lease)
@@ -118,50 +138,50 @@ func (w *Worker) settle(its []*item) {
 		switch {
 		case err == nil:
 		case errors.As(err, &lost):
-			w.noteLost(its, lost)
+			w.noteLost(ps, lost)
 		default:
 			w.weather.report(w.opts.Log, err)
 			if w.weather.pause(w.handlers) {
 				continue
 			}
 			w.opts.Log.Error("could not settle before the end: the messages will be delivered again",
-				"worker", w.id, "count", len(its), "error", err)
+				"worker", w.id, "count", len(ps), "error", err)
 		}
 		break
 	}
-	w.release(its)
+	w.release(ps)
 }
 
-// noteLost marks the items whose claim was lost.
-func (w *Worker) noteLost(its []*item, lost *driver.LeaseLostError) {
+// noteLost marks the parcels whose claim was lost.
+func (w *Worker) noteLost(ps []*parcel, lost *driver.LeaseLostError) {
 	byToken := make(map[driver.Token]bool, len(lost.Lost))
 	for _, d := range lost.Lost {
 		byToken[d.Token] = true
 	}
-	for _, it := range its {
-		if byToken[it.d.Token] {
-			it.outcome.Class = driver.ClassLeaseLost
+	for _, p := range ps {
+		if byToken[p.d.Token] {
+			p.outcome.Class = driver.ClassLeaseLost
 		}
 	}
 }
 
-// release lets go of items that are done with, and tells about them.
-func (w *Worker) release(its []*item) {
-	if len(its) == 0 {
+// release lets go of parcels that are done with, and tells about them.
+func (w *Worker) release(ps []*parcel) {
+	if len(ps) == 0 {
 		return
 	}
-	for _, it := range its {
-		it.cancel(errAsked)
-		w.tally(it)
+	for _, p := range ps {
+		p.cancel(errAsked)
+		w.tally(p)
 	}
 	w.checkCounts()
-	w.hand.remove(its)
-	w.pace.settled(len(its))
+	w.hand.remove(ps)
+	w.pace.settled(len(ps))
 }
 
-// tally counts an item and reports it.
-func (w *Worker) tally(it *item) {
-	out := it.outcome
+// tally counts a parcel and reports it.
+func (w *Worker) tally(p *parcel) {
+	out := p.outcome
 	switch {
 	case out.Class == driver.ClassDone:
 		w.count.handled.Add(1)
@@ -169,31 +189,31 @@ func (w *Worker) tally(it *item) {
 		w.count.handled.Add(1)
 		w.count.failed.Add(1)
 	}
-	w.logOutcome(it)
+	w.logOutcome(p)
 	w.events.put(Event{
-		Delivery: it.d, Class: out.Class, Verdict: out.Verdict, Reason: out.Reason, Duration: it.ran,
-		Delay: out.Delay, Err: it.err, Worker: w.id,
+		Delivery: p.d, Class: out.Class, Verdict: out.Verdict, Reason: out.Reason, Duration: time.Duration(p.ran.Load()),
+		Delay: out.Delay, Err: p.err, Worker: w.id,
 	})
 }
 
 // logOutcome writes one line for each failed attempt and each dead letter.
-func (w *Worker) logOutcome(it *item) {
-	out := it.outcome
+func (w *Worker) logOutcome(p *parcel) {
+	out := p.outcome
 	if out.Class == driver.ClassDone {
 		return
 	}
 	args := []any{
-		"message_id", it.d.ID, "kind", it.d.Kind, "queue", it.d.Queue, "attempt", it.d.Attempt + 1,
+		"message_id", p.d.ID, "kind", p.d.Kind, "queue", p.d.Queue, "attempt", p.d.Attempt + 1,
 		"class", string(out.Class), "worker", w.id,
 	}
 	switch {
 	case out.Class == driver.ClassLeaseLost:
 		w.opts.Log.Warn("lease lost: somebody else has the message", args...)
 	case out.Verdict == driver.Bury:
-		w.opts.Log.Error("dead letter", append(args, "reason", out.Reason, "error", it.err)...)
+		w.opts.Log.Error("dead letter", append(args, "reason", out.Reason, "error", p.err)...)
 	case out.Class == driver.ClassInterrupted, out.Class == driver.ClassSnooze:
 		w.opts.Log.Debug("message given back", append(args, "delay", out.Delay)...)
 	default:
-		w.opts.Log.Warn("attempt failed", append(args, "retry_in", out.Delay, "error", it.err)...)
+		w.opts.Log.Warn("attempt failed", append(args, "retry_in", out.Delay, "error", p.err)...)
 	}
 }

@@ -40,10 +40,10 @@ type Worker struct {
 	host       string
 
 	consumer driver.Consumer
-	hand     *hand          // what it holds
-	work     chan *item     // claimed, not begun
-	units    mailbox[*item] // effects to be committed
-	ended    mailbox[*item] // verdicts to be settled
+	hand     *hand            // what it holds
+	work     chan *parcel     // claimed, not begun
+	units    mailbox[*parcel] // effects to be committed
+	ended    mailbox[*parcel] // verdicts to be settled
 	stop     context.CancelCauseFunc
 	abort    context.CancelCauseFunc
 	handlers context.Context //nolint:containedctx // the root of all handlers' contexts, set by Run
@@ -68,7 +68,7 @@ func New(t driver.Transport, m *posthorn.Mux, o Options) (*Worker, error) {
 	o.Limits = o.Limits.jittered()
 	w := &Worker{
 		id: newID(), transport: t, roles: driver.RolesOf(t), mux: m, dispatcher: o.Dispatcher, opts: o,
-		hand: newHand(), work: make(chan *item, o.Concurrency+o.Prefetch), events: newEvents(o.Observe),
+		hand: newHand(), work: make(chan *parcel, o.Concurrency+o.Prefetch), events: newEvents(o.Observe),
 	}
 	w.units.init()
 	w.ended.init()
@@ -199,8 +199,8 @@ func reasonOf(taking context.Context) error {
 func (w *Worker) giveBack() {
 	for {
 		select {
-		case it := <-w.work:
-			w.finish(it, driver.ErrShutdown)
+		case p := <-w.work:
+			w.finish(p, driver.ErrShutdown)
 		default:
 			return
 		}
@@ -233,12 +233,12 @@ func (w *Worker) drain(slots *sync.WaitGroup) {
 
 // abandon gives back what handlers hold that ignore the end of their context.
 func (w *Worker) abandon() {
-	for _, it := range w.hand.all() {
-		if !it.leave() {
+	for _, p := range w.hand.all() {
+		if !p.leave() {
 			continue
 		}
 		w.opts.Log.Warn("handler ignores the end of its context: its message is given back",
-			"worker", w.id, "message_id", it.d.ID, "kind", it.d.Kind)
-		w.finishAs(it, driver.ErrShutdown)
+			"worker", w.id, "message_id", p.d.ID, "kind", p.d.Kind)
+		w.finishAs(p, driver.ErrShutdown)
 	}
 }

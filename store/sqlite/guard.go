@@ -25,8 +25,9 @@ const ownPrefix = "posthorn_"
 // A guard is the session guard of one connection: SQLite asks it about every
 // statement that it compiles (https://www.sqlite.org/c3ref/set_authorizer.html).
 // While a handler is inside, it refuses what would end the transaction, change
-// the session, or touch Posthorn's own tables; and it notes temporary objects,
-// which outlive the transaction.
+// the session, or touch Posthorn's own tables; it notes what the next handler
+// would see, temporary objects for one; and it vetoes every commit
+// (https://www.sqlite.org/c3ref/commit_hook.html).
 type guard struct {
 	mu        sync.Mutex
 	inside    bool
@@ -38,10 +39,28 @@ type guard struct {
 // install sets the guard on a driver connection.
 func (g *guard) install(conn any) error {
 	r, ok := conn.(engine.AuthorizerRegisterer)
-	if !ok {
+	h, hooks := conn.(engine.HookRegisterer)
+	if !ok || !hooks {
 		return errNoAuthorizer
 	}
-	return r.RegisterAuthorizer(g.authorize)
+	h.RegisterCommitHook(g.commit)
+	return r.RegisterAuthorizer(func(a engine.AuthorizerActionCode, arg1, arg2, _, _ string) engine.AuthorizerReturnCode {
+		return g.authorize(a, arg1, arg2)
+	})
+}
+
+// commit is SQLite's question before it commits; anything but 0 rolls back. No
+// commit may happen while a handler is inside. The authorizer refuses to compile
+// one, but "insert or rollback" ends the transaction without asking, and what
+// the handler writes after it would commit by itself.
+func (g *guard) commit() int32 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.inside {
+		return 0
+	}
+	g.refused = "the handler's transaction had ended before this statement"
+	return 1
 }
 
 func (g *guard) enter() {
@@ -72,17 +91,26 @@ func (g *guard) suspend(on bool) {
 
 // explain turns SQLite's "not authorized" into the reason.
 func (g *guard) explain(err error) error {
-	if !hasCode(err, lib.SQLITE_AUTH) {
-		return err
+	var e *engine.Error
+	if errors.As(err, &e) && (primary(e) == lib.SQLITE_AUTH || e.Code() == lib.SQLITE_CONSTRAINT_COMMITHOOK) {
+		return g.refusal()
 	}
+	return err
+}
+
+// refusal is what was refused last since enter.
+func (g *guard) refusal() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.refused == "" {
+		return nil
+	}
 	return fmt.Errorf("%w: %s", driver.ErrTxRefused, g.refused)
 }
 
-// authorize is SQLite's question. The schema argument is not needed: Posthorn's
-// tables are in the main database, and no other can be attached.
-func (g *guard) authorize(a engine.AuthorizerActionCode, arg1, arg2, _, _ string) engine.AuthorizerReturnCode {
+// authorize is SQLite's question, without the schema: Posthorn's tables are in
+// the main database, and no other can be attached.
+func (g *guard) authorize(a engine.AuthorizerActionCode, arg1, arg2 string) engine.AuthorizerReturnCode {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.inside || g.suspended {
@@ -92,8 +120,8 @@ func (g *guard) authorize(a engine.AuthorizerActionCode, arg1, arg2, _, _ string
 		g.refused = why
 		return engine.AuthorizerDeny
 	}
-	if temporary(a) {
-		g.dirty = "temporary object " + arg1
+	if why := soils(a, arg1, arg2); why != "" {
+		g.dirty = why
 	}
 	return engine.AuthorizerOK
 }
@@ -117,7 +145,11 @@ func refuse(a engine.AuthorizerActionCode, arg1, arg2 string) string {
 		if own(arg1) {
 			return "table " + arg1 + " is Posthorn's own"
 		}
-	case engine.AuthAlterTable, engine.AuthCreateIndex, engine.AuthDropIndex, engine.AuthCreateTempIndex,
+	case engine.AuthAlterTable:
+		if strings.EqualFold(arg1, "temp") || own(arg2) { // a new name could hide a table of Posthorn's
+			return "alter table " + arg2 + ": it is temporary or Posthorn's own"
+		}
+	case engine.AuthCreateIndex, engine.AuthDropIndex, engine.AuthCreateTempIndex,
 		engine.AuthCreateTrigger, engine.AuthDropTrigger, engine.AuthCreateTempTrigger:
 		if own(arg2) {
 			return "table " + arg2 + " is Posthorn's own"
@@ -147,13 +179,17 @@ func own(name string) bool {
 	return len(name) >= len(ownPrefix) && strings.EqualFold(name[:len(ownPrefix)], ownPrefix)
 }
 
-// temporary reports whether the action makes something that lives as long as
-// the connection.
-func temporary(a engine.AuthorizerActionCode) bool {
+// soils says what the action leaves in the session that the next handler would
+// see: what lives as long as the connection, or as long as the shared transaction.
+func soils(a engine.AuthorizerActionCode, arg1, arg2 string) string {
 	switch a {
 	case engine.AuthCreateTempTable, engine.AuthCreateTempView, engine.AuthCreateTempTrigger,
 		engine.AuthCreateTempIndex:
-		return true
+		return "temporary object " + arg1
+	case engine.AuthPragma:
+		if strings.EqualFold(arg1, "defer_foreign_keys") && arg2 != "" {
+			return "pragma defer_foreign_keys"
+		}
 	}
-	return false
+	return ""
 }

@@ -138,6 +138,9 @@ func (s *session) Enter(string) { s.guard.enter() }
 // Leave turns the guard off, and tells what will outlive the transaction.
 func (s *session) Leave() string { return s.guard.leave() }
 
+// Refused is the guard's last refusal.
+func (s *session) Refused() error { return s.guard.refusal() }
+
 // Own runs a statement of Posthorn's own in a handler's transaction.
 func (s *session) Own(fn func() error) error {
 	s.guard.suspend(true)

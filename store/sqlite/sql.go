@@ -8,7 +8,7 @@ const insertColumns = `insert into posthorn_message
 
 // statements are the statements of the dialect.
 func statements() store.Statements {
-	return store.Statements{
+	s := store.Statements{
 		StoreID: `select value from posthorn_meta where name = 'store_id'`,
 
 		Insert: insertColumns + ` values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -48,43 +48,51 @@ func statements() store.Statements {
 			values (?, ?, ?, ?, ?, ?, ?, ?)`,
 		LogTrim: `delete from posthorn_attempt where message_id = ?1 and seq <= (
 			select seq from posthorn_attempt where message_id = ?1 order by seq desc limit 1 offset ?2)`,
+	}
+	operate(&s)
+	inspect(&s)
+	return s
+}
 
-		Savepoint:  `savepoint posthorn_unit`,
-		Release:    `release posthorn_unit`,
-		RollbackTo: `rollback to posthorn_unit`,
-
-		Heartbeat: `insert or replace into posthorn_worker
+// operate adds the statements of groups, workers and orders.
+func operate(s *store.Statements) {
+	s.Savepoint = `savepoint posthorn_unit`
+	s.Release = `release posthorn_unit`
+	s.RollbackTo = `rollback to posthorn_unit`
+	s.Heartbeat = `insert or replace into posthorn_worker
 			  (id, host, pid, program, version, state, lists, started_at, seen_at, handled, failed, rss,
 			   in_flight, concurrency)
-			values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		Deregister: `delete from posthorn_worker where id = ?`,
-		Workers: `select id, host, pid, program, version, state, lists, started_at, seen_at, handled, failed, rss,
-			  in_flight, concurrency from posthorn_worker order by started_at, id`,
-		PurgeWorker: `delete from posthorn_worker where seen_at < ?`,
-		Stop:        `update posthorn_control set version = version + 1 where name = 'stop'`,
-		StopGen:     `select version from posthorn_control where name = 'stop'`,
-		ReleaseDead: `update posthorn_message set wake_at = ?
-			where state > 0 and wake_at > ? and state = 2 and worker = ?`,
+			values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	s.Deregister = `delete from posthorn_worker where id = ?`
+	s.Workers = `select id, host, pid, program, version, state, lists, started_at, seen_at, handled, failed, rss,
+			  in_flight, concurrency from posthorn_worker order by started_at, id`
+	s.PurgeWorker = `delete from posthorn_worker where seen_at < ?`
+	s.Stop = `update posthorn_control set version = version + 1 where name = 'stop'`
+	s.StopGen = `select version from posthorn_control where name = 'stop'`
+	s.ReleaseDead = `update posthorn_message set wake_at = ?
+			where state > 0 and wake_at > ? and state = 2 and worker = ?`
+}
 
-		Depths:       `select queue, state, count(*), min(due_at) from posthorn_message group by queue, state`,
-		LetterCounts: `select queue, count(*) from posthorn_letter where discarded_at is null group by queue`,
-		Find: `select seq, id, kind, queue, priority, state, attempt, deliveries, crashes, due_at, wake_at, sent_at,
-			  coalesce(claimed_at, 0), coalesce(worker, ''), header, body from posthorn_message where id = ?`,
-		Ahead: `select count(*) from posthorn_message where state = 0 and queue = ? and (priority > ?
-			  or priority = ? and (due_at < ? or due_at = ? and seq < ?))`,
-		Letters: `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
-			  reason, class, error, header, body from posthorn_letter`,
-		Attempts: `select number, worker, started_at, duration_us, class, error, stack
-			from posthorn_attempt where message_id = ? order by seq`,
-		LetterBack: insertColumns + `
+// inspect adds the statements of dead letters and figures.
+func inspect(s *store.Statements) {
+	s.Depths = `select queue, state, count(*), min(due_at) from posthorn_message group by queue, state`
+	s.LetterCounts = `select queue, count(*) from posthorn_letter where discarded_at is null group by queue`
+	s.Find = `select seq, id, kind, queue, priority, state, attempt, deliveries, crashes, due_at, wake_at, sent_at,
+			  coalesce(claimed_at, 0), coalesce(worker, ''), header, body from posthorn_message where id = ?`
+	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (priority > ?
+			  or priority = ? and (due_at < ? or due_at = ? and seq < ?))`
+	s.Letters = `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
+			  reason, class, error, header, body from posthorn_letter`
+	s.Attempts = `select number, worker, started_at, duration_us, class, error, stack
+			from posthorn_attempt where message_id = ? order by seq`
+	s.LetterBack = insertColumns + `
 			select l.id, l.kind, l.queue, l.priority, 0, n.now, n.now, l.sent_at, 0, l.header, l.body
-			from posthorn_letter l, (select ? as now) n where l.seq = ?`,
-		LetterDrop:  `delete from posthorn_letter where seq = ?`,
-		LetterGone:  `update posthorn_letter set discarded_at = ? where seq = ? and discarded_at is null`,
-		LetterPurge: `delete from posthorn_letter where died_at < ?`,
-		AttemptPurge: `delete from posthorn_attempt where seq in (
+			from posthorn_letter l, (select ? as now) n where l.seq = ?`
+	s.LetterDrop = `delete from posthorn_letter where seq = ?`
+	s.LetterGone = `update posthorn_letter set discarded_at = ? where seq = ? and discarded_at is null`
+	s.LetterPurge = `delete from posthorn_letter where died_at < ?`
+	s.AttemptPurge = `delete from posthorn_attempt where seq in (
 			select a.seq from posthorn_attempt a
 			where not exists (select 1 from posthorn_message m where m.id = a.message_id)
-			  and not exists (select 1 from posthorn_letter l where l.id = a.message_id) limit 1000)`,
-	}
+			  and not exists (select 1 from posthorn_letter l where l.id = a.message_id) limit 1000)`
 }

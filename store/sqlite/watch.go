@@ -68,7 +68,8 @@ func (w *watch) run(fs *fsnotify.Watcher, changed func()) {
 			case <-w.end:
 				return
 			}
-		case <-fs.Errors: // an overflow is a hint, too
+		case err := <-fs.Errors: // an overflow is a hint, too
+			w.log.Debug("file events were lost", "error", err)
 			changed()
 		case <-w.end:
 			return

@@ -1,0 +1,221 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/worker"
+)
+
+// A good message checks that its session is virgin and inserts its effect.
+type good struct{ N int }
+
+// Kind names it.
+func (good) Kind() string { return "good" }
+
+// An evil is the message of a nasty handler.
+type evil struct{ Case string }
+
+type (
+	evilTx     struct{ evil } // handled by HandleTx
+	evilEffect struct{ evil } // handled by HandleEffect
+	evilRaw    struct{ evil } // handled by HandleTx with WithRawTx
+)
+
+// Kind names it.
+func (evilTx) Kind() string { return "evil_tx" }
+
+// Kind names it.
+func (evilEffect) Kind() string { return "evil_effect" }
+
+// Kind names it.
+func (evilRaw) Kind() string { return "evil_raw" }
+
+// virginity is what a fresh session answers.
+func virginity() map[string]string {
+	return map[string]string{
+		"pragma foreign_keys": "1", "pragma synchronous": "1", "pragma journal_mode": "wal", "pragma query_only": "0",
+		"pragma recursive_triggers": "0", "pragma read_uncommitted": "0", "pragma locking_mode": "normal",
+		"pragma temp_store": "0", "pragma writable_schema": "0", "pragma ignore_check_constraints": "0",
+		"pragma defer_foreign_keys": "0", "pragma busy_timeout": "5000", "pragma reverse_unordered_selects": "0",
+		"pragma mmap_size": "0", "pragma wal_autocheckpoint": "4000", "pragma journal_size_limit": "67108864",
+		"select count(*) from temp.sqlite_master":                                           "0",
+		"select group_concat(name) from pragma_database_list where name <> 'temp'":          "main",
+		"select count(*) from sqlite_master where name like 'posthorn%' and type = 'table'": "7",
+	}
+}
+
+// handleGood is the innocent neighbour.
+func handleGood(ctx context.Context, tx *posthorn.Tx, id string) error {
+	for query, want := range virginity() {
+		var got string
+		if err := tx.QueryRowContext(ctx, query).Scan(&got); err != nil {
+			return fmt.Errorf("%s: %w", query, err)
+		}
+		if got != want {
+			return fmt.Errorf("session is not clean: %s is %s, want %s", query, got, want)
+		}
+	}
+	// DDL fails where somebody's statement is still open.
+	if _, err := tx.ExecContext(ctx, "create table passing (a); drop table passing; drop table if exists own"); err != nil {
+		return fmt.Errorf("ddl: %w", err)
+	}
+	_, err := tx.ExecContext(ctx, "insert into effect values (?)", id)
+	return err
+}
+
+// nastyStore is a store with the tables that the corpus wants.
+func nastyStore(t *testing.T) *store.Store {
+	t.Helper()
+	s := newStore(t)
+	exec(t, s, `create table parent (id integer primary key);
+		create table child (id integer references parent deferrable initially deferred);
+		create table strict_child (id integer references parent);
+		create table sole (id integer primary key);
+		insert into sole values (1);
+		create table fuse (id integer);
+		create trigger blow before insert on fuse begin select raise(rollback, 'blown'); end;
+		create table stray (id text)`)
+	return s
+}
+
+// unit makes a unit of a delivery, as a worker would.
+func unit(t *testing.T, s *store.Store, d driver.Delivery, alone bool, effect posthorn.Effect) driver.Unit {
+	return driver.Unit{
+		Delivery: d, Alone: alone, Timeout: time.Second, Effect: effect.Bind(dispatcher(t, s)),
+		Context: posthorn.WithDelivery(t.Context(), d, silent),
+	}
+}
+
+// bystander is the unit of a good message.
+func bystander(t *testing.T, s *store.Store, d driver.Delivery) driver.Unit {
+	return unit(t, s, d, false, func(ctx context.Context, tx *posthorn.Tx) error { return handleGood(ctx, tx, d.ID) })
+}
+
+// Each nasty handler runs in one group with two innocent neighbours, and one
+// more innocent follows.
+func TestNastyHandlerLeavesNeighboursAndTheNextMessageUnharmed(t *testing.T) {
+	for _, c := range corpus() {
+		if !c.rawOnly {
+			t.Run(c.name, func(t *testing.T) { t.Parallel(); runNasty(t, c, false) })
+		}
+		t.Run(c.name+", raw", func(t *testing.T) { t.Parallel(); runNasty(t, c, true) })
+	}
+}
+
+func runNasty(t *testing.T, c nasty, alone bool) {
+	s := nastyStore(t)
+	for i := range 4 {
+		dispatch(t, s, good{N: i}, posthorn.WithID(fmt.Sprint("m", i)))
+	}
+	consumer, ds := claim(t, s, 4)
+	defer func() { _ = consumer.Close() }()
+	sc := newScene(t, "m1")
+	defer sc.finish()
+	culprit := unit(t, s, ds[1], alone, func(ctx context.Context, tx *posthorn.Tx) error { return sc.run(ctx, tx, c) })
+	if c.slow {
+		culprit.Timeout = 50 * time.Millisecond
+	}
+	errs := s.Transact(t.Context(), []driver.Unit{bystander(t, s, ds[0]), culprit, bystander(t, s, ds[2])})
+	if errs[0] != nil || errs[2] != nil {
+		t.Errorf("neighbours were harmed: %v, %v", errs[0], errs[2])
+	}
+	checkFate(t, s, c, errs[1])
+	if errs := s.Transact(t.Context(), []driver.Unit{bystander(t, s, ds[3])}); errs[0] != nil {
+		t.Errorf("the next message was harmed: %v", errs[0])
+	}
+	for _, id := range []string{"m0", "m2", "m3"} {
+		if n := count(t, s, "select count(*) from effect where id = ?", id); n != 1 {
+			t.Errorf("message %s has %d effects, want 1", id, n)
+		}
+		if p := place(t, s, id); p != "" {
+			t.Errorf("message %s is %s, want it done", id, p)
+		}
+	}
+}
+
+// checkFate checks that the culprit ended as it should, and that its effects
+// and its settlement share one fate.
+func checkFate(t *testing.T, s *store.Store, c nasty, err error) {
+	t.Helper()
+	effects, left := count(t, s, "select count(*) from effect where id = 'm1'"), place(t, s, "m1")
+	if c.want == nil {
+		if err != nil || effects != 1 || left != "" {
+			t.Errorf("want it done, got error %v, %d effects, place %q", err, effects, left)
+		}
+		return
+	}
+	if !c.matches(err) {
+		t.Errorf("error is %v, want %v", err, c.want)
+	}
+	if effects != 0 || left != store.PlaceLeased {
+		t.Errorf("want nothing kept, got %d effects, place %q", effects, left)
+	}
+}
+
+// matches reports whether err is what the case must end with.
+func (c nasty) matches(err error) bool {
+	return err != nil && (errors.Is(c.want, errSome) || errors.Is(err, c.want) ||
+		posthorn.ClassOf(err) == driver.ClassTimeout && errors.Is(c.want, driver.ErrTimeout))
+}
+
+// nastyMux registers all the cases with each kind of handler.
+func nastyMux(s *scenes) *posthorn.Mux {
+	m := posthorn.NewMux()
+	posthorn.HandleTx(m, func(ctx context.Context, tx *posthorn.Tx, _ good) error {
+		d, _ := posthorn.DeliveryFrom(ctx)
+		return handleGood(ctx, tx, d.ID)
+	}, noRetry())
+	short := posthorn.WithTimeout(500 * time.Millisecond)
+	posthorn.HandleTx(m, func(ctx context.Context, tx *posthorn.Tx, e evilTx) error {
+		return s.run(ctx, tx, e.evil)
+	}, noRetry(), short)
+	posthorn.HandleEffect(m, func(_ context.Context, e evilEffect) (posthorn.Effect, error) {
+		return func(ctx context.Context, tx *posthorn.Tx) error { return s.run(ctx, tx, e.evil) }, nil
+	}, noRetry(), short)
+	posthorn.HandleTx(m, func(ctx context.Context, tx *posthorn.Tx, e evilRaw) error {
+		return s.run(ctx, tx, e.evil)
+	}, noRetry(), short, posthorn.WithRawTx())
+	return m
+}
+
+func TestNastyHandlersInterleavedWithGoodOnesDoubleAndLoseNothing(t *testing.T) {
+	s, all := nastyStore(t), newScenes(t)
+	defer all.finish()
+	expect := map[string]bool{} // id → done
+	add := func(msg posthorn.Message, done bool) {
+		expect[dispatch(t, s, msg)] = done
+	}
+	for i, c := range corpus() {
+		for range 3 {
+			add(good{N: i}, true)
+		}
+		if c.slow && i%3 != 0 {
+			continue // they take their time; each has had its own test
+		}
+		e := evil{Case: c.name}
+		if !c.rawOnly {
+			add(evilTx{e}, c.want == nil)
+			add(evilEffect{e}, c.want == nil)
+		}
+		add(evilRaw{e}, c.want == nil)
+	}
+	t.Logf("%d messages", len(expect))
+	r := start(t, s, nastyMux(all), worker.Options{Concurrency: 16})
+	r.until(len(expect), func(e worker.Event) bool { return !e.Stuck && e.Verdict != driver.Release })
+	for id, done := range expect {
+		n, left := count(t, s, "select count(*) from effect where id = ?", id), place(t, s, id)
+		if done && (n != 1 || left != "") {
+			t.Errorf("%s: %d effects, place %q, want it done once: %s", id, n, left, letter(t, s, id).Error)
+		}
+		if !done && (n != 0 || left != store.PlaceDead) {
+			t.Errorf("%s: %d effects, place %q, want a dead letter and no effect", id, n, left)
+		}
+	}
+}
