@@ -73,8 +73,9 @@ func record(msg UnsubscribeEmail) posthorn.Effect {
 		if err := endSubscription(ctx, tx, msg); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `insert into unsubscribed (mail, list, recipient) values (?, ?, ?)`,
-			msg.Mail, msg.List, msg.Recipient)
+		d, _ := posthorn.DeliveryFrom(ctx)
+		_, err := tx.ExecContext(ctx, `insert into unsubscribed (mail, list, recipient, attempt) values (?, ?, ?, ?)`,
+			msg.Mail, msg.List, msg.Recipient, d.Attempt)
 		if err != nil {
 			return fmt.Errorf("record unsubscription: %w", err)
 		}

@@ -28,8 +28,10 @@ create table if not exists unsubscribed (
   mail      text not null,
   list      text not null,
   recipient text not null,
+  attempt   integer not null,
   at        text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
+create index if not exists unsubscribed_mail on unsubscribed (mail);
 create table if not exists notification (
   id        integer primary key,
   mail      text not null,
