@@ -40,6 +40,16 @@ select count(*), coalesce(sum(done > 0), 0), coalesce(sum(waiting), 0), coalesce
   coalesce(sum(done + waiting + dead + discarded = 0), 0), coalesce(sum(done + waiting + dead + discarded > 1), 0)
 from place`
 
+// Balance counts the ledger, prints it, and returns ErrLedger when it does not
+// balance.
+func Balance(ctx context.Context, db *sql.DB, out io.Writer) error {
+	l, err := count(ctx, db)
+	if err != nil {
+		return err
+	}
+	return l.print(out)
+}
+
 // count reads the ledger from the tables.
 func count(ctx context.Context, db *sql.DB) (ledger, error) {
 	var l ledger
