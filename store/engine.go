@@ -12,7 +12,7 @@ type Engine interface {
 	// Write runs fn in a short transaction of Posthorn's own. Several calls may
 	// share one commit; fn may run more than once and must not keep state from
 	// a run that failed.
-	Write(ctx context.Context, fn func(context.Context, Session) error) error
+	Write(ctx context.Context, fn WriteFunc) error
 	// Read runs fn on a connection that writes nothing.
 	Read(ctx context.Context, fn func(context.Context, Session) error) error
 	// Exclusive lends a connection for a group of effects. A connection that fn

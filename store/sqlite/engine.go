@@ -12,112 +12,28 @@ import (
 	"github.com/posthorn/posthorn/store"
 )
 
-// maxShared bounds the writes that share one commit.
-const maxShared = 1000
-
 // files is the way to one SQLite file. There is one connection that writes:
 // SQLite has one writer at a time anyway, and so the writes of all goroutines
-// can share a commit. Whoever gets the lock runs the writes of all who wait.
+// can share a commit.
 type files struct {
 	writer  *sql.DB // one connection
 	readers *sql.DB // write nothing
 	app     *sql.DB // the application's own
 	watch   *watch
 
-	lock chan struct{} // held by who uses sess
-	sess *session      // nil until it is opened, and after it broke
+	writes *store.Combiner // its one lane holds sess
+	sess   *session        // nil until it is opened, and after it broke
 
 	mu     sync.Mutex
 	closed bool
-	queue  []*write
 	stmts  map[string]*sql.Stmt // of the readers
 }
 
-// A write is one call of Write that waits for its turn.
-type write struct {
-	ctx  context.Context //nolint:containedctx // the call's own, without its end
-	fn   func(context.Context, store.Session) error
-	err  error
-	done chan struct{}
-}
-
 // Write runs fn in a transaction that it shares with the writes that wait.
-func (e *files) Write(ctx context.Context, fn func(context.Context, store.Session) error) error {
-	w := &write{ctx: context.WithoutCancel(ctx), fn: fn, done: make(chan struct{})}
-	if err := e.enqueue(w); err != nil {
-		return err
-	}
-	select {
-	case <-w.done:
-		return w.err
-	case e.lock <- struct{}{}:
-		e.serve()
-		<-e.lock
-	case <-ctx.Done():
-		if e.withdraw(w) {
-			return ctx.Err()
-		}
-	}
-	<-w.done
-	return w.err
-}
+func (e *files) Write(ctx context.Context, fn store.WriteFunc) error { return e.writes.Do(ctx, fn) }
 
-func (e *files) enqueue(w *write) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return driver.ErrClosed
-	}
-	e.queue = append(e.queue, w)
-	return nil
-}
-
-// withdraw takes back a write that nobody has begun.
-func (e *files) withdraw(w *write) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for i, other := range e.queue {
-		if other == w {
-			e.queue = append(e.queue[:i:i], e.queue[i+1:]...)
-			return true
-		}
-	}
-	return false
-}
-
-// serve runs all the writes that wait. The caller holds the lock.
-func (e *files) serve() {
-	for {
-		e.mu.Lock()
-		n := min(len(e.queue), maxShared)
-		batch := e.queue[:n:n]
-		e.queue = e.queue[n:]
-		e.mu.Unlock()
-		if n == 0 {
-			return
-		}
-		e.shared(batch)
-	}
-}
-
-// shared runs writes in one transaction. When one fails, nothing is kept, and
-// each runs again in its own, so that the failure is its own, too.
-func (e *files) shared(batch []*write) {
-	err := e.transaction(batch)
-	if err != nil && len(batch) > 1 && !errors.Is(err, driver.ErrUnavailable) {
-		for _, w := range batch {
-			e.shared([]*write{w})
-		}
-		return
-	}
-	for _, w := range batch {
-		w.err = err
-		close(w.done)
-	}
-}
-
-func (e *files) transaction(batch []*write) (err error) {
-	ctx := batch[0].ctx
+// transaction runs writes on the writing connection. Its lane is held.
+func (e *files) transaction(ctx context.Context, _ int, fns []store.WriteFunc) (err error) {
 	s, err := e.session(ctx)
 	if err != nil {
 		return err
@@ -126,8 +42,8 @@ func (e *files) transaction(batch []*write) (err error) {
 	if _, err := s.Begin(ctx, false); err != nil {
 		return fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
 	}
-	for _, w := range batch {
-		if err := w.fn(w.ctx, s); err != nil {
+	for _, fn := range fns {
+		if err := fn(ctx, s); err != nil {
 			s.Rollback(ctx)
 			return err
 		}
@@ -139,7 +55,7 @@ func (e *files) transaction(batch []*write) (err error) {
 	return nil
 }
 
-// session is the writing connection. The caller holds the lock.
+// session is the writing connection. The lane is held.
 func (e *files) session(ctx context.Context) (*session, error) {
 	if e.sess == nil {
 		s, err := newSession(ctx, e.writer)
@@ -161,15 +77,11 @@ func (e *files) settleSession(err error) {
 
 // Exclusive lends the writing connection.
 func (e *files) Exclusive(ctx context.Context, fn func(context.Context, store.Conn) error) (err error) {
-	select {
-	case e.lock <- struct{}{}:
-		defer func() { <-e.lock }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	_, done, err := e.writes.Borrow(ctx)
+	if err != nil {
+		return err
 	}
-	if e.isClosed() {
-		return driver.ErrClosed
-	}
+	defer done()
 	ctx = context.WithoutCancel(ctx) // an effect's own context ends it, nothing else
 	s, err := e.session(ctx)
 	if err != nil {
@@ -196,15 +108,13 @@ func (e *files) Read(ctx context.Context, fn func(context.Context, store.Session
 // OnChange watches the files for changes by anybody.
 func (e *files) OnChange(fn func()) { e.watch.start(fn) }
 
-// Close ends everything.
+// Close ends everything; what was accepted for writing is written.
 func (e *files) Close() error {
 	e.mu.Lock()
 	e.closed = true
 	e.mu.Unlock()
 	e.watch.stop()
-	e.lock <- struct{}{}
-	defer func() { <-e.lock }()
-	e.serve() // what was accepted for writing is written
+	e.writes.Close(context.Background())
 	if e.sess != nil {
 		e.sess.destroy()
 		e.sess = nil

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
@@ -16,9 +17,6 @@ import (
 // errDestroy makes database/sql close a connection.
 var errDestroy = sqldriver.ErrBadConn
 
-// errNoAuthorizer: the driver cannot install the guard.
-var errNoAuthorizer = errors.New("the driver has no authorizer")
-
 // ownPrefix starts the names of Posthorn's tables and savepoints.
 const ownPrefix = "posthorn_"
 
@@ -30,21 +28,16 @@ const ownPrefix = "posthorn_"
 // (https://www.sqlite.org/c3ref/commit_hook.html).
 type guard struct {
 	mu        sync.Mutex
-	inside    bool
+	life      context.Context //nolint:containedctx // of the handler that is inside; nil: nobody is
 	suspended bool
 	refused   string
 	dirty     string
 }
 
 // install sets the guard on a driver connection.
-func (g *guard) install(conn any) error {
-	r, ok := conn.(engine.AuthorizerRegisterer)
-	h, hooks := conn.(engine.HookRegisterer)
-	if !ok || !hooks {
-		return errNoAuthorizer
-	}
-	h.RegisterCommitHook(g.commit)
-	return r.RegisterAuthorizer(func(a engine.AuthorizerActionCode, arg1, arg2, _, _ string) engine.AuthorizerReturnCode {
+func (g *guard) install(conn engineConn) error {
+	conn.RegisterCommitHook(g.commit)
+	return conn.RegisterAuthorizer(func(a engine.AuthorizerActionCode, arg1, arg2, _, _ string) engine.AuthorizerReturnCode {
 		return g.authorize(a, arg1, arg2)
 	})
 }
@@ -56,23 +49,23 @@ func (g *guard) install(conn any) error {
 func (g *guard) commit() int32 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.inside {
+	if g.life == nil {
 		return 0
 	}
 	g.refused = "the handler's transaction had ended before this statement"
 	return 1
 }
 
-func (g *guard) enter() {
+func (g *guard) enter(life context.Context) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.inside, g.refused = true, ""
+	g.life, g.refused = life, ""
 }
 
 func (g *guard) leave() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.inside = false
+	g.life = nil
 	return g.dirty
 }
 
@@ -81,6 +74,27 @@ func (g *guard) isDirty() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.dirty != ""
+}
+
+// watches reports whether what is opened now is the handler's.
+func (g *guard) watches() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.life != nil && !g.suspended
+}
+
+// bind makes a context that ends with the handler's life, too. The caller calls
+// done when the statement or its rows are over.
+func (g *guard) bind(ctx context.Context) (bound context.Context, done func()) {
+	g.mu.Lock()
+	life := g.life
+	g.mu.Unlock()
+	if life == nil || ctx.Done() == life.Done() {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(life, func() { cancel(context.Cause(life)) })
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 func (g *guard) suspend(on bool) {
@@ -113,7 +127,7 @@ func (g *guard) refusal() error {
 func (g *guard) authorize(a engine.AuthorizerActionCode, arg1, arg2 string) engine.AuthorizerReturnCode {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.inside || g.suspended {
+	if g.life == nil || g.suspended {
 		return engine.AuthorizerOK
 	}
 	if why := refuse(a, arg1, arg2); why != "" {
@@ -167,7 +181,10 @@ func refusePragma(name, value string) string {
 		return ""
 	case "foreign_keys", "user_version", "application_id", "data_version", "schema_version", "compile_options",
 		"database_list", "function_list", "collation_list", "encoding", "page_count", "page_size", "freelist_count",
-		"journal_mode", "synchronous", "busy_timeout", "cache_size":
+		"journal_mode", "synchronous", "busy_timeout", "cache_size", "query_only", "recursive_triggers",
+		"read_uncommitted", "locking_mode", "temp_store", "writable_schema", "ignore_check_constraints",
+		"automatic_index", "reverse_unordered_selects", "wal_autocheckpoint", "journal_size_limit", "mmap_size",
+		"secure_delete", "cell_size_check", "trusted_schema":
 		if value == "" {
 			return ""
 		}

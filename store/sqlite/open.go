@@ -83,8 +83,9 @@ func open(ctx context.Context, a address, o store.Options) (_ *store.Store, err 
 	}
 	e := &files{
 		writer: writer, readers: readers, app: app, watch: newWatch(a.path, logger(o)),
-		lock: make(chan struct{}, 1), stmts: map[string]*sql.Stmt{},
+		stmts: map[string]*sql.Stmt{},
 	}
+	e.writes = store.NewCombiner(1, e.transaction)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: statements(), Name: "sqlite", Durability: a.durability(), Classify: classify, DB: app,
 	}, o)

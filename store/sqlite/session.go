@@ -3,7 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/posthorn/posthorn/store"
@@ -13,6 +13,7 @@ import (
 // holds the connection's lock may use it.
 type session struct {
 	conn  *sql.Conn
+	inner *guardedConn // of conn; used under its lock, by Raw
 	guard *guard
 	stmts map[string]*sql.Stmt
 	raw   *sql.Tx // the open transaction of a unit that runs alone
@@ -24,10 +25,17 @@ func newSession(ctx context.Context, pool *sql.DB) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn, guard: &guard{}, stmts: map[string]*sql.Stmt{}}
-	if err := conn.Raw(s.guard.install); err != nil {
-		s.destroy()
-		return nil, fmt.Errorf("install session guard: %w", err)
+	s := &session{conn: conn, stmts: map[string]*sql.Stmt{}}
+	err = conn.Raw(func(c any) error {
+		inner, ok := c.(*guardedConn)
+		if !ok {
+			return errNoInterface
+		}
+		s.inner, s.guard = inner, inner.guard
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
 	return s, nil
 }
@@ -133,10 +141,17 @@ func (s *session) Rollback(ctx context.Context) {
 func (s *session) User() store.UserConn { return s }
 
 // Enter turns the guard on.
-func (s *session) Enter(string) { s.guard.enter() }
+func (s *session) Enter(life context.Context) { s.guard.enter(life) }
 
-// Leave turns the guard off, and tells what will outlive the transaction.
-func (s *session) Leave() string { return s.guard.leave() }
+// Leave closes what was left open and turns the guard off. It tells what will
+// outlive the transaction.
+func (s *session) Leave() string {
+	err := s.conn.Raw(func(any) error { s.inner.sweep(); return nil })
+	if dirty := s.guard.leave(); dirty != "" || err == nil {
+		return dirty
+	}
+	return "connection lost"
+}
 
 // Refused is the guard's last refusal.
 func (s *session) Refused() error { return s.guard.refusal() }
@@ -154,11 +169,15 @@ func (s *session) Conn() *sql.Conn { return s.conn }
 // Explain turns the guard's refusal into driver.ErrTxRefused.
 func (s *session) Explain(err error) error { return s.guard.explain(err) }
 
-// destroy closes the connection instead of returning it to the pool.
+// destroy ends the connection instead of returning it to the pool. Where a
+// handler's rows are open under a context that never ends, database/sql would
+// wait for them before it closes: the connection is closed beneath it.
 func (s *session) destroy() {
 	for _, p := range s.stmts {
 		_ = p.Close()
 	}
-	_ = s.conn.Raw(func(any) error { return errDestroy })
-	_ = s.conn.Close()
+	_ = s.conn.Raw(func(any) error { return s.inner.kill() })
+	if !s.inner.borrowed() {
+		_ = s.conn.Close()
+	}
 }

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// maxShared bounds the writes that share one commit.
+const maxShared = 1000
+
+// A WriteFunc is the work of one Engine.Write.
+type WriteFunc = func(context.Context, Session) error
+
+// A Combiner lets writes share transactions. There are some lanes, each of
+// which can run one transaction at a time; whoever gets a free lane runs the
+// writes of all who wait at that moment. A lone write waits for nobody; under
+// load one commit carries many. It is safe for concurrent use.
+type Combiner struct {
+	lanes chan int
+	run   func(ctx context.Context, lane int, fns []WriteFunc) error
+
+	mu     sync.Mutex
+	queue  []*write
+	closed bool
+}
+
+// A write is one call that waits for its turn.
+type write struct {
+	fn   WriteFunc
+	err  error
+	done chan struct{}
+}
+
+// NewCombiner makes a Combiner with a number of lanes. run runs writes in one
+// transaction on a lane, and commits it; it is never called twice at a time
+// for the same lane.
+func NewCombiner(lanes int, run func(ctx context.Context, lane int, fns []WriteFunc) error) *Combiner {
+	c := &Combiner{lanes: make(chan int, lanes), run: run}
+	for i := range lanes {
+		c.lanes <- i
+	}
+	return c
+}
+
+// Do runs fn in a transaction that it may share. It returns when that has been
+// committed, or fn's error, or that of the commit. When ctx ends before fn was
+// begun, fn is not run.
+func (c *Combiner) Do(ctx context.Context, fn WriteFunc) error {
+	w := &write{fn: fn, done: make(chan struct{})}
+	if err := c.enqueue(w); err != nil {
+		return err
+	}
+	select {
+	case <-w.done:
+		return w.err
+	case lane := <-c.lanes:
+		c.serve(context.WithoutCancel(ctx), lane)
+		c.lanes <- lane
+	case <-ctx.Done():
+		if c.withdraw(w) {
+			return ctx.Err()
+		}
+	}
+	<-w.done
+	return w.err
+}
+
+// Borrow takes a lane for something else than writes, until done is called.
+func (c *Combiner) Borrow(ctx context.Context) (lane int, done func(), err error) {
+	select {
+	case lane = <-c.lanes:
+	case <-ctx.Done():
+		return 0, nil, context.Cause(ctx)
+	}
+	if c.isClosed() {
+		c.lanes <- lane
+		return 0, nil, driver.ErrClosed
+	}
+	return lane, func() { c.lanes <- lane }, nil
+}
+
+// Close refuses new writes, and waits until those that were accepted are done
+// and every lane is free. It keeps the lanes.
+func (c *Combiner) Close(ctx context.Context) {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	for range cap(c.lanes) {
+		c.serve(ctx, <-c.lanes)
+	}
+}
+
+func (c *Combiner) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+func (c *Combiner) enqueue(w *write) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return driver.ErrClosed
+	}
+	c.queue = append(c.queue, w)
+	return nil
+}
+
+// withdraw takes back a write that nobody has begun.
+func (c *Combiner) withdraw(w *write) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, other := range c.queue {
+		if other == w {
+			c.queue = append(c.queue[:i:i], c.queue[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// serve runs what waits on a lane that the caller holds.
+func (c *Combiner) serve(ctx context.Context, lane int) {
+	for {
+		c.mu.Lock()
+		n := min(len(c.queue), maxShared)
+		batch := c.queue[:n:n]
+		c.queue = c.queue[n:]
+		c.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		c.shared(ctx, lane, batch)
+	}
+}
+
+// shared runs writes in one transaction. When one fails, nothing is kept, and
+// each runs again in its own, so that the failure is its own, too. When the
+// store is away they all fail.
+func (c *Combiner) shared(ctx context.Context, lane int, batch []*write) {
+	fns := make([]WriteFunc, len(batch))
+	for i, w := range batch {
+		fns[i] = w.fn
+	}
+	err := c.run(ctx, lane, fns)
+	if err != nil && len(batch) > 1 && !errors.Is(err, driver.ErrUnavailable) {
+		for _, w := range batch {
+			c.shared(ctx, lane, []*write{w})
+		}
+		return
+	}
+	for _, w := range batch {
+		w.err = err
+		close(w.done)
+	}
+}
