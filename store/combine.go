@@ -49,6 +49,9 @@ func NewCombiner(lanes int, run func(ctx context.Context, lane int, fns []WriteF
 // committed, or fn's error, or that of the commit. When ctx ends before fn was
 // begun, fn is not run.
 func (c *Combiner) Do(ctx context.Context, fn WriteFunc) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	w := &write{fn: fn, done: make(chan struct{})}
 	if err := c.enqueue(w); err != nil {
 		return err

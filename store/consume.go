@@ -155,15 +155,11 @@ func (c *consumer) claim(ctx context.Context, q Session, limit int) ([]driver.De
 	var out []driver.Delivery
 	for _, queue := range c.sub.Queues {
 		from := len(out)
-		args := []any{token, c.sub.Worker, now, end, queue, limit - from}
-		err := q.Query(ctx, c.store.SQL.Claim, args, func(r Row) error {
-			d, err := scanClaim(r, token)
-			out = append(out, d)
-			return err
-		})
+		ds, err := c.claimQueue(ctx, q, grip{token, now, end, queue, limit - from})
 		if err != nil {
 			return nil, err
 		}
+		out = append(out, ds...)
 		sortClaim(out[from:])
 		if len(out) >= limit {
 			break
@@ -172,19 +168,65 @@ func (c *consumer) claim(ctx context.Context, q Session, limit int) ([]driver.De
 	return out, nil
 }
 
+// A grip is one claim's hold on a queue.
+type grip struct {
+	token    string
+	now, end int64
+	queue    string
+	limit    int
+}
+
+// claimQueue takes deliveries from one queue.
+func (c *consumer) claimQueue(ctx context.Context, q Session, g grip) ([]driver.Delivery, error) {
+	args := []any{g.token, c.sub.Worker, g.now, g.end, g.queue, g.limit}
+	marked := c.store.SQL.ClaimMark == ""
+	if !marked {
+		args = args[4:]
+	}
+	var out []driver.Delivery
+	err := q.Query(ctx, c.store.SQL.Claim, args, func(r Row) error {
+		d, err := scanClaim(r, g.token)
+		out = append(out, d)
+		return err
+	})
+	if err != nil || marked || len(out) == 0 {
+		return out, err
+	}
+	mark := []any{g.token, c.sub.Worker, g.now, g.end}
+	for _, d := range out {
+		mark = append(mark, seqOf(d.Token))
+	}
+	_, err = q.Exec(ctx, c.store.SQL.ClaimMark+list(len(out)), mark...)
+	return out, err
+}
+
+// list is a list of n parameters.
+func list(n int) string { return " (?" + strings.Repeat(", ?", n-1) + ")" }
+
 // promote makes ready what has come due: delayed messages, and those whose
-// lease ran out, which is a crash of their worker. The time is compared in the
-// same statement that changes the row, so a lease that was renewed is safe.
+// lease ran out, which is a crash of their worker. The time is compared again
+// in the statement that changes the row, so a lease that was renewed is safe.
 func (s *Store) promote(ctx context.Context, q Session, now int64) error {
-	due := false
-	err := q.Query(ctx, s.SQL.Due, []any{now}, func(Row) error { due = true; return nil })
-	if err != nil || !due {
+	var due, crashed [][]any
+	err := q.Query(ctx, s.SQL.Due, []any{now}, func(r Row) error {
+		var seq int64
+		var state int
+		err := r.Scan(&seq, &state)
+		due = append(due, []any{seq, now})
+		if state == stateClaimed {
+			crashed = append(crashed, []any{seq})
+		}
+		return err
+	})
+	if err != nil || len(due) == 0 {
 		return err
 	}
-	if _, err := q.Exec(ctx, s.SQL.Crashed, now); err != nil {
-		return err
+	if len(crashed) > 0 {
+		if _, err := q.ExecMany(ctx, s.SQL.Crashed, crashed); err != nil {
+			return err
+		}
 	}
-	_, err = q.Exec(ctx, s.SQL.Promote, now)
+	_, err = q.ExecMany(ctx, s.SQL.Promote, due)
 	return err
 }
 

@@ -56,10 +56,11 @@ type Conn interface {
 
 // A UserConn runs a handler's own statements under the session guard.
 type UserConn interface {
-	// Enter turns the guard on for the named handler, Leave turns it off and
-	// says what the handler did to the session that outlives its transaction;
-	// empty means nothing. The connection will not be used again then.
-	Enter(handler string)
+	// Enter turns the guard on for a handler, whose statements end with life.
+	// Leave closes what the handler left open, turns the guard off, and says
+	// what the handler did to the session that outlives its transaction; empty
+	// means nothing. The connection will not be used again then.
+	Enter(life context.Context)
 	Leave() (dirty string)
 	// Refused is what the guard refused last since Enter, as
 	// driver.ErrTxRefused, or nil: a handler cannot swallow it.
@@ -76,27 +77,35 @@ type UserConn interface {
 // of the comments; times are milliseconds by the store's clock.
 type Statements struct {
 	StoreID string // → value
+	Now     string // → the store's clock in ms; empty where that is the host's
 
 	Insert string // id, kind, queue, priority, state, due, wake, sent, attempt, header, body
 	// InsertTx is Insert guarded by the store's id as its last argument: it
 	// touches no row in another store.
 	InsertTx string
 
-	Due        string // now → 1 if a row has come due, else nothing
-	Crashed    string // now: writes an attempt for each lease that ran out
-	Promote    string // now: makes rows ready whose time has come
-	Ready      string // queue → 1 if it has a ready row, else nothing
-	Claim      string // token, worker, now, lease end, queue, limit → columns of scanClaim
-	NextWake   string // → earliest wake, or null
-	Extend     string // lease end, seq, token
-	Ack        string // seq, token
-	DropLog    string // message id
-	Postpone   string // state, due, wake, counted, queue, seq, token
-	Letter     string // died, reason, class, error, seq, token
-	LogTrim    string // message id, number of attempts to keep
-	LogAttempt string // message id, number, worker, started, duration (µs), class, error, stack
+	Due     string // now → sequence and state of rows that have come due, some hundreds at most, locked
+	Crashed string // seq: writes an attempt for a lease that ran out
+	Promote string // seq, now: makes a row ready whose time has come
+	Ready   string // queue → 1 if it has a ready row, else nothing
+	// Claim takes ready rows: token, worker, now, lease end, queue, limit →
+	// columns of scanClaim. With a ClaimMark it only locks them: queue, limit;
+	// then ClaimMark and a list of sequences marks them: token, worker, now,
+	// lease end, seq….
+	Claim, ClaimMark string
+	NextWake         string // → earliest wake, or null
+	Extend           string // lease end, seq, token
+	Ack              string // seq, token
+	DropLog          string // message id
+	Postpone         string // state, due, wake, counted, queue, seq, token
+	Letter           string // died, reason, class, error, seq, token
+	LogTrim          string // message id, number of attempts to keep
+	LogAttempt       string // message id, number, worker, started, duration (µs), class, error, stack
 
 	Savepoint, Release, RollbackTo string // of one unit in a group
+	// Held locks the row of a claim: seq, token → 1. It waits for a backend
+	// that may still be committing. Empty where a commit's outcome is certain.
+	Held string
 
 	Heartbeat   string // columns of WorkerRecord
 	Deregister  string // id

@@ -70,7 +70,7 @@ func (g *group) round(ctx context.Context, c Conn) error {
 	g.dirty = false
 	for len(rest) > 0 {
 		i := rest[0]
-		if g.full(len(done), first, g.units[i], began) {
+		if i != g.todo[0] && g.full(len(done), first, g.units[i], began) {
 			break
 		}
 		rest = rest[1:]
@@ -92,12 +92,13 @@ func (g *group) round(ctx context.Context, c Conn) error {
 	return nil
 }
 
-// full reports whether the next unit has to wait for another transaction.
+// full reports whether the next unit has to wait for another transaction. A
+// raw transaction is its handler's alone, even when the handler failed.
 func (g *group) full(done int, first, next driver.Unit, began time.Time) bool {
-	if g.dirty {
+	if g.dirty || first.Alone || next.Alone {
 		return true
 	}
-	return done > 0 && (g.alone || first.Alone || next.Alone || time.Since(began) > g.store.opts.GroupBudget)
+	return done > 0 && (g.alone || time.Since(began) > g.store.opts.GroupBudget)
 }
 
 // commit ends a round. When a shared commit fails, nothing says whose fault it
@@ -185,15 +186,14 @@ func (g *group) effect(c Conn, u driver.Unit, raw *sql.Tx) error {
 	}
 	defer cancel()
 	user := c.User()
-	user.Enter(u.Delivery.Kind)
 	t := newUnitTx(ctx, g.store, c, raw)
+	user.Enter(t.life)
 	limit := time.Duration(0)
 	if u.Timeout > 0 {
 		limit = u.Timeout + g.store.opts.StuckGrace
 	}
 	err := g.run.do(func() error { return u.Effect(ctx, t) }, limit)
-	t.end()
-	if dirty := user.Leave(); dirty != "" {
+	if dirty := t.end(); dirty != "" {
 		g.dirty = true
 		g.store.opts.Log.Warn("session left dirty: connection destroyed",
 			"kind", u.Delivery.Kind, "message_id", u.Delivery.ID, "cause", dirty)

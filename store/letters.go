@@ -78,7 +78,7 @@ func (f LetterFilter) where() (string, []any) {
 		add("died_at < ?", f.Before.UnixMilli())
 	}
 	if len(f.IDs) > 0 {
-		conds = append(conds, "id in (?"+strings.Repeat(", ?", len(f.IDs)-1)+")")
+		conds = append(conds, "id in"+list(len(f.IDs)))
 		for _, id := range f.IDs {
 			args = append(args, id)
 		}

@@ -108,10 +108,13 @@ func (b *settling) one(ctx context.Context, s driver.Settlement) (bool, error) {
 		return false, err
 	}
 	var n int64
-	if s.Verdict == driver.Bury {
+	switch s.Verdict {
+	case driver.Bury:
 		n, err = b.bury(ctx, s, seq, claim)
-	} else {
+	case driver.Retry, driver.Release:
 		n, err = b.postpone(ctx, s, seq, claim)
+	default:
+		err = fmt.Errorf("%w: verdict %d", driver.ErrInvalid, s.Verdict)
 	}
 	if err != nil || n == 0 {
 		return false, err

@@ -23,8 +23,6 @@ type unitTx struct {
 
 	mu    sync.Mutex
 	dead  bool
-	rows  []*sql.Rows
-	row   []*sql.Row
 	stmts []*sql.Stmt
 }
 
@@ -79,7 +77,6 @@ func (t *unitTx) QueryContext(ctx context.Context, query string, args ...any) (*
 	if err != nil {
 		return nil, t.user.Explain(err)
 	}
-	t.rows = append(t.rows, rows)
 	return rows, nil
 }
 
@@ -106,7 +103,6 @@ func (t *unitTx) QueryRowContext(ctx context.Context, query string, args ...any)
 	if err := t.user.Explain(row.Err()); errors.Is(err, driver.ErrTxRefused) {
 		return t.failedRow(ctx, err)
 	}
-	t.row = append(t.row, row)
 	return row
 }
 
@@ -161,20 +157,16 @@ func (t *unitTx) Send(ctx context.Context, envs ...driver.Envelope) error {
 func (t *unitTx) SQL() *sql.Tx { return t.raw }
 
 // end makes the transaction unusable for the handler, ends a statement of a
-// goroutine that outlived it, and closes what the handler left open.
-func (t *unitTx) end() {
+// goroutine that outlived it, and closes what the handler left open. It says
+// what outlives the transaction.
+func (t *unitTx) end() (dirty string) {
 	t.kill()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.dead = true
-	for _, r := range t.rows {
-		_ = r.Close() // its error is the handler's, who did not want it
-	}
-	for _, r := range t.row {
-		_ = r.Scan() // a row has no Close, but to scan it closes it
-	}
+	dirty = t.user.Leave()
 	for _, s := range t.stmts {
 		_ = s.Close()
 	}
-	t.rows, t.row, t.stmts = nil, nil, nil
+	return dirty
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 
+	engine "modernc.org/sqlite"
+
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/store"
 )
@@ -20,8 +22,9 @@ type address struct {
 	synchronous string
 }
 
-// pool opens a pool of connections with the session settings that all have.
-func (a address) pool(size int, pragma string) (*sql.DB, error) {
+// url is the driver's address, with the session settings that all connections
+// have.
+func (a address) url(pragma string) (string, error) {
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(5000)", "journal_mode(wal)", "synchronous(" + a.synchronous + ")", "foreign_keys(on)",
 		"mmap_size(0)", "journal_size_limit(67108864)", "wal_autocheckpoint(4000)",
@@ -31,10 +34,35 @@ func (a address) pool(size int, pragma string) (*sql.DB, error) {
 	}
 	abs, err := filepath.Abs(a.path)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: abs}).EscapedPath(), RawQuery: q.Encode()}
-	db, err := sql.Open("sqlite", u.String())
+	return u.String(), nil
+}
+
+// guarded opens the pool of the connection that writes, under its guard. It has
+// no bound: one that was destroyed may be returned late. See session.destroy.
+func (a address) guarded() (*sql.DB, error) {
+	dsn, err := a.url("")
+	if err != nil {
+		return nil, err
+	}
+	base, err := engine.NewConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector{base})
+	db.SetMaxIdleConns(1)
+	return db, nil
+}
+
+// pool opens a pool of connections.
+func (a address) pool(size int, pragma string) (*sql.DB, error) {
+	dsn, err := a.url(pragma)
+	if err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, err
 	}

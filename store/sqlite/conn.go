@@ -75,6 +75,8 @@ type guardedConn struct {
 	guard *guard
 	rows  map[*guardedRows]bool // what the handler has open
 	stmts map[*guardedStmt]bool
+	lent  int // a handler's rows that database/sql has not closed yet
+	dead  bool
 }
 
 // ExecContext runs a statement.
@@ -126,6 +128,8 @@ func (c *guardedConn) track(raw sqldriver.Rows, err error, done func()) (sqldriv
 	r := &guardedRows{engineRows: rows, conn: c, done: done}
 	if c.guard.watches() {
 		c.rows[r] = true
+		c.lent++
+		r.lent = true
 	}
 	return r, nil
 }
@@ -133,12 +137,32 @@ func (c *guardedConn) track(raw sqldriver.Rows, err error, done func()) (sqldriv
 // sweep closes what the handler left open: rows first, then statements.
 func (c *guardedConn) sweep() {
 	for r := range c.rows {
-		_ = r.Close() // its error is the handler's, who did not want it
+		_ = r.end() // its error is the handler's, who did not want it
 	}
 	for s := range c.stmts {
 		_ = s.Close()
 	}
 }
+
+// kill closes the connection beneath database/sql, and reports whether
+// database/sql believes that some of its rows are still open.
+func (c *guardedConn) kill() (lent bool) {
+	c.sweep()
+	c.dead = true
+	_ = c.engineConn.Close() // it is given up, whatever this says
+	return c.lent > 0
+}
+
+// Close closes the connection, unless it was killed.
+func (c *guardedConn) Close() error {
+	if c.dead {
+		return nil
+	}
+	return c.engineConn.Close()
+}
+
+// IsValid keeps a killed connection out of the pool.
+func (c *guardedConn) IsValid() bool { return !c.dead && c.engineConn.IsValid() }
 
 // A guardedStmt is a prepared statement on a guardedConn.
 type guardedStmt struct {
@@ -182,6 +206,7 @@ type guardedRows struct {
 	engineRows
 	conn   *guardedConn
 	done   func()
+	lent   bool
 	closed bool
 }
 
@@ -193,8 +218,17 @@ func (r *guardedRows) Next(dest []sqldriver.Value) error {
 	return r.engineRows.Next(dest)
 }
 
-// Close frees them, once.
+// Close is database/sql's.
 func (r *guardedRows) Close() error {
+	if r.lent {
+		r.lent = false
+		r.conn.lent--
+	}
+	return r.end()
+}
+
+// end frees them, once.
+func (r *guardedRows) end() error {
 	if r.closed {
 		return nil
 	}

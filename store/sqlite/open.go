@@ -58,7 +58,7 @@ func Open(ctx context.Context, dsn string, o store.Options) (*store.Store, error
 }
 
 func open(ctx context.Context, a address, o store.Options) (_ *store.Store, err error) {
-	writer, err := a.pool(1, "")
+	writer, err := a.guarded()
 	if err != nil {
 		return nil, err
 	}

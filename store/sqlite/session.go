@@ -176,8 +176,9 @@ func (s *session) destroy() {
 	for _, p := range s.stmts {
 		_ = p.Close()
 	}
-	_ = s.conn.Raw(func(any) error { return s.inner.kill() })
-	if !s.inner.borrowed() {
+	borrowed := false
+	_ = s.conn.Raw(func(any) error { borrowed = s.inner.kill(); return nil })
+	if !borrowed {
 		_ = s.conn.Close()
 	}
 }

@@ -15,15 +15,15 @@ func statements() store.Statements {
 		InsertTx: insertColumns + ` select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 			where (select value from posthorn_meta where name = 'store_id') = ?`,
 
-		Due: `select 1 from posthorn_message where state > 0 and wake_at <= ? limit 1`,
+		Due: `select seq, state from posthorn_message where state > 0 and wake_at <= ? order by wake_at limit 500`,
 		Crashed: `insert into posthorn_attempt
 			  (message_id, number, worker, started_at, duration_us, class, error, stack)
 			select id, attempt + 1, worker, claimed_at, (wake_at - claimed_at) * 1000, 'crash',
 			  'its worker fell silent while holding it', ''
-			from posthorn_message where state > 0 and wake_at <= ? and state = 2`,
+			from posthorn_message where seq = ?`,
 		Promote: `update posthorn_message
 			set crashes = crashes + (state = 2), state = 0, token = null, worker = null, claimed_at = null
-			where state > 0 and wake_at <= ?`,
+			where seq = ? and state > 0 and wake_at <= ?`,
 		Ready:    `select 1 from posthorn_message where state = 0 and queue = ? limit 1`,
 		NextWake: `select min(wake_at) from posthorn_message where state > 0`,
 		Claim: `update posthorn_message
@@ -86,8 +86,8 @@ func inspect(s *store.Statements) {
 	s.Attempts = `select number, worker, started_at, duration_us, class, error, stack
 			from posthorn_attempt where message_id = ? order by seq`
 	s.LetterBack = insertColumns + `
-			select l.id, l.kind, l.queue, l.priority, 0, n.now, n.now, l.sent_at, 0, l.header, l.body
-			from posthorn_letter l, (select ? as now) n where l.seq = ?`
+			select l.id, l.kind, l.queue, l.priority, 0, n.at, n.at, l.sent_at, 0, l.header, l.body
+			from posthorn_letter l, (select ? as at) n where l.seq = ?`
 	s.LetterDrop = `delete from posthorn_letter where seq = ?`
 	s.LetterGone = `update posthorn_letter set discarded_at = ? where seq = ? and discarded_at is null`
 	s.LetterPurge = `delete from posthorn_letter where died_at < ?`
