@@ -14,6 +14,7 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/store/guard"
 )
 
 // An address is a parsed DSN.
@@ -51,7 +52,7 @@ func (a address) guarded() (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(connector{base})
+	db := sql.OpenDB(guard.Connector{Connector: base, Install: install})
 	db.SetMaxIdleConns(1)
 	return db, nil
 }

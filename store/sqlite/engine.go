@@ -69,7 +69,7 @@ func (e *files) session(ctx context.Context) (*session, error) {
 
 // settleSession destroys the writing connection if it is not provably clean.
 func (e *files) settleSession(err error) {
-	if e.sess != nil && (broken(err) || e.sess.guard.isDirty()) {
+	if e.sess != nil && (broken(err) || e.sess.guard.Dirty() != "") {
 		e.sess.destroy()
 		e.sess = nil
 	}

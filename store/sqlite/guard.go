@@ -4,138 +4,72 @@ import (
 	"context"
 	sqldriver "database/sql/driver"
 	"errors"
-	"fmt"
 	"strings"
-	"sync"
 
 	engine "modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
 
-	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store/guard"
 )
 
-// errDestroy makes database/sql close a connection.
-var errDestroy = sqldriver.ErrBadConn
+// errNoInterface: the driver lacks something that the guard builds on.
+var errNoInterface = errors.New("the SQLite driver lacks an interface")
 
 // ownPrefix starts the names of Posthorn's tables and savepoints.
 const ownPrefix = "posthorn_"
 
-// A guard is the session guard of one connection: SQLite asks it about every
-// statement that it compiles (https://www.sqlite.org/c3ref/set_authorizer.html).
+// install sets the session guard on a driver's connection: SQLite asks it about
+// every statement that it compiles (https://www.sqlite.org/c3ref/set_authorizer.html).
 // While a handler is inside, it refuses what would end the transaction, change
 // the session, or touch Posthorn's own tables; it notes what the next handler
 // would see, temporary objects for one; and it vetoes every commit
 // (https://www.sqlite.org/c3ref/commit_hook.html).
-type guard struct {
-	mu        sync.Mutex
-	life      context.Context //nolint:containedctx // of the handler that is inside; nil: nobody is
-	suspended bool
-	refused   string
-	dirty     string
+func install(_ context.Context, conn sqldriver.Conn, g *guard.Guard) error {
+	authorizer, ok := conn.(engine.AuthorizerRegisterer)
+	hooks, has := conn.(engine.HookRegisterer)
+	if !ok || !has {
+		return errNoInterface
+	}
+	hooks.RegisterCommitHook(func() int32 { return veto(g) })
+	return authorizer.RegisterAuthorizer(
+		func(a engine.AuthorizerActionCode, arg1, arg2, _, _ string) engine.AuthorizerReturnCode {
+			return authorize(g, a, arg1, arg2)
+		})
 }
 
-// install sets the guard on a driver connection.
-func (g *guard) install(conn engineConn) error {
-	conn.RegisterCommitHook(g.commit)
-	return conn.RegisterAuthorizer(func(a engine.AuthorizerActionCode, arg1, arg2, _, _ string) engine.AuthorizerReturnCode {
-		return g.authorize(a, arg1, arg2)
-	})
-}
-
-// commit is SQLite's question before it commits; anything but 0 rolls back. No
-// commit may happen while a handler is inside. The authorizer refuses to compile
-// one, but "insert or rollback" ends the transaction without asking, and what
-// the handler writes after it would commit by itself.
-func (g *guard) commit() int32 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.life == nil {
+// veto is asked before SQLite commits; anything but 0 rolls back. No commit may
+// happen while a handler is inside. The authorizer refuses to compile one, but
+// "insert or rollback" ends the transaction without asking, and what the
+// handler writes after it would commit by itself.
+func veto(g *guard.Guard) int32 {
+	if !g.Inside() {
 		return 0
 	}
-	g.refused = "the handler's transaction had ended before this statement"
+	g.Refuse("the handler's transaction had ended before this statement")
 	return 1
 }
 
-func (g *guard) enter(life context.Context) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.life, g.refused = life, ""
-}
-
-func (g *guard) leave() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.life = nil
-	return g.dirty
-}
-
-// isDirty reports whether the connection must be destroyed.
-func (g *guard) isDirty() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.dirty != ""
-}
-
-// watches reports whether what is opened now is the handler's.
-func (g *guard) watches() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.life != nil && !g.suspended
-}
-
-// bind makes a context that ends with the handler's life, too. The caller calls
-// done when the statement or its rows are over.
-func (g *guard) bind(ctx context.Context) (bound context.Context, done func()) {
-	g.mu.Lock()
-	life := g.life
-	g.mu.Unlock()
-	if life == nil || ctx.Done() == life.Done() {
-		return ctx, func() {}
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(life, func() { cancel(context.Cause(life)) })
-	return ctx, func() { stop(); cancel(nil) }
-}
-
-func (g *guard) suspend(on bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.suspended = on
-}
-
 // explain turns SQLite's "not authorized" into the reason.
-func (g *guard) explain(err error) error {
+func explain(g *guard.Guard, err error) error {
 	var e *engine.Error
 	if errors.As(err, &e) && (primary(e) == lib.SQLITE_AUTH || e.Code() == lib.SQLITE_CONSTRAINT_COMMITHOOK) {
-		return g.refusal()
+		return g.Refused()
 	}
 	return err
 }
 
-// refusal is what was refused last since enter.
-func (g *guard) refusal() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.refused == "" {
-		return nil
-	}
-	return fmt.Errorf("%w: %s", driver.ErrTxRefused, g.refused)
-}
-
 // authorize is SQLite's question, without the schema: Posthorn's tables are in
 // the main database, and no other can be attached.
-func (g *guard) authorize(a engine.AuthorizerActionCode, arg1, arg2 string) engine.AuthorizerReturnCode {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.life == nil || g.suspended {
+func authorize(g *guard.Guard, a engine.AuthorizerActionCode, arg1, arg2 string) engine.AuthorizerReturnCode {
+	if !g.Watches() {
 		return engine.AuthorizerOK
 	}
 	if why := refuse(a, arg1, arg2); why != "" {
-		g.refused = why
+		g.Refuse(why)
 		return engine.AuthorizerDeny
 	}
 	if why := soils(a, arg1, arg2); why != "" {
-		g.dirty = why
+		g.Soil(why)
 	}
 	return engine.AuthorizerOK
 }

@@ -7,14 +7,15 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/store/guard"
 )
 
 // A session runs statements on one connection, each prepared once. Whoever
 // holds the connection's lock may use it.
 type session struct {
 	conn  *sql.Conn
-	inner *guardedConn // of conn; used under its lock, by Raw
-	guard *guard
+	inner *guard.Conn // of conn; used under its lock, by Raw
+	guard *guard.Guard
 	stmts map[string]*sql.Stmt
 	raw   *sql.Tx // the open transaction of a unit that runs alone
 }
@@ -27,11 +28,11 @@ func newSession(ctx context.Context, pool *sql.DB) (*session, error) {
 	}
 	s := &session{conn: conn, stmts: map[string]*sql.Stmt{}}
 	err = conn.Raw(func(c any) error {
-		inner, ok := c.(*guardedConn)
+		inner, ok := c.(*guard.Conn)
 		if !ok {
 			return errNoInterface
 		}
-		s.inner, s.guard = inner, inner.guard
+		s.inner, s.guard = inner, inner.Guard
 		return nil
 	})
 	if err != nil {
@@ -141,25 +142,25 @@ func (s *session) Rollback(ctx context.Context) {
 func (s *session) User() store.UserConn { return s }
 
 // Enter turns the guard on.
-func (s *session) Enter(life context.Context) { s.guard.enter(life) }
+func (s *session) Enter(life context.Context) { s.guard.Enter(life) }
 
 // Leave closes what was left open and turns the guard off. It tells what will
 // outlive the transaction.
 func (s *session) Leave() string {
-	err := s.conn.Raw(func(any) error { s.inner.sweep(); return nil })
-	if dirty := s.guard.leave(); dirty != "" || err == nil {
+	err := s.conn.Raw(func(any) error { s.inner.Sweep(); return nil })
+	if dirty := s.guard.Leave(); dirty != "" || err == nil {
 		return dirty
 	}
 	return "connection lost"
 }
 
 // Refused is the guard's last refusal.
-func (s *session) Refused() error { return s.guard.refusal() }
+func (s *session) Refused() error { return s.guard.Refused() }
 
 // Own runs a statement of Posthorn's own in a handler's transaction.
 func (s *session) Own(fn func() error) error {
-	s.guard.suspend(true)
-	defer s.guard.suspend(false)
+	s.guard.Suspend(true)
+	defer s.guard.Suspend(false)
 	return fn()
 }
 
@@ -167,7 +168,7 @@ func (s *session) Own(fn func() error) error {
 func (s *session) Conn() *sql.Conn { return s.conn }
 
 // Explain turns the guard's refusal into driver.ErrTxRefused.
-func (s *session) Explain(err error) error { return s.guard.explain(err) }
+func (s *session) Explain(err error) error { return explain(s.guard, err) }
 
 // destroy ends the connection instead of returning it to the pool. Where a
 // handler's rows are open under a context that never ends, database/sql would
@@ -177,7 +178,7 @@ func (s *session) destroy() {
 		_ = p.Close()
 	}
 	borrowed := false
-	_ = s.conn.Raw(func(any) error { borrowed = s.inner.kill(); return nil })
+	_ = s.conn.Raw(func(any) error { borrowed = s.inner.Kill(); return nil })
 	if !borrowed {
 		_ = s.conn.Close()
 	}

@@ -1,0 +1,270 @@
+package guard
+
+import (
+	"context"
+	sqldriver "database/sql/driver"
+	"errors"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// errNoInterface: the driver lacks something that the guard builds on.
+var errNoInterface = errors.New("the database's driver lacks an interface")
+
+// A Raw is what a driver's connection must be able to do.
+type Raw interface {
+	sqldriver.Conn
+	sqldriver.ConnPrepareContext
+	sqldriver.ConnBeginTx
+	sqldriver.ExecerContext
+	sqldriver.QueryerContext
+	sqldriver.Pinger
+	sqldriver.SessionResetter
+}
+
+// rawStmt is what a driver's prepared statement must be able to do.
+type rawStmt interface {
+	sqldriver.Stmt
+	sqldriver.StmtExecContext
+	sqldriver.StmtQueryContext
+}
+
+// A Connector opens connections that have a guard.
+type Connector struct {
+	sqldriver.Connector
+	// Install prepares a new connection; nil does nothing.
+	Install func(ctx context.Context, conn sqldriver.Conn, g *Guard) error
+	// Check says why a handler must not run a statement, by its text; empty
+	// allows it. Nil allows all.
+	Check func(query string) string
+}
+
+// Connect opens one.
+func (c Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	opened, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	raw, ok := opened.(Raw)
+	if !ok {
+		return nil, errors.Join(errNoInterface, opened.Close())
+	}
+	gc := &Conn{Raw: raw, Guard: &Guard{}, check: c.Check, rows: map[*rows]bool{}, stmts: map[*stmt]bool{}}
+	if c.Install != nil {
+		if err := c.Install(ctx, raw, gc.Guard); err != nil {
+			return nil, errors.Join(err, raw.Close())
+		}
+	}
+	return gc, nil
+}
+
+// A Conn is a connection under the guard. It ends a handler's statements with
+// the handler's life, whichever way they came: through Tx, a prepared statement
+// or the raw transaction. And it can close what a handler left open, in the
+// right order: database/sql would free a prepared statement whose rows are
+// still in use. database/sql calls it from one goroutine at a time.
+type Conn struct {
+	Raw
+	Guard *Guard
+	check func(string) string
+	rows  map[*rows]bool // what the handler has open
+	stmts map[*stmt]bool
+	lent  int // a handler's rows that database/sql has not closed yet
+	dead  bool
+}
+
+// allow refuses a handler's statement by its text.
+func (c *Conn) allow(query string) error {
+	if c.check == nil || !c.Guard.Watches() {
+		return nil
+	}
+	if why := c.check(query); why != "" {
+		c.Guard.Refuse(why)
+		return c.Guard.Refused()
+	}
+	return nil
+}
+
+// ExecContext runs a statement.
+func (c *Conn) ExecContext(
+	ctx context.Context, query string, args []sqldriver.NamedValue,
+) (sqldriver.Result, error) {
+	if err := c.allow(query); err != nil {
+		return nil, err
+	}
+	ctx, done := c.Guard.bind(ctx)
+	defer done()
+	return c.Raw.ExecContext(ctx, query, args)
+}
+
+// QueryContext runs a query.
+func (c *Conn) QueryContext(
+	ctx context.Context, query string, args []sqldriver.NamedValue,
+) (sqldriver.Rows, error) {
+	if err := c.allow(query); err != nil {
+		return nil, err
+	}
+	ctx, done := c.Guard.bind(ctx)
+	raw, err := c.Raw.QueryContext(ctx, query, args)
+	return c.track(raw, err, done)
+}
+
+// PrepareContext prepares a statement.
+func (c *Conn) PrepareContext(ctx context.Context, query string) (sqldriver.Stmt, error) {
+	if err := c.allow(query); err != nil {
+		return nil, err
+	}
+	prepared, err := c.Raw.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	raw, ok := prepared.(rawStmt)
+	if !ok {
+		return nil, errors.Join(errNoInterface, prepared.Close())
+	}
+	s := &stmt{rawStmt: raw, conn: c}
+	if c.Guard.Watches() {
+		c.stmts[s] = true
+	}
+	return s, nil
+}
+
+// BeginTx begins a transaction, which a handler cannot end.
+func (c *Conn) BeginTx(ctx context.Context, o sqldriver.TxOptions) (sqldriver.Tx, error) {
+	raw, err := c.Raw.BeginTx(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return tx{Tx: raw, conn: c}, nil
+}
+
+// CheckNamedValue is the driver's own, if it has one.
+func (c *Conn) CheckNamedValue(v *sqldriver.NamedValue) error {
+	if checker, ok := c.Raw.(sqldriver.NamedValueChecker); ok {
+		return checker.CheckNamedValue(v)
+	}
+	return sqldriver.ErrSkip
+}
+
+// Sweep closes what the handler left open: rows first, then statements.
+func (c *Conn) Sweep() {
+	for r := range c.rows {
+		_ = r.end() // its error is the handler's, who did not want it
+	}
+	for s := range c.stmts {
+		_ = s.Close()
+	}
+}
+
+// Kill closes the connection beneath database/sql, and reports whether
+// database/sql believes that some of its rows are still open.
+func (c *Conn) Kill() (lent bool) {
+	c.Sweep()
+	c.dead = true
+	_ = c.Raw.Close() // it is given up, whatever this says
+	return c.lent > 0
+}
+
+// Close closes the connection, unless it was killed.
+func (c *Conn) Close() error {
+	if c.dead {
+		return nil
+	}
+	return c.Raw.Close()
+}
+
+// IsValid keeps a killed connection out of the pool.
+func (c *Conn) IsValid() bool {
+	v, ok := c.Raw.(sqldriver.Validator)
+	return !c.dead && (!ok || v.IsValid())
+}
+
+// track keeps a handler's rows in mind.
+func (c *Conn) track(raw sqldriver.Rows, err error, done func()) (sqldriver.Rows, error) {
+	if err != nil {
+		done()
+		return nil, err
+	}
+	r := &rows{Rows: raw, conn: c, done: done}
+	if c.Guard.Watches() {
+		c.rows[r] = true
+		c.lent++
+		r.lent = true
+	}
+	return r, nil
+}
+
+// tx is a transaction on a Conn.
+type tx struct {
+	sqldriver.Tx
+	conn *Conn
+}
+
+// Commit is refused to a handler.
+func (t tx) Commit() error {
+	if err := t.refuse("commit"); err != nil {
+		return err
+	}
+	return t.Tx.Commit()
+}
+
+// Rollback is refused to a handler.
+func (t tx) Rollback() error {
+	if err := t.refuse("rollback"); err != nil {
+		return err
+	}
+	return t.Tx.Rollback()
+}
+
+func (t tx) refuse(what string) error {
+	if !t.conn.Guard.Watches() {
+		return nil
+	}
+	t.conn.Guard.Refuse(what + " would end the handler's transaction")
+	return t.conn.Guard.Refused()
+}
+
+// A stmt is a prepared statement on a Conn.
+type stmt struct {
+	rawStmt
+	conn   *Conn
+	closed bool
+}
+
+// ExecContext runs it.
+func (s *stmt) ExecContext(ctx context.Context, args []sqldriver.NamedValue) (sqldriver.Result, error) {
+	if s.closed {
+		return nil, driver.ErrTxDone
+	}
+	ctx, done := s.conn.Guard.bind(ctx)
+	defer done()
+	return s.rawStmt.ExecContext(ctx, args)
+}
+
+// QueryContext runs it.
+func (s *stmt) QueryContext(ctx context.Context, args []sqldriver.NamedValue) (sqldriver.Rows, error) {
+	if s.closed {
+		return nil, driver.ErrTxDone
+	}
+	ctx, done := s.conn.Guard.bind(ctx)
+	raw, err := s.rawStmt.QueryContext(ctx, args)
+	return s.conn.track(raw, err, done)
+}
+
+// CheckNamedValue is the driver's own, if it has one.
+func (s *stmt) CheckNamedValue(v *sqldriver.NamedValue) error {
+	if checker, ok := s.rawStmt.(sqldriver.NamedValueChecker); ok {
+		return checker.CheckNamedValue(v)
+	}
+	return s.conn.CheckNamedValue(v)
+}
+
+// Close frees it, once.
+func (s *stmt) Close() error {
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	delete(s.conn.stmts, s)
+	return s.rawStmt.Close()
+}

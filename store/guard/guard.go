@@ -1,0 +1,108 @@
+// Package guard is the session guard's part that all databases share: a
+// wrapper around a driver's connection that knows when a handler is inside. It
+// ends the handler's statements with the handler's life, closes what the
+// handler left open, and refuses what would end the transaction. What a
+// statement is allowed to do is for the dialect to say.
+package guard
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// A Guard is the state of one connection's guard. It is safe for concurrent
+// use.
+type Guard struct {
+	mu        sync.Mutex
+	life      context.Context //nolint:containedctx // of the handler that is inside; nil: nobody is
+	suspended bool
+	refused   string
+	dirty     string
+}
+
+// Enter says that a handler is inside, until Leave; its statements end with
+// life.
+func (g *Guard) Enter(life context.Context) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.life, g.refused = life, ""
+}
+
+// Leave says that no handler is inside, and returns what makes the connection
+// dirty; empty means nothing.
+func (g *Guard) Leave() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.life = nil
+	return g.dirty
+}
+
+// Suspend lets a statement of Posthorn's own pass while a handler is inside.
+func (g *Guard) Suspend(on bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.suspended = on
+}
+
+// Watches reports whether what happens now is the handler's.
+func (g *Guard) Watches() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.life != nil && !g.suspended
+}
+
+// Inside reports whether a handler is inside, even if suspended.
+func (g *Guard) Inside() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.life != nil
+}
+
+// Refuse notes why something was refused.
+func (g *Guard) Refuse(why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.refused = why
+}
+
+// Refused is what was refused last since Enter, as driver.ErrTxRefused, or nil.
+func (g *Guard) Refused() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.refused == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", driver.ErrTxRefused, g.refused)
+}
+
+// Soil notes what will outlive the handler's transaction: the connection must
+// be destroyed before anybody else sees it.
+func (g *Guard) Soil(why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.dirty = why
+}
+
+// Dirty is what Soil noted.
+func (g *Guard) Dirty() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.dirty
+}
+
+// bind makes a context that ends with the handler's life, too. The caller calls
+// done when the statement or its rows are over.
+func (g *Guard) bind(ctx context.Context) (bound context.Context, done func()) {
+	g.mu.Lock()
+	life := g.life
+	g.mu.Unlock()
+	if life == nil || ctx.Done() == life.Done() {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(life, func() { cancel(context.Cause(life)) })
+	return ctx, func() { stop(); cancel(nil) }
+}
