@@ -56,6 +56,7 @@ type Capabilities struct {
 	MaxHold     time.Duration // how long a delivery may be extended; 0 means without end
 	UniqueIDs   bool          // an id that is still live is refused with ErrDuplicate
 	AttemptsLog bool          // the attempts of a message are kept until it is done
+	Lanes       int           // how many calls of Transact can usefully run at once; 0 means 1
 }
 
 // A Durability says what an accepted message survives.

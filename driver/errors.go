@@ -22,6 +22,10 @@ var (
 	ErrTooLarge = errors.New("over the size limit")
 	// ErrUnavailable: the transport cannot be reached just now.
 	ErrUnavailable = errors.New("transport unavailable")
+	// ErrOutcomeUnknown: the connection was lost while a commit was under way,
+	// and nobody could be asked since. Neither run nor count it again: the lease
+	// decides.
+	ErrOutcomeUnknown = errors.New("outcome of the commit is unknown")
 	// ErrClosed: the transport or the consumer was closed.
 	ErrClosed = errors.New("closed")
 	// ErrWrongStore: the transaction belongs to another database.

@@ -117,11 +117,57 @@ func (g *group) commit(ctx context.Context, c Conn, done, rest []int) {
 		return
 	}
 	c.Rollback(ctx)
-	if len(done) == 1 {
+	switch {
+	case g.store.SQL.Held != "" && g.store.Classify(err) == driver.ClassTransient:
+		g.resolve(ctx, err, done, rest)
+	case len(done) == 1:
 		g.errs[done[0]], g.todo = fmt.Errorf("commit: %w", err), rest
+	default:
+		g.alone, g.todo = true, append(done, rest...)
+	}
+}
+
+// resolveFor bounds the time in which the outcome of a commit is asked for.
+const resolveFor = 15 * time.Second
+
+// resolve finds out what became of a commit whose connection was lost: the
+// error is the same whether the server has heard of it or not. It asks on
+// another connection, by a locking read, so that a backend that is still
+// committing is waited for. All units of the transaction share its fate, so
+// the first one tells.
+func (g *group) resolve(ctx context.Context, lost error, done, rest []int) {
+	ctx, cancel := context.WithTimeout(ctx, resolveFor)
+	defer cancel()
+	for pause := 10 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, time.Second) {
+		held, err := g.held(ctx, g.units[done[0]].Delivery)
+		if err != nil {
+			sleep(ctx, pause)
+			continue
+		}
+		g.todo = rest
+		if held { // it was not committed
+			g.alone, g.todo = true, append(done, rest...)
+		}
 		return
 	}
-	g.alone, g.todo = true, append(done, rest...)
+	for _, i := range done {
+		g.errs[i] = fmt.Errorf("%w: %w", driver.ErrOutcomeUnknown, lost)
+	}
+	g.todo = rest
+}
+
+// held reports whether the claim stands, which it does not once its
+// acknowledgement was committed.
+func (g *group) held(ctx context.Context, d driver.Delivery) (held bool, err error) {
+	seq, claim, err := splitToken(d.Token)
+	if err != nil {
+		return false, err
+	}
+	err = g.store.Engine.Write(ctx, func(ctx context.Context, q Session) error {
+		held = false
+		return q.Query(ctx, g.store.SQL.Held, []any{seq, claim}, func(Row) error { held = true; return nil })
+	})
+	return held, err
 }
 
 // unit settles one unit and runs its effect. The error is a fault of the store.
@@ -152,7 +198,7 @@ func (g *group) unit(ctx context.Context, c Conn, raw *sql.Tx, i int) (fate, err
 	}
 	if _, err := c.Exec(ctx, g.store.SQL.Release); err != nil {
 		g.errs[i] = fmt.Errorf("%w: %w", driver.ErrTxEnded, err)
-		return wrecked, nil
+		return g.undo(ctx, c), nil // it stands if a statement failed and the handler kept silent about it
 	}
 	return kept, nil
 }

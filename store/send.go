@@ -86,7 +86,10 @@ func (s *Store) SendTx(ctx context.Context, tx *sql.Tx, envs ...driver.Envelope)
 	if err := s.checkSend(envs); err != nil {
 		return err
 	}
-	now := time.Now().UnixMilli()
+	now, err := s.clock(ctx, tx)
+	if err != nil {
+		return s.explain("send in transaction", err)
+	}
 	for _, e := range envs {
 		if err := s.insertTx(ctx, tx, e, now); err != nil {
 			return fmt.Errorf("send in transaction: %w", err)
@@ -95,13 +98,22 @@ func (s *Store) SendTx(ctx context.Context, tx *sql.Tx, envs ...driver.Envelope)
 	return nil
 }
 
+// clock is the store's clock, asked in a transaction of the caller.
+func (s *Store) clock(ctx context.Context, tx *sql.Tx) (now int64, err error) {
+	if s.SQL.Now == "" {
+		return time.Now().UnixMilli(), nil
+	}
+	err = tx.QueryRowContext(ctx, s.SQL.Now).Scan(&now)
+	return now, err
+}
+
 // insertTx writes one envelope, unless the transaction is on another database.
 func (s *Store) insertTx(ctx context.Context, tx *sql.Tx, e driver.Envelope, now int64) error {
 	args, err := insertArgs(e, now)
 	if err != nil {
 		return err
 	}
-	res, err := tx.ExecContext(ctx, s.SQL.InsertTx, append(args, s.id)...)
+	res, err := tx.ExecContext(ctx, s.Rebind(s.SQL.InsertTx), append(args, s.id)...)
 	if s.Parts.Classify(err) == ClassNoTable {
 		return fmt.Errorf("%w: %w", driver.ErrWrongStore, err)
 	}

@@ -54,8 +54,10 @@ type Parts struct {
 	SQL        Statements
 	Name       string                   // of the dialect
 	Durability driver.Durability        // read from the live database
+	Rebind     func(stmt string) string // writes the parameters of a statement; nil leaves question marks
 	Classify   func(error) driver.Class // ClassTransient, ClassUnique, ClassNoTable or empty
 	DB         *sql.DB                  // a pool for the application, on the same database
+	Lanes      int                      // driver.Capabilities.Lanes
 }
 
 // A Store is an opened store. It is a driver.Transport with every role; all
@@ -71,6 +73,9 @@ type Store struct {
 // New makes a store of a dialect's parts, whose database has been migrated. The
 // store owns them from then on.
 func New(ctx context.Context, p Parts, o Options) (*Store, error) {
+	if p.Rebind == nil {
+		p.Rebind = func(stmt string) string { return stmt }
+	}
 	s := &Store{Parts: p, opts: o.withDefaults()}
 	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
 		return q.Query(ctx, s.SQL.StoreID, nil, func(r Row) error { return r.Scan(&s.id) })
@@ -86,7 +91,7 @@ func New(ctx context.Context, p Parts, o Options) (*Store, error) {
 func (s *Store) Capabilities() driver.Capabilities {
 	return driver.Capabilities{
 		Delay: true, Priority: true, Bury: true, UniqueIDs: true, AttemptsLog: true,
-		MaxBody: s.opts.MaxBody, Durability: s.Durability,
+		MaxBody: s.opts.MaxBody, Durability: s.Durability, Lanes: s.Lanes,
 	}
 }
 

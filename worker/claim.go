@@ -26,14 +26,13 @@ func (w *Worker) take(taking context.Context) {
 			w.waitForRoom(taking)
 			continue
 		}
-		before := time.Now()
 		ds, err := w.consumer.Receive(taking, room)
 		if err != nil {
 			w.weather.bad(taking, w.opts.Log, err)
 			continue
 		}
 		w.weather.good(w.opts.Log)
-		alone = w.accept(ds, before)
+		alone = w.accept(ds, time.Now())
 	}
 }
 
@@ -74,14 +73,14 @@ func (w *Worker) waitForRoom(taking context.Context) {
 // accept takes deliveries in hand and hands them to the slots. When there is a
 // suspect among them, it keeps one and gives the others back, innocents too: a
 // crash would be noted against everything that is claimed.
-func (w *Worker) accept(ds []driver.Delivery, before time.Time) (alone bool) {
+func (w *Worker) accept(ds []driver.Delivery, claimed time.Time) (alone bool) {
 	suspects := false
 	for _, d := range ds {
 		suspects = suspects || d.Crashes >= suspectAfter && d.Crashes < w.opts.MaxCrashes
 	}
 	ps := make([]*parcel, len(ds))
 	for i, d := range ds {
-		ps[i] = w.newParcel(d, before)
+		ps[i] = w.newParcel(d, claimed)
 	}
 	w.hand.add(ps)
 	if !suspects {
@@ -104,11 +103,11 @@ func (w *Worker) begin(ps []*parcel) {
 	}
 }
 
-func (w *Worker) newParcel(d driver.Delivery, before time.Time) *parcel {
+func (w *Worker) newParcel(d driver.Delivery, claimed time.Time) *parcel {
 	p := &parcel{d: d}
 	p.handler, _ = w.mux.Handler(d.Kind)
 	p.ctx, p.cancel = context.WithCancelCause(w.withDelivery(d))
-	p.leaseEnd.Store(w.leaseEnd(before))
+	p.leaseEnd.Store(w.leaseEnd(claimed))
 	return p
 }
 

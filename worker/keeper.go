@@ -10,7 +10,9 @@ import (
 )
 
 // leaseEnd is when a lease that was asked for at asked must count as over
-// here: before it is over in the store.
+// here: before it is over in the store. Of a new claim only its arrival is
+// known, since Receive waits for a message; the margin covers its way here, and
+// the token what is slower.
 func (w *Worker) leaseEnd(asked time.Time) int64 {
 	return int64(asked.Sub(w.started) + w.opts.Lease - w.opts.Lease/10)
 }

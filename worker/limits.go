@@ -35,13 +35,13 @@ func (w *Worker) watchLimits(ctx context.Context) {
 	for {
 		select {
 		case <-over:
-			w.stop(fmt.Errorf("%w: time %s", errLimit, w.opts.Limits.Time))
+			w.stop(fmt.Errorf("%w: time %s", ErrLimit, w.opts.Limits.Time))
 		case <-ticker.C:
 			if limits.Memory == 0 {
 				continue
 			}
 			if rss := ResidentMemory(); rss > limits.Memory {
-				w.stop(fmt.Errorf("%w: memory %d of %d bytes", errLimit, rss, limits.Memory))
+				w.stop(fmt.Errorf("%w: memory %d of %d bytes", ErrLimit, rss, limits.Memory))
 			}
 		case <-ctx.Done():
 			return
@@ -52,9 +52,9 @@ func (w *Worker) watchLimits(ctx context.Context) {
 // checkCounts stops the worker when it has handled or failed enough.
 func (w *Worker) checkCounts() {
 	if limit := w.opts.Limits.Messages; limit > 0 && w.count.handled.Load() >= int64(limit) {
-		w.stop(fmt.Errorf("%w: %d messages", errLimit, limit))
+		w.stop(fmt.Errorf("%w: %d messages", ErrLimit, limit))
 	}
 	if limit := w.opts.Limits.Failures; limit > 0 && w.count.failed.Load() >= int64(limit) {
-		w.stop(fmt.Errorf("%w: %d failures", errLimit, limit))
+		w.stop(fmt.Errorf("%w: %d failures", ErrLimit, limit))
 	}
 }

@@ -73,7 +73,7 @@ func (w *Worker) beat(ctx context.Context) {
 		}
 		generation, err := w.roles.Registry.Heartbeat(ctx, w.record(state))
 		if err == nil && generation > w.generation {
-			w.stop(errOrder)
+			w.stop(ErrStopOrder)
 		}
 	}
 }

@@ -85,6 +85,9 @@ func (w *Worker) failed(p *parcel, err error) (away bool) {
 	case errors.As(err, &stuck):
 		w.strand(p, stuck)
 		return false
+	case errors.Is(err, driver.ErrOutcomeUnknown):
+		w.letGo(p, err)
+		return true
 	case errors.As(err, &own):
 		err = own.err
 	case errors.Is(err, driver.ErrUnavailable) && p.ctx.Err() == nil && w.handlers.Err() == nil:
@@ -94,6 +97,18 @@ func (w *Worker) failed(p *parcel, err error) (away bool) {
 	}
 	w.finish(p, err)
 	return false
+}
+
+// letGo forgets a message of whose commit nobody knows the outcome: if it was
+// not committed, the lease runs out, and it is delivered again.
+func (w *Worker) letGo(p *parcel, err error) {
+	if !p.leave() {
+		return
+	}
+	w.opts.Log.Warn("outcome of a commit is unknown: left to its lease",
+		"message_id", p.d.ID, "kind", p.d.Kind, "worker", w.id, "error", err)
+	p.cancel(errAsked)
+	w.hand.remove([]*parcel{p})
 }
 
 // strand waits for an effect that did not come back; its transaction is gone,

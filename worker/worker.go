@@ -15,13 +15,15 @@ import (
 	"github.com/posthorn/posthorn/driver"
 )
 
-// Why a worker stops, as StopReason and the cause of its contexts say it.
+// Why a worker stops, as StopCause says it.
 var (
 	// ErrStuck: every slot is held by a handler that does not return.
 	ErrStuck = errors.New("every handler is stuck")
-	// errLimit, errOrder and errAsked are ordinary ends.
-	errLimit = errors.New("limit reached")
-	errOrder = errors.New("told to stop by stop-workers")
+	// ErrLimit: one of its limits is reached.
+	ErrLimit = errors.New("limit reached")
+	// ErrStopOrder: an operator told all workers to stop.
+	ErrStopOrder = errors.New("told to stop by stop-workers")
+	// errAsked: its context ended without a cause of its own.
 	errAsked = errors.New("asked to stop")
 )
 
@@ -46,7 +48,7 @@ type Worker struct {
 	ended    mailbox[*parcel] // verdicts to be settled
 	stop     context.CancelCauseFunc
 	abort    context.CancelCauseFunc
-	handlers context.Context //nolint:containedctx // the root of all handlers' contexts, set by Run
+	handlers context.Context //nolint:containedctx // the root of all handlers' contexts
 	limbo    sync.WaitGroup  // effects that were left behind
 	weather  weather
 	events   *events
@@ -55,7 +57,7 @@ type Worker struct {
 	generation int64 // the stop order that was current at the start
 	count      struct{ handled, failed, stuck atomic.Int64 }
 	pace       pace
-	reason     atomic.Value // of error
+	reason     atomic.Pointer[error]
 }
 
 // New makes a worker. It fails when an option makes no sense, and with
@@ -70,6 +72,7 @@ func New(t driver.Transport, m *posthorn.Mux, o Options) (*Worker, error) {
 		id: newID(), transport: t, roles: driver.RolesOf(t), mux: m, dispatcher: o.Dispatcher, opts: o,
 		hand: newHand(), work: make(chan *parcel, o.Concurrency+o.Prefetch), events: newEvents(o.Observe),
 	}
+	w.handlers, w.abort = context.WithCancelCause(context.Background())
 	w.units.init()
 	w.ended.init()
 	if err := w.checkHandlers(); err != nil {
@@ -109,10 +112,19 @@ func (w *Worker) ID() string { return w.id }
 
 // StopReason says why the worker stopped, or is stopping; empty while it runs.
 func (w *Worker) StopReason() string {
-	if err, _ := w.reason.Load().(error); err != nil {
+	if err := w.StopCause(); err != nil {
 		return err.Error()
 	}
 	return ""
+}
+
+// StopCause is why the worker stopped, or is stopping: ErrLimit, ErrStopOrder,
+// ErrStuck, or the cause of the end of Run's context. It is nil while it runs.
+func (w *Worker) StopCause() error {
+	if cause := w.reason.Load(); cause != nil {
+		return *cause
+	}
+	return nil
 }
 
 // Run handles messages until ctx ends, a limit is reached or an operator says
@@ -131,10 +143,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.consumer = consumer
 	taking, stop := context.WithCancelCause(ctx)
-	handlers, abort := context.WithCancelCause(context.WithoutCancel(ctx))
-	w.stop, w.abort, w.handlers = stop, abort, handlers
-	defer abort(errAsked)
+	w.stop = stop
+	defer w.abort(errAsked)
 	if err := w.join(taking); err != nil {
+		stop(err)
 		return errors.Join(fmt.Errorf("start worker: %w", err), consumer.Close())
 	}
 	w.run(taking)
@@ -148,11 +160,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // Abort ends the handlers' contexts now. What they had in hand is given back
 // at no cost. It is for an operator who asks a second time.
-func (w *Worker) Abort() {
-	if w.abort != nil {
-		w.abort(driver.ErrShutdown)
-	}
-}
+func (w *Worker) Abort() { w.abort(driver.ErrShutdown) }
 
 // run starts the rooms, takes messages until taking ends, and empties the
 // rooms one after the other.
@@ -167,11 +175,14 @@ func (w *Worker) run(taking context.Context) {
 	for range w.opts.Concurrency {
 		slots.Go(func() { w.slot(&slots) })
 	}
-	units.Go(w.commitUnits)
+	for range max(w.transport.Capabilities().Lanes, 1) {
+		units.Go(w.commitUnits)
+	}
 	settlers.Go(w.settleEnded)
 
 	w.take(taking)
-	w.reason.Store(reasonOf(taking))
+	reason := reasonOf(taking)
+	w.reason.Store(&reason)
 	w.opts.Log.Info("worker stops", "worker", w.id, "reason", w.StopReason(), "in_flight", w.hand.len())
 	w.giveBack()
 	close(w.work)

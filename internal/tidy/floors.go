@@ -40,6 +40,7 @@ type passage struct{ from, to string }
 func passages() []passage {
 	return []passage{
 		{"store/*", "store"}, // a dialect is given to the core
+		{"store/*", "store/guard"}, {"store/*", "store/pool"}, // what dialects share
 		{"drivertest", "internal/*"}, {"store", "internal/*"}, {"store/*", "internal/*"},
 		{"transport/*", "internal/*"}, {"internal/*", "internal/*"},
 		{"cli", "cli/*"}, {"cli/*", "cli/*"}, {"cli", "transport/open"}, {"cli/*", "transport/open"},

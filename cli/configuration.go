@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/internal/config"
+)
+
+// settingRow is a setting, as output shows it.
+type settingRow struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`
+	Origin string `json:"origin"`
+}
+
+func (s *session) configCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "config", Short: "Check, show and explain the configuration",
+		Example: s.example(`
+			config validate
+			config show
+			config explain programs.messenger-consume.limits.memory`),
+		Args: cobra.ArbitraryArgs, RunE: s.family,
+	}
+	cmd.AddCommand(s.configValidateCommand(), s.configShowCommand(), s.configExplainCommand())
+	return cmd
+}
+
+func (s *session) configValidateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "validate", Short: "Check the configuration; every fault is told at once",
+		Example: s.example(`
+			config validate
+			config validate --config /etc/shop/posthorn.yaml`),
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := s.config()
+			if err != nil {
+				return err
+			}
+			s.print("%s: valid\n", cmp.Or(cfg.File, "no configuration file: the defaults"))
+			return nil
+		},
+	}
+}
+
+func (s *session) configShowCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use: "show", Short: "Show every setting with its value and its origin; secrets are hidden",
+		Example: s.example(`
+			config show
+			config show -o json`),
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := s.config()
+			if err != nil {
+				return err
+			}
+			return s.showSettings(output, cfg.Settings())
+		},
+	}
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func (s *session) showSettings(as string, settings []config.Setting) error {
+	rows := make([]settingRow, len(settings))
+	for i, v := range settings {
+		rows[i] = settingRow{v.Key, v.Value, v.Origin}
+	}
+	return show(s, as, listing[settingRow]{
+		kind: "SettingList", rows: rows, name: func(r settingRow) string { return r.Key },
+		columns: []column[settingRow]{
+			{head: "KEY", cell: func(r settingRow) string { return r.Key }},
+			{head: "VALUE", flex: true, cell: func(r settingRow) string { return r.Value }},
+			{head: "FROM", cell: func(r settingRow) string { return r.Origin }},
+		},
+	})
+}
+
+func (s *session) configExplainCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "explain [KEY]", Short: "Say what a setting means, its value, its origin and its default",
+		Example: s.example(`
+			config explain
+			config explain store
+			config explain programs.messenger-consume.limits`),
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				s.explainReference()
+				return nil
+			}
+			return s.explainKey(args[0])
+		},
+	}
+}
+
+// explainReference lists every key that there is.
+func (s *session) explainReference() {
+	for i, f := range config.Reference() {
+		if i > 0 {
+			s.print("\n")
+		}
+		s.print("%s\n", f.Pattern)
+		s.explainField(f)
+	}
+}
+
+func (s *session) explainField(f config.Field) {
+	s.print("  means    %s\n", f.Doc)
+	unit := string(f.Kind)
+	if len(f.Choices) > 0 {
+		unit = "one of " + strings.Join(f.Choices, ", ")
+	}
+	s.print("  unit     %s\n", unit)
+	if f.Default != "" {
+		s.print("  default  %s\n", f.Default)
+	}
+	if v := f.Variable(); v != "" {
+		s.print("  env      %s\n", v)
+	}
+}
+
+// explainKey explains a setting, or all the settings below a key.
+func (s *session) explainKey(key string) error {
+	cfg, err := s.config()
+	if err != nil {
+		return err
+	}
+	below := slices.DeleteFunc(slices.Clone(cfg.Settings()), func(v config.Setting) bool {
+		return v.Key != key && !strings.HasPrefix(v.Key, key+".")
+	})
+	for i, v := range below {
+		if i > 0 {
+			s.print("\n")
+		}
+		s.print("%s\n  value    %s\n  from     %s\n", v.Key, v.Value, v.Origin)
+		s.explainField(v.Field)
+	}
+	if len(below) > 0 {
+		return nil
+	}
+	return unknownKey(cfg, key)
+}
+
+func unknownKey(cfg *config.Config, key string) error {
+	var keys []string
+	for _, v := range cfg.Settings() {
+		for k := v.Key; k != ""; k = parent(k) {
+			keys = append(keys, k)
+		}
+	}
+	return &fault{
+		Code: "E-CONFIG-KEY", Title: fmt.Sprintf("unknown configuration key `%s`", key), Exit: exitUsage,
+		What: "no setting has this name", Try: meant(key, keys, "config explain, without a key, lists them all"),
+	}
+}
+
+func parent(key string) string {
+	i := strings.LastIndexByte(key, '.')
+	return key[:max(i, 0)]
+}

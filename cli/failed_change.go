@@ -1,0 +1,259 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+)
+
+// changeBatch is how many dead letters one transaction changes.
+const changeBatch = 500
+
+// A change is retry or remove: what can be done to dead letters.
+type change struct {
+	use, short, long string
+	examples         string
+	verb, done       string // for the question and for the report
+	apply            func(ctx context.Context, st *store.Store, seqs ...int64) (int, error)
+}
+
+func retryLetters() change {
+	return change{
+		use: "retry [ID...]", short: "Put dead letters back on their queues",
+		long: `Put dead letters back on their own queues, due at once, with their ids and their history. Workers handle them;
+nothing runs inside this command.`,
+		examples: `
+			failed retry ID
+			failed retry --kind welcome --failed-after '2026-01-31 08:00'
+			failed retry --all --yes`,
+		verb: "retry", done: "put back",
+		apply: func(ctx context.Context, st *store.Store, seqs ...int64) (int, error) {
+			return st.RetryLetters(ctx, seqs...)
+		},
+	}
+}
+
+func removeLetters() change {
+	return change{
+		use: "remove [ID...]", short: "Remove dead letters",
+		long: `Remove dead letters. They are listed with --discarded until their retention is over; then they are deleted.`,
+		examples: `
+			failed remove ID
+			failed remove --reason invalid --failed-before 2026-01-01
+			failed remove --all --yes`,
+		verb: "remove", done: "removed",
+		apply: func(ctx context.Context, st *store.Store, seqs ...int64) (int, error) {
+			return st.RemoveLetters(ctx, seqs...)
+		},
+	}
+}
+
+// changeFlags are the flags of retry and remove.
+type changeFlags struct {
+	letterFlags
+	all, yes bool
+}
+
+func (s *session) changeCommand(c change) *cobra.Command {
+	var f changeFlags
+	cmd := &cobra.Command{
+		Use: c.use, Short: c.short, Long: c.long, Example: s.example(c.examples),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.change(cmd.Context(), c, args, f) },
+	}
+	f.define(cmd)
+	cmd.Flags().BoolVar(&f.all, "all", false, "all dead letters")
+	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most `N`, the oldest first")
+	group(cmd, "Which", "all", "limit")
+	confirmFlags(cmd, &f.yes)
+	return cmd
+}
+
+// chosen are the dead letters that a command is about.
+type chosen struct {
+	seqs    []int64
+	ids     map[int64]string
+	missing []string       // ids that are no dead letters
+	why     map[string]int // kind and reason → how many
+}
+
+func (c *chosen) add(l store.Letter) {
+	c.seqs = append(c.seqs, l.Seq)
+	c.ids[l.Seq] = l.ID
+	c.why[l.Kind+", "+l.Reason]++
+}
+
+func (s *session) change(ctx context.Context, c change, ids []string, f changeFlags) error {
+	switch {
+	case len(ids) == 0 && !f.all && !f.any():
+		return usage("no dead letter is named", "give ids, a filter such as --kind, or --all")
+	case len(ids) > 0 && (f.all || f.any()):
+		return usage("ids and filters contradict each other", "give one of them")
+	case f.limit < 0:
+		return usage("--limit is negative", "give a positive number")
+	}
+	st, err := s.existing(ctx)
+	if err != nil {
+		return err
+	}
+	picked, err := choose(ctx, st, ids, f.letterFlags)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(picked.seqs) == 0 && len(ids) > 0:
+		return s.absent(picked.missing, len(ids))
+	case len(picked.seqs) == 0:
+		return &fault{
+			Code: "E-NOTHING-MATCHED", Title: "nothing matched", What: "no dead letter fits the filter", Exit: exitNothing,
+			Try: s.app.Name + " failed list",
+		}
+	case len(picked.seqs) > 1 || f.all || f.any():
+		if err := s.confirm(s.preview(c, picked, f.yes), f.yes); err != nil {
+			return err
+		}
+	}
+	return s.changeAll(ctx, st, c, picked)
+}
+
+// choose finds the dead letters by their ids, or by the filter.
+func choose(ctx context.Context, st *store.Store, ids []string, f letterFlags) (*chosen, error) {
+	picked := &chosen{ids: map[int64]string{}, why: map[string]int{}}
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+		ls, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Limit: 1000})
+		if err != nil {
+			return nil, err
+		}
+		if len(ls) == 0 {
+			picked.missing = append(picked.missing, id)
+		}
+		for _, l := range ls {
+			picked.add(l)
+		}
+	}
+	if len(ids) > 0 {
+		return picked, nil
+	}
+	filter, err := f.filter()
+	if err != nil {
+		return nil, err
+	}
+	for {
+		filter.Limit = changeBatch
+		if f.limit > 0 {
+			filter.Limit = min(changeBatch, f.limit-len(picked.seqs))
+		}
+		ls, err := st.Letters(ctx, filter)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range ls {
+			picked.add(l)
+			filter.Past = l.Seq
+		}
+		if len(ls) < changeBatch || f.limit > 0 && len(picked.seqs) >= f.limit {
+			return picked, nil
+		}
+	}
+}
+
+// preview tells what would be changed, and returns the question.
+func (s *session) preview(c change, picked *chosen, yes bool) string {
+	const most = 5
+	if !yes {
+		keys := slices.SortedFunc(maps.Keys(picked.why), func(a, b string) int {
+			return cmp.Or(cmp.Compare(picked.why[b], picked.why[a]), cmp.Compare(a, b))
+		})
+		for _, key := range keys[:min(most, len(keys))] {
+			s.say("%8d  %s\n", picked.why[key], key)
+		}
+		if len(keys) > most {
+			s.say("          and %d other kinds and reasons\n", len(keys)-most)
+		}
+	}
+	return fmt.Sprintf("%s %s?", c.verb, plural(len(picked.seqs), "dead letter"))
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// changeAll works in batches, each wholly or not at all.
+func (s *session) changeAll(ctx context.Context, st *store.Store, c change, picked *chosen) error {
+	bar := newProgress(s, nil)
+	bar.noun, bar.total = c.done, int64(len(picked.seqs))
+	done, refused := 0, []string(nil)
+	var failure error
+	for batch := range slices.Chunk(picked.seqs, changeBatch) {
+		n, clash, err := apply(ctx, st, c, batch)
+		done += n
+		for _, seq := range clash {
+			refused = append(refused, picked.ids[seq])
+		}
+		bar.set(done, int64(done))
+		if err != nil {
+			failure = err
+			break
+		}
+	}
+	bar.end()
+	s.say("%s %s\n", c.done, plural(done, "dead letter"))
+	if len(refused) > 0 {
+		s.say("a live message has the same id: %s\n", strings.Join(refused, ", "))
+	}
+	if left := len(picked.seqs) - done - len(refused); failure == nil && left > 0 {
+		s.say("%s had gone in the meantime\n", plural(left, "dead letter"))
+	}
+	return s.verdict(c, picked, done, failure)
+}
+
+// apply changes a batch; when a live message is in the way of one letter, each
+// is tried alone.
+func apply(ctx context.Context, st *store.Store, c change, seqs []int64) (n int, clash []int64, err error) {
+	n, err = c.apply(ctx, st, seqs...)
+	if !errors.Is(err, driver.ErrDuplicate) {
+		return n, nil, err
+	}
+	for _, seq := range seqs {
+		one, err := c.apply(ctx, st, seq)
+		switch {
+		case errors.Is(err, driver.ErrDuplicate):
+			clash = append(clash, seq)
+		case err != nil:
+			return n, clash, err
+		}
+		n += one
+	}
+	return n, clash, nil
+}
+
+// verdict is the exit code of a bulk change.
+func (s *session) verdict(c change, picked *chosen, done int, failure error) error {
+	if len(picked.missing) > 0 {
+		s.say("no dead letter: %s\n", strings.Join(picked.missing, ", "))
+	}
+	switch {
+	case failure != nil && done == 0:
+		return failure
+	case failure != nil:
+		f := *s.explainAny(failure)
+		f.Exit, f.What = exitPartly, fmt.Sprintf("%s, after %d were %s", f.What, done, c.done)
+		return &f
+	case done == len(picked.seqs) && len(picked.missing) == 0:
+		return nil
+	case done == 0:
+		return outcome(exitFailed)
+	}
+	return outcome(exitPartly)
+}

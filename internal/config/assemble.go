@@ -1,0 +1,152 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// assemble builds the configuration of the settings that could be read.
+func (d *decoder) assemble() *Config {
+	c := &Config{
+		File: d.src.File, Store: pick(d, "store", DSN{}), Retention: pick(d, "retention", time.Duration(0)),
+		LogFormat: pick(d, "log.format", ""), LogLevel: pick(d, "log.level", ""),
+		MaxFailed: pick(d, "health.max_failed", 0), Routing: map[string]string{},
+	}
+	for _, name := range d.names["transports"] {
+		c.Transports = append(c.Transports, d.transport(name))
+	}
+	for _, kind := range d.names["routing"] {
+		c.Routing[kind] = pick(d, "routing."+kind, "")
+	}
+	for _, name := range d.names["programs"] {
+		c.Programs = append(c.Programs, d.program(name, c))
+	}
+	for _, s := range d.settings {
+		c.settings = append(c.settings, *s)
+	}
+	return c
+}
+
+// pick is the value of a key, or def where there is none.
+func pick[T any](d *decoder, key string, def T) T {
+	if s := d.byKey[key]; s != nil {
+		if v, ok := s.value.(T); ok {
+			return v
+		}
+	}
+	return def
+}
+
+func (d *decoder) transport(name string) Transport {
+	key := "transports." + name
+	t := Transport{
+		Name: name, DSN: pick(d, key+".dsn", DSN{}), Queues: pick(d, key+".queues", []string{name}),
+	}
+	t.Retry = d.retry(key+".retry", Retry{})
+	for _, class := range d.names[key+".retry.classes"] {
+		if t.Retry.Classes == nil {
+			t.Retry.Classes = map[driver.Class]Retry{}
+		}
+		base := t.Retry
+		base.Classes = nil
+		t.Retry.Classes[driver.Class(class)] = d.retry(key+".retry.classes."+class, base)
+	}
+	return t
+}
+
+// retry reads a strategy; what it does not say is as in base.
+func (d *decoder) retry(key string, base Retry) Retry {
+	return Retry{
+		MaxRetries: pick(d, key+".max_retries", base.MaxRetries),
+		Delay:      pick(d, key+".delay", base.Delay),
+		Multiplier: pick(d, key+".multiplier", base.Multiplier),
+		MaxDelay:   pick(d, key+".max_delay", base.MaxDelay),
+		Jitter:     pick(d, key+".jitter", base.Jitter),
+	}
+}
+
+func (d *decoder) program(name string, c *Config) Program {
+	key := "programs." + name
+	return Program{
+		Name:         name,
+		Consume:      pick(d, key+".consume", c.TransportNames()),
+		Processes:    pick(d, key+".processes", 1),
+		Concurrency:  pick(d, key+".concurrency", 1),
+		DrainTimeout: pick(d, key+".drain_timeout", time.Duration(0)),
+		Lease:        pick(d, key+".lease", time.Duration(0)),
+		Limits: Limits{
+			Messages: pick(d, key+".limits.messages", 0), Failures: pick(d, key+".limits.failures", 0),
+			Time: pick(d, key+".limits.time", time.Duration(0)), Memory: pick(d, key+".limits.memory", Bytes(0)),
+		},
+	}
+}
+
+// check finds what is wrong between the settings.
+func (d *decoder) check(c *Config) {
+	d.checkDSN("store", c.Store, d.src.CheckStore)
+	owner := map[string]string{}
+	for _, t := range c.Transports {
+		d.checkDSN("transports."+t.Name+".dsn", t.DSN, d.src.CheckTransport)
+		d.checkQueues(t, owner)
+	}
+	for _, kind := range d.names["routing"] {
+		s := d.byKey["routing."+kind]
+		if to := c.Routing[kind]; s.value != nil {
+			d.checkReference(c, s.Key, to, s.at)
+		}
+	}
+	for _, p := range c.Programs {
+		s := d.byKey["programs."+p.Name+".consume"]
+		for i, at := range s.items {
+			d.checkReference(c, s.Key, p.Consume[i], at)
+		}
+	}
+}
+
+func (d *decoder) checkDSN(key string, dsn DSN, check func(DSN) error) {
+	s := d.byKey[key]
+	if check == nil || s == nil || s.value == nil {
+		return
+	}
+	if err := check(dsn); err != nil {
+		d.bad(s, s.at, err)
+	}
+}
+
+// checkQueues checks the names, and that no queue has two strategies.
+func (d *decoder) checkQueues(t Transport, owner map[string]string) {
+	s := d.byKey["transports."+t.Name+".queues"]
+	for i, queue := range t.Queues {
+		at := d.keyAt["transports."+t.Name]
+		if i < len(s.items) {
+			at = s.items[i]
+		}
+		if err := driver.CheckQueue(queue); err != nil {
+			d.bad(s, at, fmt.Errorf("%w; a name has letters, digits, '_', '-' and '.', at most %d", err, driver.MaxQueue))
+			continue
+		}
+		if other, taken := owner[queue]; taken {
+			d.at(at, Problem{Code: CodeDuplicate, Title: fmt.Sprintf("queue `%s` is there twice", queue),
+				What: fmt.Sprintf("transports %s and %s both have queue %s", other, t.Name, queue),
+				Try:  "give each transport queues of its own"})
+		}
+		owner[queue] = t.Name
+	}
+}
+
+func (d *decoder) checkReference(c *Config, key, name string, at position) {
+	names := c.TransportNames()
+	if slices.Contains(names, name) {
+		return
+	}
+	try := "the transports are " + strings.Join(names, ", ")
+	if s := Suggest(name, names); s != "" {
+		try = fmt.Sprintf("did you mean `%s`?", s)
+	}
+	d.at(at, Problem{Code: CodeReference, Title: fmt.Sprintf("unknown transport `%s`", name),
+		What: fmt.Sprintf("%s names transport `%s`, which is not defined", key, name), Try: try})
+}

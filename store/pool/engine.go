@@ -1,0 +1,278 @@
+// Package pool is the engine of the databases that are servers: it keeps a few
+// connections for effects, and a few others for Posthorn's own short
+// transactions, which no handler can starve.
+package pool
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+)
+
+// A Dialect is what differs between the servers. Its functions may be called
+// concurrently, for different connections.
+type Dialect struct {
+	Rebind   func(stmt string) string // writes the parameters of a statement
+	Now      string                   // → the server's clock in milliseconds
+	Begin    string
+	Classify func(error) driver.Class
+	Lost     func(error) bool // whether the connection must not be used again
+	// Many runs a statement for each row in as few round trips as it can. Nil
+	// runs them one by one.
+	Many func(ctx context.Context, conn *sql.Conn, stmt string, rows [][]any) ([]int64, error)
+	// Inspect says, outside a transaction, what a handler has left in the
+	// session; empty means that it is as it was when it was opened.
+	Inspect func(ctx context.Context, conn *sql.Conn) (dirty string, err error)
+}
+
+// DefaultEffects is how many connections run effects.
+const DefaultEffects = 4
+
+// Options are the sizes and times of an Engine. Zero fields have defaults.
+type Options struct {
+	Effects  int           // connections for effects; 0 means 4
+	Control  int           // connections for Posthorn's own transactions; 0 means 3
+	Lifetime time.Duration // of a connection, spread by a fifth; 0 means 30 min
+	Idle     time.Duration // after which a connection is tried before it is used; 0 means 10 s
+	Patience time.Duration // for a connection to be opened or tried; 0 means 5 s
+}
+
+// withDefaults fills in the documented defaults.
+func (o Options) withDefaults() Options {
+	if o.Effects == 0 {
+		o.Effects = DefaultEffects
+	}
+	if o.Control == 0 {
+		o.Control = 3
+	}
+	if o.Lifetime == 0 {
+		o.Lifetime = 30 * time.Minute
+	}
+	if o.Idle == 0 {
+		o.Idle = 10 * time.Second
+	}
+	if o.Patience == 0 {
+		o.Patience = 5 * time.Second
+	}
+	return o
+}
+
+// An Engine is the way to one server. It is a store.Engine.
+type Engine struct {
+	dialect Dialect
+	opts    Options
+	guarded *sql.DB // connections under the session guard
+	control *sql.DB
+	app     *sql.DB
+
+	writes  *store.Combiner // its lanes hold own
+	effects *store.Combiner // its lanes hold lent; it runs no writes
+	own     []*session
+	lent    []*session
+
+	mu      sync.Mutex
+	closed  bool
+	changed func()
+	ears    Ears
+}
+
+// Ears are how an Engine hears of changes by other processes. Nil ears hear
+// nothing: consumers poll.
+type Ears interface {
+	// Listen calls changed until Close; it does not block.
+	Listen(changed func())
+	// Tell hints other processes, at its leisure; it does not block.
+	Tell()
+	Close() error
+}
+
+// Pools are the connections that an Engine owns from then on.
+type Pools struct{ Guarded, Control, App *sql.DB }
+
+// New makes an engine. ears may be nil.
+func New(d Dialect, p Pools, ears Ears, o Options) *Engine {
+	o = o.withDefaults()
+	e := &Engine{
+		dialect: d, opts: o, guarded: p.Guarded, control: p.Control, app: p.App, ears: ears,
+		own: make([]*session, o.Control), lent: make([]*session, o.Effects),
+	}
+	p.Control.SetMaxOpenConns(o.Control + 2) // two are for reading
+	p.Control.SetMaxIdleConns(o.Control + 2)
+	e.writes = store.NewCombiner(o.Control, e.transaction)
+	e.effects = store.NewCombiner(o.Effects, func(context.Context, int, []store.WriteFunc) error { return nil })
+	return e
+}
+
+// Write runs fn in a transaction that it shares with the writes that wait.
+func (e *Engine) Write(ctx context.Context, fn store.WriteFunc) error {
+	if err := e.writes.Do(ctx, fn); err != nil {
+		return err
+	}
+	if e.ears != nil {
+		e.ears.Tell()
+	}
+	return nil
+}
+
+// tries is how often a transaction of Posthorn's own is tried: a connection may
+// have gone stale, and servers end transactions that deadlock.
+const tries = 4
+
+// transaction runs writes on the lane's own connection.
+func (e *Engine) transaction(ctx context.Context, lane int, fns []store.WriteFunc) (err error) {
+	for range tries {
+		err = e.once(ctx, &e.own[lane], fns)
+		var f *fault
+		if !errors.As(err, &f) || f.committing {
+			return err
+		}
+	}
+	return err
+}
+
+func (e *Engine) once(ctx context.Context, slot **session, fns []store.WriteFunc) error {
+	s, err := e.take(ctx, slot, e.control)
+	if err != nil {
+		return err
+	}
+	defer e.give(slot, s)
+	if _, err := s.Begin(ctx, false); err != nil {
+		return s.explain(err, false)
+	}
+	for _, fn := range fns {
+		if err := fn(ctx, s); err != nil {
+			s.Rollback(ctx)
+			return s.explain(err, false)
+		}
+	}
+	if err := s.Commit(ctx); err != nil {
+		s.Rollback(ctx)
+		return s.explain(err, true)
+	}
+	return nil
+}
+
+// A fault is the server's, or of the way to it.
+type fault struct {
+	err        error
+	committing bool // the outcome is unknown
+}
+
+// Error is the fault's text.
+func (e *fault) Error() string { return e.err.Error() }
+
+// Unwrap makes it driver.ErrUnavailable, too.
+func (e *fault) Unwrap() []error { return []error{driver.ErrUnavailable, e.err} }
+
+// take returns the slot's session, or a fresh one when there is none, when it
+// is too old, or when it does not answer after a time of idleness.
+func (e *Engine) take(ctx context.Context, slot **session, from *sql.DB) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.opts.Patience)
+	defer cancel()
+	s := *slot
+	*slot = nil
+	if s != nil {
+		stale := time.Now().After(s.expires) || time.Since(s.used) > e.opts.Idle && s.ping(ctx) != nil
+		if !stale {
+			return s, nil
+		}
+		s.destroy()
+	}
+	conn, err := from.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
+	}
+	life := e.opts.Lifetime - rand.N(e.opts.Lifetime/5)
+	return newSession(e.dialect, conn, time.Now().Add(life))
+}
+
+// give puts a session back, or destroys it when it is not provably clean.
+func (e *Engine) give(slot **session, s *session) {
+	if s.broken || s.dirty() != "" {
+		s.destroy()
+		return
+	}
+	s.used = time.Now()
+	*slot = s
+}
+
+// Exclusive lends a connection for effects. Afterwards it is inspected.
+func (e *Engine) Exclusive(ctx context.Context, fn func(context.Context, store.Conn) error) error {
+	lane, done, err := e.effects.Borrow(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	ctx = context.WithoutCancel(ctx) // an effect's own context ends it, nothing else
+	s, err := e.take(ctx, &e.lent[lane], e.guarded)
+	if err != nil {
+		return err
+	}
+	defer e.give(&e.lent[lane], s)
+	return s.explain(fn(ctx, s), false)
+}
+
+// Read runs fn on a connection of the control pool, outside a transaction.
+func (e *Engine) Read(ctx context.Context, fn store.WriteFunc) error {
+	if e.isClosed() {
+		return driver.ErrClosed
+	}
+	for try := 0; ; try++ {
+		conn, err := e.control.Conn(ctx)
+		if err != nil {
+			return fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
+		}
+		s, err := newSession(e.dialect, conn, time.Time{})
+		if err != nil {
+			return err
+		}
+		err = s.explain(fn(ctx, s), false)
+		if !s.broken {
+			return errors.Join(err, s.conn.Close())
+		}
+		s.destroy()
+		if try > 0 || ctx.Err() != nil { // the first connection may have gone stale
+			return err
+		}
+	}
+}
+
+// OnChange sets who is told of changes.
+func (e *Engine) OnChange(fn func()) {
+	e.changed = fn
+	if e.ears != nil {
+		e.ears.Listen(fn)
+	}
+}
+
+func (e *Engine) isClosed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed
+}
+
+// Close ends everything; what was accepted for writing is written.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	var err error
+	if e.ears != nil {
+		err = e.ears.Close()
+	}
+	e.writes.Close(context.Background())
+	e.effects.Close(context.Background())
+	for _, s := range append(e.own, e.lent...) {
+		if s != nil {
+			s.destroy()
+		}
+	}
+	return errors.Join(err, e.guarded.Close(), e.control.Close(), e.app.Close())
+}

@@ -1,0 +1,142 @@
+package postgres
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// channel is what workers listen on.
+const channel = "posthorn_wake"
+
+// Bounds of the ears' work.
+const (
+	quiet     = 20 * time.Millisecond // at most one notification in this time
+	pingEvery = 15 * time.Second      // a silent connection is tried
+	maxPause  = 5 * time.Second       // between tries to connect
+)
+
+// ears listen for notifications on a connection of their own, and send them on
+// it, coalesced, never in anybody's transaction. They are hints: consumers poll
+// anyway.
+type ears struct {
+	config *pgx.ConnConfig
+	tell   chan struct{}
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+func newEars(config *pgx.ConnConfig) *ears {
+	return &ears{config: config, tell: make(chan struct{}, 1), cancel: func() {}}
+}
+
+// Tell hints other processes soon. It does not block.
+func (e *ears) Tell() {
+	select {
+	case e.tell <- struct{}{}:
+	default: // one is on its way
+	}
+}
+
+// Listen calls changed for each notification, until Close.
+func (e *ears) Listen(changed func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	e.cancel = cancel
+	e.wg.Go(func() { e.forever(ctx, func(c *pgx.Conn) error { return e.hear(ctx, c, changed) }) })
+	e.wg.Go(func() { e.forever(ctx, func(c *pgx.Conn) error { return e.speak(ctx, c) }) })
+}
+
+// Close ends both and waits for them.
+func (e *ears) Close() error {
+	e.cancel()
+	e.wg.Wait()
+	return nil
+}
+
+// forever runs fn on a connection, and on another one when it was lost.
+func (e *ears) forever(ctx context.Context, fn func(*pgx.Conn) error) {
+	for pause := 100 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, maxPause) {
+		if e.connected(ctx, fn) {
+			pause = 100 * time.Millisecond
+		}
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// connected reports whether there was a connection.
+func (e *ears) connected(ctx context.Context, fn func(*pgx.Conn) error) bool {
+	dial, cancel := context.WithTimeout(ctx, maxPause)
+	defer cancel()
+	c, err := pgx.ConnectConfig(dial, e.config)
+	if err != nil {
+		return false
+	}
+	_ = fn(c) // whatever it was, another connection is tried
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = c.Close(bye)
+	return true
+}
+
+// hear listens. A connection that has long been silent is tried, since a dead
+// one looks the same.
+func (e *ears) hear(ctx context.Context, c *pgx.Conn, changed func()) error {
+	if _, err := c.Exec(ctx, "listen "+channel); err != nil {
+		return err
+	}
+	for {
+		wait, cancel := context.WithTimeout(ctx, pingEvery)
+		_, err := c.WaitForNotification(wait)
+		silent := wait.Err() != nil
+		cancel()
+		switch {
+		case err == nil:
+			changed()
+		case ctx.Err() != nil || !silent:
+			return err
+		default:
+			if err := ping(ctx, c); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func ping(ctx context.Context, c *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, maxPause)
+	defer cancel()
+	return c.Ping(ctx)
+}
+
+// speak sends one notification for all hints of a while.
+func (e *ears) speak(ctx context.Context, c *pgx.Conn) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-e.tell:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		say, cancel := context.WithTimeout(ctx, maxPause)
+		_, err := c.Exec(say, "notify "+channel)
+		cancel()
+		if err != nil {
+			return err
+		}
+		timer.Reset(quiet)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,262 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/transport/memory"
+	"github.com/posthorn/posthorn/worker"
+)
+
+// sendJobs sends n jobs in one commit.
+func sendJobs(t *testing.T, tr driver.Transport, n int) []string {
+	t.Helper()
+	msgs := make([]posthorn.Message, n)
+	for i := range msgs {
+		msgs[i] = job{N: i}
+	}
+	ids, err := dispatcher(t, tr).DispatchMany(t.Context(), msgs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+// uncounted checks that messages wait as if nobody had touched them.
+func uncounted(t *testing.T, s *store.Store, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		p, err := s.Find(t.Context(), id)
+		if err != nil || p == nil {
+			t.Fatalf("message %s: %+v, %v", id, p, err)
+		}
+		history, err := s.Attempts(t.Context(), id)
+		if p.Place != store.PlaceReady || p.Attempt != 0 || p.Crashes != 0 || len(history) != 0 || err != nil {
+			t.Errorf("message %s: place %s, attempt %d, crashes %d, history %v, want it ready and uncounted",
+				id, p.Place, p.Attempt, p.Crashes, history)
+		}
+	}
+}
+
+func TestStopFinishesWhatIsInHandAndGivesThePrefetchedBackAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	quickly := sendJobs(t, s, 1000) // so many and so fast that the worker claims ahead
+	inside, goOn := make(chan struct{}), make(chan struct{})
+	var n atomic.Int64
+	r := start(t, s, handle(func(context.Context, job) error {
+		if n.Add(1) == 500 {
+			close(inside)
+			<-goOn
+		}
+		return nil
+	}), worker.Options{Concurrency: 1, Prefetch: 100})
+	await(t, inside, "the handler in the middle")
+	r.stop()
+	close(goOn)
+	r.wait()
+	if r.err != nil || r.StopReason() != "asked to stop" {
+		t.Errorf("Run returned %v, reason %q", r.err, r.StopReason())
+	}
+	left := count(t, s, "select count(*) from posthorn_message")
+	if done := len(quickly) - left; int64(done) != n.Load() || left == 0 {
+		t.Errorf("%d handlers ran, %d messages are done, %d are left", n.Load(), done, left)
+	}
+	ready := count(t, s, `select count(*) from posthorn_message where state = 0 and attempt = 0 and crashes = 0
+		and token is null and not exists (select 1 from posthorn_attempt)`)
+	if ready != left {
+		t.Errorf("%d messages are left, only %d of them ready and uncounted", left, ready)
+	}
+	if ws, _, err := s.Workers(t.Context()); err != nil || len(ws) != 0 {
+		t.Errorf("the registry still has %v, %v", ws, err)
+	}
+}
+
+func TestHandlerThatOutlastsTheDrainTimeIsInterruptedAndUncounted(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	id := dispatch(t, s, job{})
+	inside := make(chan struct{})
+	r := start(t, s, handle(func(ctx context.Context, _ job) error {
+		close(inside)
+		<-ctx.Done()
+		if !errors.Is(context.Cause(ctx), posthorn.ErrShutdown) {
+			t.Errorf("cause is %v", context.Cause(ctx))
+		}
+		return ctx.Err()
+	}, noRetry()), worker.Options{DrainTimeout: 20 * time.Millisecond})
+	await(t, inside, "the handler")
+	r.end()
+	if n := len(r.seen(class(driver.ClassInterrupted))); n != 1 || r.err != nil {
+		t.Errorf("%d messages were interrupted, want 1; error %v", n, r.err)
+	}
+	uncounted(t, s, id)
+}
+
+func TestAbortInterruptsHandlersNow(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	ids := []string{dispatch(t, s, job{}), dispatch(t, s, good{})}
+	inside := make(chan struct{}, 2)
+	wait := func(ctx context.Context) error {
+		inside <- struct{}{}
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	m := handle(func(ctx context.Context, _ job) error { return wait(ctx) })
+	posthorn.HandleTx(m, func(ctx context.Context, tx *posthorn.Tx, _ good) error {
+		if _, err := tx.ExecContext(ctx, "insert into effect values ('x')"); err != nil {
+			return err
+		}
+		return wait(ctx)
+	})
+	r := start(t, s, m, worker.Options{DrainTimeout: time.Hour})
+	<-inside
+	<-inside
+	r.stop()
+	r.Abort()
+	r.wait()
+	uncounted(t, s, ids...)
+	if n := count(t, s, "select count(*) from effect"); n != 0 {
+		t.Errorf("%d effects of an interrupted handler were kept", n)
+	}
+}
+
+func TestAbortBeforeRunIsHarmless(t *testing.T) {
+	w, err := worker.New(newStore(t), posthorn.NewMux(), worker.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Abort()
+	if reason := w.StopReason(); reason != "" {
+		t.Errorf("reason %q", reason)
+	}
+}
+
+func TestHandlerThatIgnoresItsContextLosesItsMessageAtTheEnd(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	id := dispatch(t, s, job{})
+	inside, release, returned := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	r := start(t, s, handle(func(context.Context, job) error {
+		defer close(returned)
+		close(inside)
+		<-release
+		return nil
+	}), worker.Options{DrainTimeout: time.Millisecond})
+	await(t, inside, "the handler")
+	r.end()
+	uncounted(t, s, id)
+	close(release)
+	await(t, returned, "the handler's return")
+	uncounted(t, s, id)
+}
+
+func TestStopWorkersStopsEveryWorkerThatRunsAndNoLaterOne(t *testing.T) {
+	t.Parallel()
+	dsn := newPath(t)
+	one, two := openStore(t, dsn), openStore(t, dsn)
+	m := handle(func(context.Context, job) error { return nil })
+	o := worker.Options{Heartbeat: 10 * time.Millisecond, Program: "p", Version: "v"}
+	a, b := start(t, one, m, o), start(t, two, m, o)
+	dispatch(t, one, job{})
+	dispatch(t, one, job{})
+	for len(a.seen(class(driver.ClassDone)))+len(b.seen(class(driver.ClassDone))) < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	for ws := 0; ws < 2; {
+		all, _, err := one.Workers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ws = len(all)
+	}
+	if _, err := one.StopWorkers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.wait()
+	b.wait()
+	if a.StopReason() != "told to stop by stop-workers" || b.StopReason() != a.StopReason() {
+		t.Errorf("reasons %q and %q", a.StopReason(), b.StopReason())
+	}
+	later := start(t, one, m, o)
+	dispatch(t, one, job{})
+	later.until(1, class(driver.ClassDone))
+	if later.StopReason() != "" {
+		t.Errorf("a later worker obeyed an old order: %s", later.StopReason())
+	}
+}
+
+// Virtual time: no SQLite is involved.
+func TestStuckHandlersAreAccountedAndAllStuckEndsTheWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := memory.New(memory.Options{})
+		defer func() { _ = tr.Close() }()
+		release := make(chan struct{})
+		m := handle(func(context.Context, job) error { <-release; return nil }, posthorn.WithTimeout(time.Second))
+		sendJobs(t, tr, 3)
+		r := start(t, tr, m, worker.Options{Concurrency: 2, DrainTimeout: time.Second})
+		r.wait()
+		if !errors.Is(r.err, worker.ErrStuck) || r.StopReason() != worker.ErrStuck.Error() {
+			t.Errorf("Run returned %v, reason %q", r.err, r.StopReason())
+		}
+		if n := len(r.seen(stuck)); n != 2 {
+			t.Errorf("%d handlers were called stuck, want 2", n)
+		}
+		close(release)
+		synctest.Wait()
+	})
+}
+
+func TestStuckHandlerThatReturnsAfterAllIsAnOrdinaryFailureOfItsMessageOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := memory.New(memory.Options{})
+		defer func() { _ = tr.Close() }()
+		m := handle(func(ctx context.Context, j job) error {
+			if j.How != "stuck" {
+				return nil
+			}
+			time.Sleep(20 * time.Second) // virtual
+			return ctx.Err()
+		}, posthorn.WithTimeout(time.Second), noRetry())
+		r := start(t, tr, m, worker.Options{Concurrency: 2})
+		for range 4 { // one after the other: the account must go back each time
+			dispatch(t, tr, job{How: "stuck"})
+			dispatch(t, tr, job{})
+			time.Sleep(time.Minute)
+		}
+		r.end()
+		got := [3]int{len(r.seen(stuck)), len(r.seen(class(driver.ClassTimeout))), len(r.seen(class(driver.ClassDone)))}
+		if want := [3]int{4, 4, 4}; r.err != nil || got != want {
+			t.Errorf("stuck, timed out, done: %v, want %v; error %v", got, want, r.err)
+		}
+	})
+}
+
+func TestStuckEffectsLoseTheirTransactionAndEndTheWorkerWhenAllAre(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	release := make(chan struct{})
+	ids := sendJobs(t, s, 2)
+	r := start(t, s, handleTx(func(ctx context.Context, tx *posthorn.Tx, _ job) error {
+		_, err := tx.ExecContext(ctx, "insert into effect values ('x')")
+		<-release
+		return err
+	}, posthorn.WithTimeout(20*time.Millisecond)), worker.Options{Concurrency: 2, DrainTimeout: 10 * time.Millisecond})
+	r.wait()
+	close(release)
+	if !errors.Is(r.err, worker.ErrStuck) || len(r.seen(stuck)) != 2 {
+		t.Errorf("Run returned %v after %d stuck handlers", r.err, len(r.seen(stuck)))
+	}
+	if n := count(t, s, "select count(*) from effect"); n != 0 {
+		t.Errorf("%d effects of stuck handlers were kept", n)
+	}
+	uncounted(t, s, ids...)
+}
