@@ -24,7 +24,7 @@ const (
 	DefaultLease        = 30 * time.Second
 	DefaultDrainTimeout = 25 * time.Second
 	DefaultRetention    = 30 * 24 * time.Hour
-	DefaultMaxCrashes   = 3
+	DefaultMaxCrashes   = 5
 	DefaultHeartbeat    = 5 * time.Second
 )
 
@@ -53,7 +53,7 @@ type Options struct {
 	Retry        posthorn.RetryPolicy            // of all queues
 	QueueRetry   map[string]posthorn.RetryPolicy // of some queues
 	Retention    time.Duration                   // of dead letters; 0 means 30 days
-	MaxCrashes   int                             // crashes before a message is buried; 0 means 3
+	MaxCrashes   int                             // crashes before a message is buried; 0 means 5
 	Heartbeat    time.Duration                   // 0 means 5 s
 	Program      string                          // the name in the registry
 	Version      string                          // of the application, for the registry

@@ -20,8 +20,9 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/testserver"
 	"github.com/posthorn/posthorn/store"
-	"github.com/posthorn/posthorn/store/sqlite"
+	"github.com/posthorn/posthorn/transport/open"
 	"github.com/posthorn/posthorn/worker"
 )
 
@@ -51,6 +52,9 @@ type planTx struct{ plan }
 // Kind of a plan that is handled in one transaction.
 func (planTx) Kind() string { return "plan_tx" }
 
+// servers are private to this test process.
+var servers testserver.Shared
+
 func TestMain(m *testing.M) {
 	if dsn := os.Getenv(childEnv); dsn != "" {
 		if err := work(dsn); err != nil {
@@ -59,22 +63,23 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(servers.Main(m).Run())
 }
 
 // work is the life of a worker process, until it is killed or told to stop.
 func work(dsn string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	s, err := sqlite.Open(ctx, dsn, store.Options{})
+	s, err := open.Store(ctx, dsn, store.Options{})
 	if err != nil {
 		return err
 	}
+	insert := placeholders(s, "insert into effect (n, at) values (?, ?)")
 	mux := posthorn.NewMux()
-	posthorn.HandleTx(mux, func(ctx context.Context, tx *posthorn.Tx, p planTx) error { return p.effect(ctx, tx) })
+	posthorn.HandleTx(mux, func(ctx context.Context, tx *posthorn.Tx, p planTx) error { return p.effect(ctx, tx, insert) })
 	posthorn.HandleEffect(mux, func(_ context.Context, p plan) (posthorn.Effect, error) {
 		time.Sleep(p.Slow)
-		return p.effect, nil
+		return func(ctx context.Context, tx *posthorn.Tx) error { return p.effect(ctx, tx, insert) }, nil
 	})
 	w, err := worker.New(s, mux, worker.Options{
 		Lease: 2 * time.Second, Heartbeat: time.Second,
@@ -88,8 +93,8 @@ func work(dsn string) error {
 }
 
 // effect writes the row that must exist once, and then fails if it is to.
-func (p plan) effect(ctx context.Context, tx *posthorn.Tx) error {
-	if _, err := tx.ExecContext(ctx, "insert into effect (n, at) values (?, ?)", p.N, time.Now().UnixMilli()); err != nil {
+func (p plan) effect(ctx context.Context, tx *posthorn.Tx, insert string) error {
+	if _, err := tx.ExecContext(ctx, insert, p.N, time.Now().UnixMilli()); err != nil {
 		return err
 	}
 	d, _ := posthorn.DeliveryFrom(ctx)
@@ -100,6 +105,17 @@ func (p plan) effect(ctx context.Context, tx *posthorn.Tx) error {
 		return errors.New("as planned, once")
 	}
 	return nil
+}
+
+// placeholders writes a statement's parameters as the store's database wants.
+func placeholders(s *store.Store, stmt string) string {
+	if s.Dialect() != "postgres" {
+		return stmt
+	}
+	for n := 1; strings.Contains(stmt, "?"); n++ {
+		stmt = strings.Replace(stmt, "?", fmt.Sprintf("$%d", n), 1)
+	}
+	return stmt
 }
 
 // fleet is the set of worker processes.
@@ -167,13 +183,25 @@ func (f *fleet) stop() {
 }
 
 func TestKilledWorkersLoseAndDoubleNothing(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		dsn  func(t *testing.T) string
+	}{
+		{"on SQLite", func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "store.db") }},
+		{"on PostgreSQL", func(t *testing.T) string { return servers.PostgreSQL(t).DSN() }},
+	} {
+		t.Run(c.name, func(t *testing.T) { killing(t, c.dsn(t)) })
+	}
+}
+
+// killing produces, kills and counts on one store.
+func killing(t *testing.T, dsn string) {
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("seed %d", *seed)
 	rnd := rand.New(rand.NewPCG(*seed, 1))
-	dsn := "sqlite:" + filepath.Join(t.TempDir(), "store.db")
-	s, err := sqlite.Open(t.Context(), dsn, store.Options{})
+	s, err := open.Store(t.Context(), dsn, store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +210,7 @@ func TestKilledWorkersLoseAndDoubleNothing(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if _, err := s.DB().Exec("create table effect (n integer not null, at integer not null)"); err != nil {
+	if _, err := s.DB().Exec("create table effect (n integer not null, at bigint not null)"); err != nil {
 		t.Fatal(err)
 	}
 	f := &fleet{t: t, dsn: dsn, store: s}

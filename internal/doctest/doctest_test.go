@@ -158,20 +158,25 @@ func TestProgramsOfTheDocumentsAreTheOnesThatAreTested(t *testing.T) {
 	t.Parallel()
 	for _, file := range documents(t) {
 		for _, b := range blocks(t, file) {
-			name, ok := strings.CutPrefix(b.info, "go file=")
-			if !ok {
-				if strings.HasPrefix(b.info, "go") {
-					t.Errorf("%s:%d: a program without a file that is tested", b.file, b.line)
-				}
-				continue
-			}
-			source, err := os.ReadFile(filepath.Join(root, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Contains(source, []byte(strings.Join(b.text, "\n"))) {
-				t.Errorf("%s:%d: the program is not the one of %s", b.file, b.line, name)
+			if strings.HasPrefix(b.info, "go") {
+				checkProgram(t, b)
 			}
 		}
+	}
+}
+
+func checkProgram(t *testing.T, b block) {
+	t.Helper()
+	name, ok := strings.CutPrefix(b.info, "go file=")
+	if !ok {
+		t.Errorf("%s:%d: a program without a file that is tested", b.file, b.line)
+		return
+	}
+	source, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(source, []byte(strings.Join(b.text, "\n"))) {
+		t.Errorf("%s:%d: the program is not the one of %s", b.file, b.line, name)
 	}
 }

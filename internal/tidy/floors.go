@@ -39,7 +39,7 @@ type passage struct{ from, to string }
 // passages are the only ways that do not lead down.
 func passages() []passage {
 	return []passage{
-		{"store/*", "store"}, // a dialect is given to the core
+		{"store/*", "store"},                                  // a dialect is given to the core
 		{"store/*", "store/guard"}, {"store/*", "store/pool"}, // what dialects share
 		{"drivertest", "internal/*"}, {"store", "internal/*"}, {"store/*", "internal/*"},
 		{"transport/*", "internal/*"}, {"internal/*", "internal/*"},

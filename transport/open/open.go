@@ -13,6 +13,7 @@ import (
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/migrate"
 	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/store/postgres"
 	"github.com/posthorn/posthorn/store/sqlite"
 )
 
@@ -35,7 +36,7 @@ type dialect struct {
 	open       func(ctx context.Context, dsn string, o store.Options) (*store.Store, error)
 	migrations func(ctx context.Context, dsn string) ([]migrate.Migration, error)
 	migrate    func(ctx context.Context, dsn string) (int, error)
-	exists     func(dsn string) (bool, error)
+	exists     func(ctx context.Context, dsn string) (bool, error)
 }
 
 // dialects is the table of stores.
@@ -43,6 +44,14 @@ func dialects() []dialect {
 	return []dialect{{
 		scheme: "sqlite", form: "sqlite:PATH",
 		open: sqlite.Open, migrations: sqlite.Migrations, migrate: sqlite.Migrate, exists: fileExists,
+	}, {
+		scheme: "postgres", form: "postgres://USER@HOST:PORT/DATABASE",
+		open: postgres.Open, migrations: postgres.Migrations, migrate: postgres.Migrate,
+		exists: schemaExists(postgres.Migrations),
+	}, {
+		scheme: "postgresql", form: "",
+		open: postgres.Open, migrations: postgres.Migrations, migrate: postgres.Migrate,
+		exists: schemaExists(postgres.Migrations),
 	}}
 }
 
@@ -79,7 +88,7 @@ func Existing(ctx context.Context, dsn string, o store.Options) (*store.Store, e
 	if err != nil {
 		return nil, err
 	}
-	there, err := d.exists(dsn)
+	there, err := d.exists(ctx, dsn)
 	if err != nil {
 		return nil, fmt.Errorf("look for store: %w", err)
 	}
@@ -125,7 +134,9 @@ func find(dsn string) (dialect, error) {
 		if strings.HasPrefix(dsn, d.scheme+":") {
 			return d, nil
 		}
-		forms = append(forms, d.form)
+		if d.form != "" { // the second name of one that was listed
+			forms = append(forms, d.form)
+		}
 	}
 	return dialect{}, fmt.Errorf("%w %q: supported is %s", ErrScheme, scheme(dsn), strings.Join(forms, ", "))
 }
@@ -140,8 +151,19 @@ func scheme(dsn string) string {
 	return word
 }
 
+// lister lists the migrations of a store.
+type lister = func(ctx context.Context, dsn string) ([]migrate.Migration, error)
+
+// schemaExists is for servers: a store exists when its schema does.
+func schemaExists(list lister) func(context.Context, string) (bool, error) {
+	return func(ctx context.Context, dsn string) (bool, error) {
+		ms, err := list(ctx, dsn)
+		return err == nil && len(ms) > 0 && !ms[0].AppliedAt.IsZero(), err
+	}
+}
+
 // fileExists is for addresses that are a scheme and a file's path.
-func fileExists(dsn string) (bool, error) {
+func fileExists(_ context.Context, dsn string) (bool, error) {
 	_, path, _ := strings.Cut(dsn, ":")
 	path, _, _ = strings.Cut(strings.TrimPrefix(path, "//"), "?")
 	info, err := os.Stat(path)

@@ -143,8 +143,7 @@ func (s *stage) play(ctx context.Context, p *provider.Server) error {
 
 // prepare writes what the worker processes read.
 func (s *stage) prepare(ctx context.Context, p *provider.Server) error {
-	config := fmt.Sprintf("store: sqlite:%s\ntransports:\n  %s:\n    retry: {max_retries: 3, delay: 500ms, multiplier: 2}\n",
-		s.path("demo.db"), queue)
+	config := fmt.Sprintf("store: sqlite:%s\ntransports:\n  %s:\n    retry: {delay: 500ms}\n", s.path("demo.db"), queue)
 	_, err := s.store.DB().ExecContext(ctx, app.Schema)
 	return errors.Join(err,
 		os.WriteFile(s.path("posthorn.yaml"), []byte(config), 0o600),

@@ -108,7 +108,8 @@ func (l ledger) print(out io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "\n%s\naccepted %d = done %d + waiting %d + dead %d + discarded %d · lost %d · doubled %d\n",
+	_, err := fmt.Fprintf(out,
+		"\n%s\naccepted %d = done %d + waiting %d + dead %d + discarded %d · lost %d · doubled %d\n",
 		b.String(), l.accepted, l.done, l.waiting, l.dead, l.discarded, l.lost, l.doubled)
 	if err != nil {
 		return err

@@ -58,11 +58,7 @@ func TestTheLedgerSeesWhatIsWrong(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := accepted(t)
-			for _, stmt := range c.plant {
-				if _, err := s.DB().Exec(stmt); err != nil {
-					t.Fatal(err)
-				}
-			}
+			plant(t, s, c.plant)
 			var out bytes.Buffer
 			err := demo.Balance(t.Context(), s.DB(), &out)
 			if (err != nil) != (c.want != "") || err != nil && !errors.Is(err, demo.ErrLedger) ||
@@ -70,6 +66,15 @@ func TestTheLedgerSeesWhatIsWrong(t *testing.T) {
 				t.Errorf("%v: %s", err, out.String())
 			}
 		})
+	}
+}
+
+func plant(t *testing.T, s *store.Store, stmts []string) {
+	t.Helper()
+	for _, stmt := range stmts {
+		if _, err := s.DB().Exec(stmt); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
