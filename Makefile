@@ -12,8 +12,9 @@ TESTFLAGS ?=
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
-setup: ## Install what the tests need: a C compiler
+setup: ## Install what the tests need: a C compiler and database servers
 	@scripts/setup.sh cc
+	@scripts/setup.sh postgresql mariadb || [ "$$CI" != true ] # without them, tests are skipped
 
 test: setup ## Run all tests with the race detector
 	@CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TIMEOUT) $(TESTFLAGS) ./...

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing of the things that are named: cc (a C compiler with
-# its headers, for the race detector), make. It says nothing when all is there.
+# its headers, for the race detector), make, postgresql, mariadb, pgbouncer. Of
+# the servers it installs the programs, for tests to start: none of them runs
+# afterwards. It says nothing when all is there.
 set -euo pipefail
 
 # works says whether a thing is usable, not only whether a file is there.
@@ -11,14 +13,26 @@ works() {
 		read -ra compiler <<<"$(go env CC)"
 		echo 'int main(void) { return 0; }' | "${compiler[@]}" -include stdlib.h -x c -o /dev/null - 2>/dev/null
 		;;
-	*) command -v "$1" >/dev/null ;;
+	postgresql) has initdb && has postgres ;;
+	mariadb) has mariadb-install-db && has mariadbd ;;
+	*) has "$1" ;;
 	esac
+}
+
+# has looks for a program, also where servers are that PATH often lacks.
+has() {
+	(
+		shopt -s nullglob
+		places=(/usr/sbin /usr/local/sbin /usr/libexec /usr/lib/postgresql/*/bin /usr/pgsql-*/bin)
+		PATH=$PATH$(printf ':%s' "${places[@]}") command -v "$1" >/dev/null
+	)
 }
 
 # packages names the Debian packages of a thing.
 packages() {
 	case $1 in
 	cc) echo gcc libc6-dev ;;
+	mariadb) echo mariadb-server-core mariadb-client-core ;; # mariadb-server would start one
 	*) echo "$1" ;;
 	esac
 }
@@ -58,13 +72,34 @@ command -v apt-get >/dev/null || {
 }
 [ ${#as_root[@]} -eq 0 ] || command -v sudo >/dev/null || refuse "only root can install, and sudo is missing"
 
+# What root does. Debian starts a server when it installs one, and again when the
+# machine starts; what is here meanwhile tells it not to.
+# shellcheck disable=SC2016 # the inner shell expands it
+as_root_do='set -eu
+export DEBIAN_FRONTEND=noninteractive
+made=
+trap "rm -f \$made" EXIT
+rule() {
+	[ ! -e "$1" ] || return 0
+	made="$made $1"
+	mkdir -p "$(dirname "$1")"
+	printf "%s\n" "$2" >"$1"
+	chmod 755 "$1"
+}
+rule /usr/sbin/policy-rc.d "#!/bin/sh
+exit 101"
+rule /etc/postgresql-common/createcluster.d/posthorn.conf "create_main_cluster = false"
+apt="apt-get -o DPkg::Lock::Timeout=300"
+$apt update
+$apt install -y --no-install-recommends "$@"
+case " $* " in
+*" pgbouncer "*) [ ! -d /run/systemd/system ] || systemctl disable pgbouncer ;;
+esac'
+
 echo "installing ${names[*]}" >&2
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-wait_for_lock='-o DPkg::Lock::Timeout=300'
-if ! "${as_root[@]}" sh -c "export DEBIAN_FRONTEND=noninteractive
-	apt-get $wait_for_lock update && apt-get $wait_for_lock install -y --no-install-recommends ${names[*]}" \
-	>"$log" 2>&1 </dev/null; then
+if ! "${as_root[@]}" sh -c "$as_root_do" sh "${names[@]}" >"$log" 2>&1 </dev/null; then
 	tail -n 15 "$log" >&2
 	refuse "the installation failed"
 fi
