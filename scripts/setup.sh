@@ -79,6 +79,7 @@ as_root_do='set -eu
 export DEBIAN_FRONTEND=noninteractive
 made=
 trap "rm -f \$made" EXIT
+trap "exit 1" HUP INT TERM
 rule() {
 	[ ! -e "$1" ] || return 0
 	made="$made $1"
@@ -88,7 +89,9 @@ rule() {
 }
 rule /usr/sbin/policy-rc.d "#!/bin/sh
 exit 101"
-rule /etc/postgresql-common/createcluster.d/posthorn.conf "create_main_cluster = false"
+case " $* " in
+*" postgresql "*) rule /etc/postgresql-common/createcluster.d/posthorn.conf "create_main_cluster = false" ;;
+esac
 apt="apt-get -o DPkg::Lock::Timeout=300"
 $apt update
 $apt install -y --no-install-recommends "$@"

@@ -1,0 +1,116 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"io"
+	"sync/atomic"
+)
+
+// Codes in the place of a protocol version; see "Message Formats" in the
+// PostgreSQL manual.
+const (
+	sslRequest    = 80877103
+	gssEncRequest = 80877104
+)
+
+// pgSession reads one connection of PostgreSQL. A message is a type byte, its
+// length without that byte, and its content; the client's first has no type.
+type pgSession struct {
+	started    bool            // that first message has come
+	statements map[string]bool // by name: is it a COMMIT?
+	portals    map[string]bool // by name: does it run one?
+
+	asked  atomic.Bool // the server's next byte answers a request for encryption
+	opaque atomic.Bool // the connection is encrypted
+}
+
+// up reads what the client sends.
+func (s *pgSession) up(r *bufio.Reader) (frame, error) {
+	if _, err := r.Peek(1); err != nil || s.opaque.Load() {
+		return unread(r)
+	}
+	if !s.started {
+		return s.startup(r)
+	}
+	f, content, err := pgMessage(r)
+	if err == nil {
+		f.commit = s.asks(f.head[0], content)
+	}
+	return f, err
+}
+
+// startup reads a message without a type. A request for encryption comes
+// before the one that starts the session.
+func (s *pgSession) startup(r *bufio.Reader) (frame, error) {
+	head, err := readHead(r, 8)
+	if err != nil {
+		return frame{}, err
+	}
+	switch binary.BigEndian.Uint32(head[4:]) {
+	case sslRequest, gssEncRequest:
+		s.asked.Store(true)
+	default:
+		s.started = true
+	}
+	return frame{head: head, rest: int64(binary.BigEndian.Uint32(head)) - 8}, nil
+}
+
+// asks reports whether a message asks for a COMMIT, and keeps what later
+// messages refer to.
+func (s *pgSession) asks(kind byte, content []byte) bool {
+	first, more, _ := bytes.Cut(content, []byte{0})
+	second, _, whole := bytes.Cut(more, []byte{0})
+	switch kind {
+	case 'Q': // simple query
+		return commitText.Match(first)
+	case 'P': // parse: statement, text
+		s.statements[string(first)] = whole && commitText.Match(second)
+	case 'B': // bind: portal, statement
+		s.portals[string(first)] = s.statements[string(second)]
+	case 'E': // execute: portal
+		return s.portals[string(first)]
+	}
+	return false
+}
+
+// down reads what the server sends.
+func (s *pgSession) down(r *bufio.Reader) (frame, error) {
+	first, err := r.Peek(1)
+	if err != nil || s.opaque.Load() {
+		return unread(r)
+	}
+	if s.asked.CompareAndSwap(true, false) && first[0] != 'E' {
+		s.opaque.Store(first[0] == 'S' || first[0] == 'G')
+		head, err := readHead(r, 1)
+		return frame{head: head}, err
+	}
+	f, content, err := pgMessage(r)
+	if err == nil {
+		f.reply = ends(f.head[0], content)
+	}
+	return f, err
+}
+
+// ends reports whether a message is a reply to a COMMIT: its completion, which
+// is that of a ROLLBACK if the transaction had failed, or an error.
+func ends(kind byte, content []byte) bool {
+	tag, _, _ := bytes.Cut(content, []byte{0})
+	return kind == 'E' || kind == 'C' && (string(tag) == "COMMIT" || string(tag) == "ROLLBACK")
+}
+
+// pgMessage reads the head of a message, and shows the start of its content
+// without reading it.
+func pgMessage(r *bufio.Reader) (frame, []byte, error) {
+	head, err := readHead(r, 5)
+	if err != nil {
+		return frame{}, nil, err
+	}
+	f := frame{head: head, rest: int64(binary.BigEndian.Uint32(head[1:])) - 4}
+	if f.rest < 0 {
+		return f, nil, io.ErrUnexpectedEOF
+	}
+	content, err := r.Peek(int(min(f.rest, maxText)))
+	return f, content, unexpected(err)
+}
