@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/posthorn/posthorn/driver"
 )
@@ -126,9 +127,9 @@ func (b *settling) one(ctx context.Context, s driver.Settlement) (bool, error) {
 func (b *settling) bury(ctx context.Context, s driver.Settlement, seq int64, claim string) (int64, error) {
 	var class, text string
 	if s.Attempt != nil {
-		class, text = string(s.Attempt.Class), clip(s.Attempt.Error, driver.MaxAttemptError)
+		class, text = clip(string(s.Attempt.Class), maxWord), clip(s.Attempt.Error, driver.MaxAttemptError)
 	}
-	n, err := b.q.Exec(ctx, b.store.SQL.Letter, b.now, s.Reason, class, text, seq, claim)
+	n, err := b.q.Exec(ctx, b.store.SQL.Letter, b.now, clip(s.Reason, maxWord), class, text, seq, claim)
 	if err != nil || n == 0 {
 		return n, err
 	}
@@ -160,7 +161,7 @@ func (b *settling) log(ctx context.Context, s driver.Settlement) error {
 		return nil
 	}
 	_, err := b.q.Exec(ctx, b.store.SQL.LogAttempt, s.Delivery.ID, a.Number, a.Worker, a.Started.UnixMilli(),
-		a.Duration.Microseconds(), string(a.Class), clip(a.Error, driver.MaxAttemptError),
+		a.Duration.Microseconds(), clip(string(a.Class), maxWord), clip(a.Error, driver.MaxAttemptError),
 		clip(a.Stack, driver.MaxAttemptStack))
 	if err != nil || s.Delivery.Deliveries <= driver.MaxAttempts {
 		return err
@@ -169,10 +170,18 @@ func (b *settling) log(ctx context.Context, s driver.Settlement) error {
 	return err
 }
 
-// clip bounds a text and makes it one that every database takes.
+// maxWord bounds a class or a reason, which an application may choose.
+const maxWord = 64
+
+// clip makes a text one that every database takes, and bounds it in bytes
+// without breaking a character.
 func clip(s string, limit int) string {
-	if len(s) > limit {
-		s = s[:limit]
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+	if len(s) <= limit {
+		return s
 	}
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
 }

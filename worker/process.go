@@ -108,8 +108,8 @@ func (w *Worker) decide(p *parcel) posthorn.Outcome {
 		return posthorn.Outcome{Verdict: driver.Bury, Class: driver.ClassCrash, Reason: driver.ReasonCrashed}
 	}
 	policy := w.opts.Retry
-	if p, ok := w.opts.QueueRetry[p.d.Queue]; ok {
-		policy = p
+	if own, ok := w.opts.QueueRetry[p.d.Queue]; ok {
+		policy = own
 	}
 	if p.handler != nil && p.handler.Retry() != nil {
 		policy = *p.handler.Retry()

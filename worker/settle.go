@@ -139,32 +139,51 @@ func (w *Worker) settleEnded() {
 
 // settle is the one place where verdicts reach the transport. It does not give
 // up while the transport is away, unless the worker has to end: then the leases
-// run out, and others take the messages.
+// run out, and others take the messages. What the transport refuses is settled
+// one by one, so that one verdict cannot hold up the others.
 func (w *Worker) settle(ps []*parcel) {
+	err := w.settleOnce(ps)
+	for ; err != nil && w.transient(err); err = w.settleOnce(ps) {
+		w.weather.report(w.opts.Log, err)
+		if !w.weather.pause(w.handlers) {
+			break
+		}
+	}
+	if err != nil && !w.transient(err) && len(ps) > 1 {
+		for _, p := range ps {
+			w.settle([]*parcel{p})
+		}
+		return
+	}
+	if err != nil {
+		w.opts.Log.Error("could not settle: the messages will be delivered again",
+			"worker", w.id, "count", len(ps), "message_id", ps[0].d.ID, "error", err)
+	}
+	w.release(ps)
+}
+
+// settleOnce notes the claims that were lost; any other error means that
+// nothing was settled.
+func (w *Worker) settleOnce(ps []*parcel) error {
 	ss := make([]driver.Settlement, len(ps))
 	for i, p := range ps {
 		ss[i] = p.settlement
 	}
-	for {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(w.handlers), w.opts.Lease)
-		err := w.consumer.Settle(ctx, ss...)
-		cancel()
-		var lost *driver.LeaseLostError
-		switch {
-		case err == nil:
-		case errors.As(err, &lost):
-			w.noteLost(ps, lost)
-		default:
-			w.weather.report(w.opts.Log, err)
-			if w.weather.pause(w.handlers) {
-				continue
-			}
-			w.opts.Log.Error("could not settle before the end: the messages will be delivered again",
-				"worker", w.id, "count", len(ps), "error", err)
-		}
-		break
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.handlers), w.opts.Lease)
+	defer cancel()
+	err := w.consumer.Settle(ctx, ss...)
+	var lost *driver.LeaseLostError
+	if errors.As(err, &lost) {
+		w.noteLost(ps, lost)
+		return nil
 	}
-	w.release(ps)
+	return err
+}
+
+// transient reports whether the transport is at fault, not the call.
+func (w *Worker) transient(err error) bool {
+	return errors.Is(err, driver.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) ||
+		w.roles.Classifier != nil && w.roles.Classifier.Classify(err) == driver.ClassTransient
 }
 
 // noteLost marks the parcels whose claim was lost.
