@@ -20,6 +20,7 @@ type WriteFunc = func(context.Context, Session) error
 // load one commit carries many. It is safe for concurrent use.
 type Combiner struct {
 	lanes chan int
+	ended chan struct{} // closed by Close, so that nobody waits for a lane that it keeps
 	run   func(ctx context.Context, lane int, fns []WriteFunc) error
 
 	mu     sync.Mutex
@@ -38,7 +39,7 @@ type write struct {
 // transaction on a lane, and commits it; it is never called twice at a time
 // for the same lane.
 func NewCombiner(lanes int, run func(ctx context.Context, lane int, fns []WriteFunc) error) *Combiner {
-	c := &Combiner{lanes: make(chan int, lanes), run: run}
+	c := &Combiner{lanes: make(chan int, lanes), ended: make(chan struct{}), run: run}
 	for i := range lanes {
 		c.lanes <- i
 	}
@@ -75,6 +76,8 @@ func (c *Combiner) Do(ctx context.Context, fn WriteFunc) error {
 func (c *Combiner) Borrow(ctx context.Context) (lane int, done func(), err error) {
 	select {
 	case lane = <-c.lanes:
+	case <-c.ended:
+		return 0, nil, driver.ErrClosed
 	case <-ctx.Done():
 		return 0, nil, context.Cause(ctx)
 	}
@@ -86,11 +89,12 @@ func (c *Combiner) Borrow(ctx context.Context) (lane int, done func(), err error
 }
 
 // Close refuses new writes, and waits until those that were accepted are done
-// and every lane is free. It keeps the lanes.
+// and every lane is free. It keeps the lanes. It is called once.
 func (c *Combiner) Close(ctx context.Context) {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
+	close(c.ended)
 	for range cap(c.lanes) {
 		c.serve(ctx, <-c.lanes)
 	}

@@ -45,8 +45,9 @@ type consumer struct {
 	store  *Store
 	sub    driver.Subscription
 	ears   *ears
-	misses int          // hints in a row that led to nothing
-	calls  sync.RWMutex // Close waits for calls under way
+	misses int           // hints in a row that led to nothing
+	echo   time.Duration // when to look again after the last hint; 0: it has died away
+	calls  sync.RWMutex  // Close waits for calls under way
 }
 
 // begin notes a call under way, until done is called.
@@ -78,7 +79,7 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 			return nil, c.store.explain("receive", cmp.Or(ctx.Err(), err))
 		}
 		if len(ds) > 0 {
-			c.misses = 0
+			c.misses, c.echo = 0, 0
 			return ds, nil
 		}
 		c.wait(ctx, next)
@@ -275,19 +276,35 @@ func seqOf(t driver.Token) int64 {
 // rand128 is unique for each claim: 26 characters of base32, 130 bits.
 func rand128() string { return crand.Text() }
 
-// wait ends when there may be something new, at the latest after next. Hints
-// that led to nothing make it wait a little longer before it believes the next
-// one: a busy neighbour on the same database must not keep an idle worker busy.
+// Echoes of a hint: when to look again after one that led to nothing. A hint
+// may come before what it is about can be seen: a file event is raised by the
+// write of a commit, and the commit is visible after its fsync only.
+const (
+	firstEcho = 300 * time.Microsecond
+	lastEcho  = 64 * time.Millisecond
+)
+
+// patientAfter is how many hints in a row may lead to nothing before they are
+// believed more slowly: a busy neighbour on the same database must not keep an
+// idle worker busy.
+const patientAfter = 4
+
+// wait ends when there may be something new, at the latest after next.
 func (c *consumer) wait(ctx context.Context, next time.Duration) {
-	pause := min(time.Duration(c.misses)*time.Millisecond, 20*time.Millisecond)
-	timer := time.NewTimer(max(next, time.Millisecond))
+	if c.echo > 0 {
+		next = min(next, c.echo)
+	}
+	timer := time.NewTimer(max(next, firstEcho))
 	defer timer.Stop()
 	select {
 	case <-c.ears.wake:
 		c.misses++
-		sleep(ctx, min(pause, next))
+		c.echo = firstEcho
+		sleep(ctx, min(time.Duration(c.misses-patientAfter)*time.Millisecond, 20*time.Millisecond))
 	case <-timer.C:
-		c.misses = 0
+		if c.echo *= 2; c.echo == 0 || c.echo > lastEcho {
+			c.echo, c.misses = 0, 0
+		}
 	case <-c.ears.closed:
 	case <-ctx.Done():
 	}

@@ -67,6 +67,9 @@ type UserConn interface {
 	Refused() error
 	// Own runs fn, a statement of Posthorn's own, outside the guard.
 	Own(fn func() error) error
+	// Run runs a handler's statement that returns no rows; it may keep it
+	// prepared for the next one.
+	Run(ctx context.Context, query string, args ...any) (sql.Result, error)
 	// Conn runs the statements. Explain turns the guard's refusals into
 	// driver.ErrTxRefused.
 	Conn() *sql.Conn

@@ -123,11 +123,16 @@ func (s *Store) Find(ctx context.Context, id string) (*Position, error) {
 			p, err = scanPosition(r, now)
 			return err
 		})
-		if err != nil || p == nil || p.Place != PlaceReady {
+		if err != nil || p == nil {
 			return err
 		}
+		seq := p.Ahead
+		p.Ahead = 0
+		if p.Place != PlaceReady {
+			return nil
+		}
 		due := p.Due.UnixMilli()
-		args := []any{p.Queue, p.Priority, p.Priority, due, due, p.Ahead}
+		args := []any{p.Queue, p.Priority, p.Priority, due, due, seq}
 		return q.Query(ctx, s.SQL.Ahead, args, func(r Row) error { return r.Scan(&p.Ahead) })
 	})
 	if err != nil || p != nil {

@@ -62,7 +62,7 @@ func (t *unitTx) ExecContext(ctx context.Context, query string, args ...any) (sq
 		return nil, err
 	}
 	defer done()
-	res, err := t.user.Conn().ExecContext(ctx, query, args...)
+	res, err := t.user.Run(ctx, query, args...)
 	return res, t.user.Explain(err)
 }
 

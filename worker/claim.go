@@ -40,15 +40,14 @@ func (w *Worker) take(taking context.Context) {
 // work ahead of the slots it waits until a good part of the room is free, so
 // that claims come in batches.
 func (w *Worker) room(alone bool) int {
-	held := w.hand.len()
 	if alone {
-		if held > 0 {
+		if w.hand.len() > 0 {
 			return 0
 		}
 		return w.allowed(1)
 	}
 	ahead := min(w.opts.Prefetch, w.pace.ahead(horizon))
-	free := w.opts.Concurrency + ahead - held
+	free := w.opts.Concurrency + ahead - w.hand.busy()
 	if len(w.work) > 0 && free < (w.opts.Concurrency+ahead)/4 {
 		return 0
 	}

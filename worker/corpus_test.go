@@ -139,7 +139,8 @@ func refusedCases() []nasty {
 	return append(out,
 		nasty{name: "refused in a query", want: driver.ErrTxRefused, do: queryCommit},
 		nasty{name: "refused in a prepared statement", want: driver.ErrTxRefused, do: prepareCommit},
-		nasty{name: "refused in the tail of a prepared statement", want: driver.ErrTxRefused, do: prepareTail},
+		nasty{name: "refused in the tail of a prepared statement", want: driver.ErrTxRefused,
+			do: prepareTail},
 	)
 }
 
@@ -171,66 +172,81 @@ func prepareTail(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
 // brokenCases end the transaction or fail in other ways.
 func brokenCases() []nasty {
 	return []nasty{
-		{name: "error after a write", want: errBoo, do: func(*scene, context.Context, *posthorn.Tx) error { return errBoo }},
-		{name: "panic", want: errSome, do: func(*scene, context.Context, *posthorn.Tx) error { panic("nasty") }},
-		{name: "goexit", want: errSome, do: func(*scene, context.Context, *posthorn.Tx) error { runtime.Goexit(); return nil }},
-		{name: "panic with rows open", want: errSome, do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
-			rows, err := tx.QueryContext(ctx, "select * from posthorn_message")
-			panic(fmt.Sprint(rows.Next(), err))
-		}},
+		{name: "error after a write", want: errBoo,
+			do: func(*scene, context.Context, *posthorn.Tx) error { return errBoo }},
+		{name: "panic", want: errSome,
+			do: func(*scene, context.Context, *posthorn.Tx) error { panic("nasty") }},
+		{name: "goexit", want: errSome,
+			do: func(*scene, context.Context, *posthorn.Tx) error { runtime.Goexit(); return nil }},
+		{name: "panic with rows open", want: errSome,
+			do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
+				rows, err := tx.QueryContext(ctx, "select * from posthorn_message")
+				panic(fmt.Sprint(rows.Next(), err))
+			}},
 		{name: "insert or rollback", want: errSome, do: says("insert or rollback into sole values (1)")},
 		{name: "insert or rollback, then more writes", want: errSome, do: says(
 			"insert or rollback into sole values (1)", "insert into effect values ('ghost')", "create table gone (a)")},
 		{name: "raise rollback in a trigger, then more writes", want: errSome, do: says(
 			"insert into fuse values (1)", "insert into effect values ('ghost')")},
-		{name: "insert or rollback, then dispatch", want: errSome, do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
-			_, _ = tx.ExecContext(ctx, "insert or rollback into sole values (1)")
-			_, _ = tx.Dispatch(ctx, good{}, posthorn.WithID("never"))
-			return nil
-		}},
-		{name: "deferred constraint broken at commit", want: errSome, do: says("insert into child values (99)")},
+		{name: "insert or rollback, then dispatch", want: errSome,
+			do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
+				_, _ = tx.ExecContext(ctx, "insert or rollback into sole values (1)")
+				_, _ = tx.Dispatch(ctx, good{}, posthorn.WithID("never"))
+				return nil
+			}},
+		{name: "deferred constraint broken at commit", want: errSome,
+			do: says("insert into child values (99)")},
 		{name: "constraint deferred and broken", want: errSome, do: says(
 			"pragma defer_foreign_keys = on", "insert into strict_child values (99)")},
-		{name: "ddl and an error", want: errBoo, do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
-			_, err := tx.ExecContext(ctx, "create table gone (a); alter table sole add column b; drop table stray")
-			return errors.Join(errBoo, err)
-		}},
-		{name: "write interrupted by a context of its own", want: errSome, either: true, do: func(_ *scene, _ context.Context, tx *posthorn.Tx) error {
-			own, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
-			defer cancel()
-			_, _ = tx.ExecContext(own, "insert into stray "+endless)
-			return nil
-		}},
+		{name: "ddl and an error", want: errBoo,
+			do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
+				_, err := tx.ExecContext(ctx, "create table gone (a); alter table sole add column b; drop table stray")
+				return errors.Join(errBoo, err)
+			}},
+		{name: "write interrupted by a context of its own", want: errSome, either: true,
+			do: func(_ *scene, _ context.Context, tx *posthorn.Tx) error {
+				own, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+				defer cancel()
+				_, _ = tx.ExecContext(own, "insert into stray "+endless)
+				return nil
+			}},
 	}
 }
 
 // allowedCases look nasty and are not: they are done.
 func allowedCases() []nasty {
 	return []nasty{
-		{name: "sql error swallowed", do: says("insert into nowhere values (1)", "selec", "insert into sole values (1)")},
+		{name: "sql error swallowed",
+			do: says("insert into nowhere values (1)", "selec", "insert into sole values (1)")},
 		{name: "constraint error swallowed", do: says("insert into strict_child values (77)")},
-		{name: "savepoints of its own", do: says("savepoint a", "delete from effect", "rollback to a", "release a")},
-		{name: "savepoint left open", do: says("savepoint a", "savepoint b", "insert into stray values ('x')")},
+		{name: "savepoints of its own",
+			do: says("savepoint a", "delete from effect", "rollback to a", "release a")},
+		{name: "savepoint left open",
+			do: says("savepoint a", "savepoint b", "insert into stray values ('x')")},
 		{name: "temporary table", do: says("create temp table own (id)", "insert into own values (1)")},
-		{name: "temporary objects", do: says("create temp view v as select 1", "create temp trigger g after insert on stray begin "+
-			"delete from effect; end")},
-		{name: "ddl", do: says("create table own (a)", "create index own_a on own (a)", "alter table own add column b")},
+		{name: "temporary objects",
+			do: says("create temp view v as select 1", "create temp trigger g after insert on stray begin "+
+				"delete from effect; end")},
+		{name: "ddl",
+			do: says("create table own (a)", "create index own_a on own (a)", "alter table own add column b")},
 		{name: "constraint deferred", do: says("pragma defer_foreign_keys = on")},
-		{name: "query interrupted by a context of its own", do: func(_ *scene, _ context.Context, tx *posthorn.Tx) error {
-			own, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
-			defer cancel()
-			if err := tx.QueryRowContext(own, endless).Scan(new(int)); err == nil {
-				return errBoo
-			}
-			return nil
-		}},
-		{name: "no raw transaction unless it was asked for", do: func(s *scene, ctx context.Context, tx *posthorn.Tx) error {
-			d, _ := posthorn.DeliveryFrom(ctx)
-			if raw := tx.SQL(); raw != nil && d.Kind == "evil_tx" {
-				return errBoo
-			}
-			return nil
-		}},
+		{name: "query interrupted by a context of its own",
+			do: func(_ *scene, _ context.Context, tx *posthorn.Tx) error {
+				own, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+				defer cancel()
+				if err := tx.QueryRowContext(own, endless).Scan(new(int)); err == nil {
+					return errBoo
+				}
+				return nil
+			}},
+		{name: "no raw transaction unless it was asked for",
+			do: func(s *scene, ctx context.Context, tx *posthorn.Tx) error {
+				d, _ := posthorn.DeliveryFrom(ctx)
+				if raw := tx.SQL(); raw != nil && d.Kind == "evil_tx" {
+					return errBoo
+				}
+				return nil
+			}},
 	}
 }
 
@@ -244,31 +260,34 @@ func leftOpenCases() []nasty {
 			}
 			return err
 		}},
-		{name: "rows left open with a context of its own", do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
-			own, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
-			context.AfterFunc(ctx, cancel)
-			_, err := tx.QueryContext(own, "select * from effect")
-			return err
-		}},
+		{name: "rows left open with a context of its own",
+			do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
+				own, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
+				context.AfterFunc(ctx, cancel)
+				_, err := tx.QueryContext(own, "select * from effect")
+				return err
+			}},
 		{name: "row never scanned", do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
 			return tx.QueryRowContext(ctx, "select * from posthorn_message, effect").Err()
 		}},
-		{name: "row never scanned with a context of its own", do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
-			own, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
-			context.AfterFunc(ctx, cancel)
-			return tx.QueryRowContext(own, "select * from effect").Err()
-		}},
-		{name: "prepared statement left open", do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
-			stmt, err := tx.PrepareContext(ctx, "select * from posthorn_message")
-			if err != nil {
+		{name: "row never scanned with a context of its own",
+			do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
+				own, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
+				context.AfterFunc(ctx, cancel)
+				return tx.QueryRowContext(own, "select * from effect").Err()
+			}},
+		{name: "prepared statement left open",
+			do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
+				stmt, err := tx.PrepareContext(ctx, "select * from posthorn_message")
+				if err != nil {
+					return err
+				}
+				rows, err := stmt.QueryContext(ctx)
+				if err == nil {
+					rows.Next()
+				}
 				return err
-			}
-			rows, err := stmt.QueryContext(ctx)
-			if err == nil {
-				rows.Next()
-			}
-			return err
-		}},
+			}},
 		{name: "huge result half read", do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
 			rows, err := tx.QueryContext(ctx, "with recursive n(i) as (select 1 union all select i + 1 from n) select i from n")
 			for range 1000 {
@@ -333,30 +352,35 @@ func outliveStmt(s *scene, ctx context.Context, tx *posthorn.Tx) error {
 // lateCases run beyond their deadline.
 func lateCases() []nasty {
 	return []nasty{
-		{name: "late: context ignored", slow: true, want: driver.ErrTimeout, do: func(s *scene, _ context.Context, tx *posthorn.Tx) error {
-			<-s.release
-			if _, err := tx.ExecContext(context.Background(), "insert into stray values ('x')"); err == nil {
-				s.t.Error("a handler that was left behind could still write")
-			}
-			return nil
-		}},
+		{name: "late: context ignored", slow: true, want: driver.ErrTimeout,
+			do: func(s *scene, _ context.Context, tx *posthorn.Tx) error {
+				<-s.release
+				if _, err := tx.ExecContext(context.Background(), "insert into stray values ('x')"); err == nil {
+					s.t.Error("a handler that was left behind could still write")
+				}
+				return nil
+			}},
 		{name: "late: writes after its deadline", slow: true, want: driver.ErrTimeout, do: waitAndWrite},
-		{name: "late: endless query", slow: true, want: errSome, do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
-			return tx.QueryRowContext(ctx, endless).Scan(new(int))
-		}},
-		{name: "late: endless query with no context", slow: true, want: errSome, do: func(_ *scene, _ context.Context, tx *posthorn.Tx) error {
-			return tx.QueryRowContext(context.Background(), endless).Scan(new(int))
-		}},
-		{name: "late: endless rows with a context of its own", slow: true, want: errSome, do: func(_ *scene, _ context.Context, tx *posthorn.Tx) error {
-			own, cancel := context.WithTimeout(context.Background(), time.Hour)
-			defer cancel()
-			_, err := tx.QueryContext(own, endless)
-			return err
-		}},
-		{name: "late: endless write", slow: true, want: errSome, do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
-			_, err := tx.ExecContext(ctx, "insert into stray "+endless)
-			return err
-		}},
+		{name: "late: endless query", slow: true, want: errSome,
+			do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
+				return tx.QueryRowContext(ctx, endless).Scan(new(int))
+			}},
+		{name: "late: endless query with no context", slow: true, want: errSome,
+			do: func(_ *scene, _ context.Context, tx *posthorn.Tx) error {
+				return tx.QueryRowContext(context.Background(), endless).Scan(new(int))
+			}},
+		{name: "late: endless rows with a context of its own", slow: true, want: errSome,
+			do: func(_ *scene, _ context.Context, tx *posthorn.Tx) error {
+				own, cancel := context.WithTimeout(context.Background(), time.Hour)
+				defer cancel()
+				_, err := tx.QueryContext(own, endless)
+				return err
+			}},
+		{name: "late: endless write", slow: true, want: errSome,
+			do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
+				_, err := tx.ExecContext(ctx, "insert into stray "+endless)
+				return err
+			}},
 	}
 }
 
@@ -373,27 +397,33 @@ func rawCases() []nasty {
 		return func(_ *scene, _ context.Context, tx *posthorn.Tx) error { return fn(tx.SQL()) }
 	}
 	return []nasty{
-		{name: "raw: Commit", rawOnly: true, want: errSome, do: withSQL(func(tx *sql.Tx) error { _ = tx.Commit(); return nil })},
-		{name: "raw: Rollback", rawOnly: true, want: errSome, do: withSQL(func(tx *sql.Tx) error { _ = tx.Rollback(); return nil })},
-		{name: "raw: Commit, its error returned", rawOnly: true, want: errSome, do: withSQL((*sql.Tx).Commit)},
-		{name: "raw: commit as a statement", rawOnly: true, want: driver.ErrTxRefused, do: withSQL(func(tx *sql.Tx) error {
-			_, _ = tx.Exec("insert into stray values ('x'); commit")
-			return nil
-		})},
+		{name: "raw: Commit", rawOnly: true, want: errSome,
+			do: withSQL(func(tx *sql.Tx) error { _ = tx.Commit(); return nil })},
+		{name: "raw: Rollback", rawOnly: true, want: errSome,
+			do: withSQL(func(tx *sql.Tx) error { _ = tx.Rollback(); return nil })},
+		{name: "raw: Commit, its error returned", rawOnly: true, want: errSome,
+			do: withSQL((*sql.Tx).Commit)},
+		{name: "raw: commit as a statement", rawOnly: true, want: driver.ErrTxRefused,
+			do: withSQL(func(tx *sql.Tx) error {
+				_, _ = tx.Exec("insert into stray values ('x'); commit")
+				return nil
+			})},
 		{name: "raw: pragma", rawOnly: true, want: driver.ErrTxRefused, do: withSQL(func(tx *sql.Tx) error {
 			_, _ = tx.Exec("pragma foreign_keys = off")
 			return nil
 		})},
-		{name: "raw: insert or rollback, then more writes", rawOnly: true, want: errSome, do: withSQL(func(tx *sql.Tx) error {
-			_, _ = tx.Exec("insert or rollback into sole values (1)")
-			_, _ = tx.Exec("insert into effect values ('ghost')")
-			return nil
-		})},
-		{name: "raw: rows, a row and a statement left open", rawOnly: true, do: withSQL(func(tx *sql.Tx) error {
-			rows, err := tx.Query("select * from posthorn_message, effect")
-			stmt, err2 := tx.Prepare("select 1")
-			return errors.Join(err, err2, nextRow2(rows), tx.QueryRow("select 1").Err(), stmt.QueryRow().Err())
-		})},
+		{name: "raw: insert or rollback, then more writes", rawOnly: true, want: errSome,
+			do: withSQL(func(tx *sql.Tx) error {
+				_, _ = tx.Exec("insert or rollback into sole values (1)")
+				_, _ = tx.Exec("insert into effect values ('ghost')")
+				return nil
+			})},
+		{name: "raw: rows, a row and a statement left open", rawOnly: true,
+			do: withSQL(func(tx *sql.Tx) error {
+				rows, err := tx.Query("select * from posthorn_message, effect")
+				stmt, err2 := tx.Prepare("select 1")
+				return errors.Join(err, err2, nextRow2(rows), tx.QueryRow("select 1").Err(), stmt.QueryRow().Err())
+			})},
 		{name: "raw: temporary table", rawOnly: true, do: withSQL(func(tx *sql.Tx) error {
 			_, err := tx.Exec("create temp table own (a)")
 			return err

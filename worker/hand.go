@@ -22,6 +22,7 @@ type parcel struct {
 	ran      atomic.Int64 // how long it ran in nanoseconds, both parts together
 	deadline atomic.Int64 // when the slow part counts as stuck, by Worker.clock; 0: it does not run; or pastDeadline
 	leaseEnd atomic.Int64 // by Worker.clock, with a margin
+	verdict  bool         // guarded by the hand: see hand.ending
 	left     atomic.Bool  // somebody has taken over its end
 
 	outcome    posthorn.Outcome
@@ -41,6 +42,9 @@ type hand struct {
 	parcels map[driver.Token]*parcel
 	empty   *sync.Cond
 	freed   chan struct{} // a hint that there is room
+	// ending counts the parcels that have a verdict. They leave room for new
+	// ones, so that a claim can share the commit that settles them.
+	ending int
 }
 
 func newHand() *hand {
@@ -62,14 +66,38 @@ func (h *hand) remove(ps []*parcel) {
 	defer h.mu.Unlock()
 	for _, p := range ps {
 		delete(h.parcels, p.d.Token)
+		if p.verdict {
+			h.ending--
+		}
 	}
 	if len(h.parcels) == 0 {
 		h.empty.Broadcast()
 	}
+	h.hint()
+}
+
+// end notes that the parcel has a verdict.
+func (h *hand) end(p *parcel) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p.verdict = true
+	h.ending++
+	h.hint()
+}
+
+// hint says that there is room.
+func (h *hand) hint() {
 	select {
 	case h.freed <- struct{}{}:
-	default:
+	default: // it was said already
 	}
+}
+
+// busy is how many parcels have no verdict yet.
+func (h *hand) busy() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.parcels) - h.ending
 }
 
 func (h *hand) len() int {

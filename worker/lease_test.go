@@ -170,7 +170,9 @@ func TestMessageWhoseWorkersDiedTooOftenIsBuriedUnrunWithTheEvidence(t *testing.
 	for range 3 {
 		crash(t, s, 1)
 	}
-	r := start(t, s, handle(func(context.Context, job) error { t.Error("it ran"); return nil }), worker.Options{})
+	r := start(t, s, handle(func(context.Context, job) error { t.Error("it ran"); return nil }), worker.Options{
+		MaxCrashes: 3,
+	})
 	r.until(1, verdict(driver.Bury))
 	l := letter(t, s, id)
 	if l.Reason != driver.ReasonCrashed || l.Crashes != 3 || l.Class != driver.ClassCrash || l.Attempt != 0 {

@@ -123,10 +123,9 @@ func TestHandlersOfEveryVerdictRunOnTheMemoryTransport(t *testing.T) {
 		r := start(t, tr, handle(func(ctx context.Context, j job) error {
 			d, _ := posthorn.DeliveryFrom(ctx)
 			switch {
-			case j.How == "fail" || j.How == "panic" && d.Attempt == 0:
-				if j.How == "panic" {
-					panic("first time")
-				}
+			case j.How == "panic" && d.Attempt == 0:
+				panic("first time")
+			case j.How == "fail":
 				return errBoo
 			case j.How == "snooze" && d.Deliveries < 3:
 				return posthorn.Snooze(time.Hour)

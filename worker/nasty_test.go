@@ -67,7 +67,8 @@ func handleGood(ctx context.Context, tx *posthorn.Tx, id string) error {
 		}
 	}
 	// DDL fails where somebody's statement is still open.
-	if _, err := tx.ExecContext(ctx, "create table passing (a); drop table passing; drop table if exists own"); err != nil {
+	const ddl = "create table passing (a); drop table passing; drop table if exists own"
+	if _, err := tx.ExecContext(ctx, ddl); err != nil {
 		return fmt.Errorf("ddl: %w", err)
 	}
 	_, err := tx.ExecContext(ctx, "insert into effect values (?)", id)
@@ -90,35 +91,45 @@ func nastyStore(t *testing.T) *store.Store {
 }
 
 // unit makes a unit of a delivery, as a worker would.
-func unit(t *testing.T, s *store.Store, d driver.Delivery, alone bool, effect posthorn.Effect) driver.Unit {
+func unit(t *testing.T, s *store.Store, d driver.Delivery, effect posthorn.Effect) driver.Unit {
 	return driver.Unit{
-		Delivery: d, Alone: alone, Timeout: time.Second, Effect: effect.Bind(dispatcher(t, s)),
+		Delivery: d, Timeout: time.Second, Effect: effect.Bind(dispatcher(t, s)),
 		Context: posthorn.WithDelivery(t.Context(), d, silent),
 	}
 }
 
 // bystander is the unit of a good message.
 func bystander(t *testing.T, s *store.Store, d driver.Delivery) driver.Unit {
-	return unit(t, s, d, false, func(ctx context.Context, tx *posthorn.Tx) error { return handleGood(ctx, tx, d.ID) })
+	return unit(t, s, d, func(ctx context.Context, tx *posthorn.Tx) error { return handleGood(ctx, tx, d.ID) })
 }
 
 // Each nasty handler runs in one group with two innocent neighbours, and one
 // more innocent follows, all on one connection as long as it is clean.
 func TestNastyHandlerLeavesNeighboursAndTheNextMessageUnharmed(t *testing.T) {
 	for name, alone := range map[string]bool{"in a group": false, "with a raw transaction": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := nastyStore(t)
-			for _, c := range corpus() {
-				if alone && !c.grouped || !alone && !c.rawOnly {
-					t.Run(c.name, func(t *testing.T) { runNasty(t, s, c, alone) })
-				}
-			}
-			if n := count(t, s, "select count(*) from effect where id = 'ghost'"); n != 0 {
-				t.Errorf("%d effects were committed without a settlement", n)
-			}
-		})
+		t.Run(name, func(t *testing.T) { t.Parallel(); runCorpus(t, alone) })
 	}
+}
+
+func runCorpus(t *testing.T, alone bool) {
+	s := nastyStore(t)
+	for _, c := range cases(alone) {
+		t.Run(c.name, func(t *testing.T) { runNasty(t, s, c, alone) })
+	}
+	if n := count(t, s, "select count(*) from effect where id = 'ghost'"); n != 0 {
+		t.Errorf("%d effects were committed without a settlement", n)
+	}
+}
+
+// cases are those of the corpus that are worth a run with or without a raw
+// transaction.
+func cases(alone bool) (out []nasty) {
+	for _, c := range corpus() {
+		if alone && !c.grouped || !alone && !c.rawOnly {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func runNasty(t *testing.T, s *store.Store, c nasty, alone bool) {
@@ -130,11 +141,12 @@ func runNasty(t *testing.T, s *store.Store, c nasty, alone bool) {
 	defer func() { _ = consumer.Close() }()
 	sc := newScene(t, ids[1])
 	defer sc.finish()
-	culprit := unit(t, s, ds[1], alone, func(ctx context.Context, tx *posthorn.Tx) error { return sc.run(ctx, tx, c) })
+	culprit := unit(t, s, ds[1], func(ctx context.Context, tx *posthorn.Tx) error { return sc.run(ctx, tx, c) })
+	culprit.Alone = alone
 	if c.slow {
 		culprit.Timeout = 30 * time.Millisecond
 	}
-	first := unit(t, s, ds[0], false, func(ctx context.Context, tx *posthorn.Tx) error {
+	first := unit(t, s, ds[0], func(ctx context.Context, tx *posthorn.Tx) error {
 		_, err := tx.ExecContext(ctx, "insert into effect values (?)", ids[0])
 		return err
 	})
@@ -142,7 +154,7 @@ func runNasty(t *testing.T, s *store.Store, c nasty, alone bool) {
 	if errs[0] != nil || errs[2] != nil {
 		t.Errorf("neighbours were harmed: %v, %v", errs[0], errs[2])
 	}
-	checkFate(t, s, c, ids[1], errs[1])
+	checkFate(t, s, ids[1], fate{c, errs[1]})
 	if errs := s.Transact(t.Context(), []driver.Unit{bystander(t, s, ds[3])}); errs[0] != nil {
 		t.Errorf("the next message was harmed: %v", errs[0])
 	}
@@ -167,10 +179,17 @@ func checkInnocents(t *testing.T, s *store.Store, ids ...string) {
 	}
 }
 
+// A fate is how a case ended.
+type fate struct {
+	nasty
+	err error
+}
+
 // checkFate checks that the culprit ended as it should, and that its effects
 // and its settlement share one fate.
-func checkFate(t *testing.T, s *store.Store, c nasty, id string, err error) {
+func checkFate(t *testing.T, s *store.Store, id string, f fate) {
 	t.Helper()
+	c, err := f.nasty, f.err
 	effects, left := count(t, s, "select count(*) from effect where id = ?", id), place(t, s, id)
 	if c.want == nil && !c.either || c.either && err == nil {
 		if err != nil || effects != 1 || left != "" {

@@ -48,6 +48,7 @@ func (w *Worker) finishAs(p *parcel, err error) {
 		Delivery: p.d, Verdict: p.outcome.Verdict, Delay: p.outcome.Delay, Reason: p.outcome.Reason,
 		Attempt: w.attempt(p),
 	}
+	w.hand.end(p)
 	w.ended.put(p)
 }
 

@@ -123,11 +123,18 @@ func (c *Conn) PrepareContext(ctx context.Context, query string) (sqldriver.Stmt
 		return nil, errors.Join(errNoInterface, prepared.Close())
 	}
 	s := &stmt{rawStmt: raw, conn: c}
-	if c.Guard.Watches() {
+	if c.Guard.Watches() && ctx.Value(keepKey{}) == nil {
 		c.stmts[s] = true
 	}
 	return s, nil
 }
+
+// keepKey is the context key of Keep.
+type keepKey struct{}
+
+// Keep makes a statement that is prepared with this context outlive its
+// handler: whoever prepares it closes it.
+func Keep(ctx context.Context) context.Context { return context.WithValue(ctx, keepKey{}, true) }
 
 // BeginTx begins a transaction, which a handler cannot end.
 func (c *Conn) BeginTx(ctx context.Context, o sqldriver.TxOptions) (sqldriver.Tx, error) {

@@ -198,6 +198,11 @@ func (s *session) Own(fn func() error) error {
 	return fn()
 }
 
+// Run runs a handler's statement.
+func (s *session) Run(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return s.conn.ExecContext(ctx, query, args...)
+}
+
 // Conn is the connection itself.
 func (s *session) Conn() *sql.Conn { return s.conn }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/store"
@@ -17,7 +19,8 @@ type session struct {
 	inner *guard.Conn // of conn; used under its lock, by Raw
 	guard *guard.Guard
 	stmts map[string]*sql.Stmt
-	raw   *sql.Tx // the open transaction of a unit that runs alone
+	users map[string]*sql.Stmt // handlers' statements
+	raw   *sql.Tx              // the open transaction of a unit that runs alone
 }
 
 // newSession takes the pool's connection, under a guard of its own.
@@ -26,7 +29,7 @@ func newSession(ctx context.Context, pool *sql.DB) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn, stmts: map[string]*sql.Stmt{}}
+	s := &session{conn: conn, stmts: map[string]*sql.Stmt{}, users: map[string]*sql.Stmt{}}
 	err = conn.Raw(func(c any) error {
 		inner, ok := c.(*guard.Conn)
 		if !ok {
@@ -57,10 +60,25 @@ func (s *session) Exec(ctx context.Context, stmt string, args ...any) (int64, er
 	return res.RowsAffected()
 }
 
-// ExecMany runs a statement for each row: there is no network to save.
+// together is how many rows are inserted by one statement.
+const together = 50
+
+// ExecMany runs a statement for each row: there is no network to save. Only an
+// insertion takes many rows at once, since most of its cost is not the row's.
 func (s *session) ExecMany(ctx context.Context, stmt string, rows [][]any) ([]int64, error) {
 	out := make([]int64, len(rows))
-	for i, args := range rows {
+	done := 0
+	if one, ok := oneRow(stmt); ok {
+		many := stmt + strings.Repeat(", "+one, together-1)
+		for ; len(rows)-done >= together; done += together {
+			if _, err := s.Exec(ctx, many, slices.Concat(rows[done:done+together]...)...); err != nil {
+				return nil, err
+			}
+			fill(out[done:done+together], 1)
+		}
+	}
+	for i, args := range rows[done:] {
+		i += done
 		n, err := s.Exec(ctx, stmt, args...)
 		if err != nil {
 			return nil, err
@@ -68,6 +86,18 @@ func (s *session) ExecMany(ctx context.Context, stmt string, rows [][]any) ([]in
 		out[i] = n
 	}
 	return out, nil
+}
+
+// oneRow is the list of parameters that an insertion of values ends with.
+func oneRow(stmt string) (one string, ok bool) {
+	head, one, ok := strings.Cut(stmt, " values ")
+	return one, ok && strings.HasPrefix(head, "insert into posthorn_message")
+}
+
+func fill(s []int64, v int64) {
+	for i := range s {
+		s[i] = v
+	}
 }
 
 // Query runs a query.
@@ -164,6 +194,33 @@ func (s *session) Own(fn func() error) error {
 	return fn()
 }
 
+// maxKept bounds the handlers' statements that are kept prepared. An
+// application has some; what builds its statements from values has no end.
+const maxKept = 100
+
+// Run runs a handler's statement, and keeps it prepared: compiling a small
+// statement costs more than running it. The guard was asked when it was
+// compiled, and is asked again whenever SQLite compiles it anew; one that
+// soiled the session is not kept, so that it soils it each time.
+func (s *session) Run(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if p := s.users[query]; p != nil {
+		return p.ExecContext(ctx, args...)
+	}
+	if len(s.users) >= maxKept {
+		return s.conn.ExecContext(ctx, query, args...)
+	}
+	p, err := s.conn.PrepareContext(guard.Keep(ctx), query)
+	if err != nil {
+		return nil, err
+	}
+	if s.guard.Dirty() == "" {
+		s.users[query] = p
+		return p.ExecContext(ctx, args...)
+	}
+	defer func() { _ = p.Close() }() // the connection is given up anyway
+	return p.ExecContext(ctx, args...)
+}
+
 // Conn is the connection itself.
 func (s *session) Conn() *sql.Conn { return s.conn }
 
@@ -175,6 +232,9 @@ func (s *session) Explain(err error) error { return explain(s.guard, err) }
 // wait for them before it closes: the connection is closed beneath it.
 func (s *session) destroy() {
 	for _, p := range s.stmts {
+		_ = p.Close()
+	}
+	for _, p := range s.users {
 		_ = p.Close()
 	}
 	borrowed := false
