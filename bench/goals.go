@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"math"
+)
+
+// A goal is a ratio to a peer in the same run, or a bound. None of them is
+// asserted: machines differ.
+type goal struct {
+	work, key string
+	title     string
+	peer      string  // empty: a bound that must not be exceeded
+	floor     float64 // 0: there is none
+	summit    float64 // 0: there is none
+	unit      unit    // of a bound
+}
+
+// goals are those of Posthorn on SQLite with synchronous=FULL.
+func goals() []goal {
+	return []goal{
+		{work: "handle", key: "rate", title: "handle, no-op", peer: "backlite", floor: 15, summit: 40},
+		{work: "handle-tx", key: "rate", title: "handle, one INSERT", peer: "goqite", floor: 25, summit: 50},
+		{work: "dispatch-64", key: "rate", title: "dispatch one, 64 callers", peer: "backlite", floor: 15},
+		{work: "dispatch-8", key: "rate", title: "dispatch one, 8 callers", peer: "river", floor: 3},
+		{work: "dispatch-many", key: "rate", title: "dispatch many", peer: "river", floor: 2, summit: 3},
+		{work: "dispatch-many", key: "rate", title: "dispatch many", peer: rawName, summit: 0.9},
+		{work: "latency", key: "p50_ms", title: "latency p50", floor: 1.5, summit: 1.2, unit: millis},
+		{work: "latency", key: "p99_ms", title: "latency p99", floor: 4, summit: 3, unit: millis},
+		{work: "rss", key: "peak_mb", title: "resident memory at concurrency 64", floor: 40, unit: megabytes},
+		{work: "idle", key: "percent", title: "idle worker, of one core", floor: 1, unit: percent},
+	}
+}
+
+// measured is the goal's figure.
+func (g goal) measured(rs results) float64 {
+	if g.peer == "" {
+		return rs.median(g.work, g.key, "posthorn")
+	}
+	return rs.ratio(g.work, g.key, "posthorn", g.peer)
+}
+
+// verdict says how far the figure got.
+func (g goal) verdict(v float64) string {
+	reached := func(mark float64) bool {
+		if g.peer == "" {
+			return v <= mark
+		}
+		return v >= mark
+	}
+	switch {
+	case math.IsNaN(v):
+		return "not measured"
+	case g.summit > 0 && reached(g.summit):
+		return "summit"
+	case g.floor > 0 && reached(g.floor):
+		return "floor"
+	}
+	return "below"
+}
+
+// mark writes the floor or the summit.
+func (g goal) mark(v float64) string {
+	if v == 0 {
+		return "–"
+	}
+	return g.text(v)
+}
+
+// text writes a figure of the goal.
+func (g goal) text(v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return "–"
+	case g.peer == "":
+		return g.unit.text(v)
+	case v < 1:
+		return fmt.Sprintf("%.2f ×", v)
+	case v < 10:
+		return fmt.Sprintf("%.1f ×", v)
+	}
+	return fmt.Sprintf("%.0f ×", v)
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// tick is the unit of /proc/self/stat: 100 a second on every Linux
+// (https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html, USER_HZ).
+const tick = 10 * time.Millisecond
+
+var errProc = errors.New("/proc has another form than expected")
+
+// hasProc reports whether the figures of processes can be had.
+func hasProc() bool {
+	_, err := os.Stat("/proc/self/stat")
+	return err == nil
+}
+
+// cpuTime is the time that this process has used, user and system.
+func cpuTime() (time.Duration, error) {
+	text, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return 0, err
+	}
+	// The second field is a name in parentheses, and may hold spaces.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 13 {
+		return 0, errProc
+	}
+	user, err1 := strconv.Atoi(fields[11])
+	kernel, err2 := strconv.Atoi(fields[12])
+	return time.Duration(user+kernel) * tick, errors.Join(err1, err2)
+}
+
+// A memory is resident memory in megabytes.
+type memory struct{ Now, Peak float64 }
+
+// memoryUsed is that of this process; zero where there is no /proc.
+func memoryUsed() (m memory, err error) {
+	text, err := os.ReadFile("/proc/self/status")
+	if errors.Is(err, os.ErrNotExist) {
+		return m, nil
+	}
+	if err != nil {
+		return m, err
+	}
+	m.Now, m.Peak = kilobytes(string(text), "VmRSS:")/1000, kilobytes(string(text), "VmHWM:")/1000
+	if m.Now == 0 || m.Peak == 0 {
+		return m, errProc
+	}
+	return m, nil
+}
+
+// kilobytes reads a line like "MemTotal:  24613456 kB"; 1 kB is 1.024 of ours.
+func kilobytes(text, key string) float64 {
+	n, _ := strconv.ParseFloat(strings.TrimSuffix(lineOf(text, key), " kB"), 64)
+	return n * 1.024
+}
+
+// lineOf is what follows a key at the beginning of a line.
+func lineOf(text, key string) string {
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, key); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return ""
+}
+
+// A machine says on what the figures were measured.
+type machine struct {
+	date, cpu, memory, load, place, engine string
+}
+
+func thisMachine(ctx context.Context, dir string) (machine, error) {
+	m := machine{date: time.Now().UTC().Format("2006-01-02 15:04 UTC"), load: loadAverage()}
+	cpuinfo, _ := os.ReadFile("/proc/cpuinfo") // what is not known is not shown
+	meminfo, _ := os.ReadFile("/proc/meminfo")
+	name := strings.TrimSpace(strings.TrimPrefix(lineOf(string(cpuinfo), "model name"), ":"))
+	m.cpu = fmt.Sprintf("%d × %s %s", runtime.NumCPU(), runtime.GOARCH, name)
+	m.memory = fmt.Sprintf("%.0f GB", kilobytes(string(meminfo), "MemTotal:")/1e6)
+	m.place = fileSystem(dir)
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return m, err
+	}
+	defer func() { _ = db.Close() }()
+	err = db.QueryRowContext(ctx, "select sqlite_version()").Scan(&m.engine)
+	return m, err
+}
+
+// loadAverage tells whether the machine had other things to do.
+func loadAverage() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	one, _, _ := strings.Cut(string(text), " ")
+	return one
+}
+
+// fileSystem is the type of the file system of a directory: on tmpfs a commit
+// costs nothing, and the figures would mean nothing.
+func fileSystem(dir string) string {
+	text, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return "unknown"
+	}
+	best, kind := -1, "unknown"
+	sc := bufio.NewScanner(bytes.NewReader(text))
+	for sc.Scan() {
+		f := strings.Fields(sc.Text())
+		if len(f) < 3 || len(f[1]) <= best {
+			continue
+		}
+		if f[1] == "/" || dir == f[1] || strings.HasPrefix(dir, f[1]+"/") {
+			best, kind = len(f[1]), f[2]
+		}
+	}
+	return kind
+}
+
+// version is that of a module in this build.
+func version(module string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, d := range info.Deps {
+		if d.Path != module {
+			continue
+		}
+		if d.Replace != nil {
+			return "this tree"
+		}
+		return d.Version
+	}
+	return "unknown"
+}

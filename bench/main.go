@@ -1,0 +1,206 @@
+// Command bench measures Posthorn on SQLite beside its peers, in one run.
+//
+//	go run .                 the table, in three to five minutes
+//	go run . -quick          some seconds: shows that everything works
+//	go run . -json           one JSON line for each run, instead of the table
+//	go run . -only handle    one or some of the works, with commas
+//
+// Peers and Posthorn alternate within each round, and ratios are taken within
+// a round. The program starts itself as the worker process where it needs one.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop was called
+	}
+}
+
+// A flags is the command line.
+type flags struct {
+	quick, json             bool
+	rounds                  int
+	only, systems           string
+	dir, markdown, profiled string
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 2 && args[0] == asWorker {
+		return obey(ctx, args[1])
+	}
+	f, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r, err := f.rig()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(r.dir) }()
+	stop, err := profile(f.profiled)
+	if err != nil {
+		return err
+	}
+	return errors.Join(measure(ctx, f, r), stop())
+}
+
+func parse(args []string) (f flags, err error) {
+	set := flag.NewFlagSet("bench", flag.ContinueOnError)
+	set.BoolVar(&f.quick, "quick", false, "a smoke run of some seconds; its figures mean nothing")
+	set.BoolVar(&f.json, "json", false, "write one JSON line for each run to standard output, and no table")
+	set.IntVar(&f.rounds, "rounds", 0, "number of rounds (default 3, with -quick 1)")
+	set.StringVar(&f.only, "only", "", "works to run, with commas: "+strings.Join(workNames(), ", "))
+	set.StringVar(&f.systems, "systems", "", "systems to measure, with commas: "+strings.Join(systemNames(), ", "))
+	set.StringVar(&f.dir, "dir", "", "where the databases are made; not on tmpfs (default the temporary directory)")
+	set.StringVar(&f.markdown, "markdown", "", "write the table to this `file`, too")
+	set.StringVar(&f.profiled, "cpuprofile", "", "write a CPU profile of this process to this `file`")
+	if err := set.Parse(args); err != nil {
+		return f, err
+	}
+	if set.NArg() > 0 {
+		return f, fmt.Errorf("argument %q is not known; see -help", set.Arg(0))
+	}
+	return f, nil
+}
+
+// allWorks lists the works in the order of the table.
+func allWorks() []work { return slices.Concat(dispatchWorks(), handleWorks(), processWorks()) }
+
+func workNames() []string {
+	var names []string
+	for _, w := range allWorks() {
+		names = append(names, w.name)
+	}
+	return names
+}
+
+func systemNames() []string {
+	var names []string
+	for _, s := range systems() {
+		names = append(names, s.name)
+	}
+	return append(names, rawName)
+}
+
+// rig builds what the flags ask for.
+func (f flags) rig() (*rig, error) {
+	r := &rig{sizes: fullSizes(), told: os.Stderr}
+	if f.quick {
+		r.sizes = quickSizes()
+	}
+	if f.rounds > 0 {
+		r.rounds = f.rounds
+	}
+	wanted, err := choose("work", f.only, workNames())
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range allWorks() {
+		if wanted(w.name) && (!w.linux || hasProc()) {
+			r.works = append(r.works, w)
+		}
+	}
+	if wanted, err = choose("system", f.systems, systemNames()); err != nil {
+		return nil, err
+	}
+	r.rawToo = wanted(rawName)
+	for _, s := range systems() {
+		if wanted(s.name) {
+			r.systems = append(r.systems, s)
+		}
+	}
+	r.dir, err = os.MkdirTemp(f.dir, "posthorn-bench-")
+	return r, err
+}
+
+// choose reads a list of names; an empty one wants all.
+func choose(what, list string, known []string) (wanted func(string) bool, err error) {
+	if list == "" {
+		return func(string) bool { return true }, nil
+	}
+	names := strings.Split(list, ",")
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("there is no %s %q; there are %s", what, name, strings.Join(known, ", "))
+		}
+	}
+	return func(name string) bool { return slices.Contains(names, name) }, nil
+}
+
+// measure runs everything and writes what came out.
+func measure(ctx context.Context, f flags, r *rig) error {
+	d := document{rig: r, quick: f.quick}
+	var err error
+	if d.machine, err = thisMachine(ctx, r.dir); err != nil {
+		return fmt.Errorf("ask the machine: %w", err)
+	}
+	lines := json.NewEncoder(io.Discard)
+	if f.json {
+		lines = json.NewEncoder(os.Stdout)
+	}
+	var unwritten error
+	r.emit = func(res result) {
+		d.results = append(d.results, res)
+		unwritten = errors.Join(unwritten, lines.Encode(res))
+	}
+	if err := errors.Join(r.all(ctx), unwritten); err != nil {
+		return err
+	}
+	return f.publish(d)
+}
+
+// publish writes the table.
+func (f flags) publish(d document) error {
+	if f.markdown != "" {
+		file, err := os.Create(f.markdown)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.write(file), file.Close()); err != nil {
+			return fmt.Errorf("write %s: %w", f.markdown, err)
+		}
+	}
+	if f.json {
+		return nil
+	}
+	return d.write(os.Stdout)
+}
+
+// profile starts a CPU profile; stop writes it.
+func profile(path string) (stop func() error, err error) {
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return file.Close()
+	}, nil
+}
