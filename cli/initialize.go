@@ -57,7 +57,7 @@ func (s *session) initialize(dir string, force bool) error {
 			}
 		}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return cannotWrite(err)
 	}
 	for _, file := range skeletonFiles() {

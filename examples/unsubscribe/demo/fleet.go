@@ -38,7 +38,7 @@ func Client(address, authority string) (*oneclick.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", EnvProvider, err)
 	}
-	pem, err := os.ReadFile(authority) //nolint:gosec // the demo's own file
+	pem, err := os.ReadFile(authority)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", EnvAuthority, err)
 	}
@@ -72,9 +72,9 @@ func (f *fleet) start() error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = log.Close() }()                                 // the process has its own
-	cmd := exec.Command(self, "consume", queue, "--concurrency", "16", //nolint:gosec // this program
-		"--config", f.path("posthorn.yaml"))
+	defer func() { _ = log.Close() }() // the process has its own
+	cmd := exec.CommandContext(context.Background(), self, "consume", queue, "--concurrency", "16",
+		"--config", f.path("posthorn.yaml")) // it is ended by stop, kill or killAll
 	cmd.Env = append(os.Environ(), EnvProvider+"="+f.provider, EnvAuthority+"="+f.path("authority.pem"))
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, f.dir
 	cmd.SysProcAttr = dieWithParent()

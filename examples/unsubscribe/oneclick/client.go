@@ -170,7 +170,7 @@ func check(ctx context.Context, t *target, resp *http.Response) error {
 	default:
 		e.Reason = ErrStatus
 	}
-	if e.Reason != ErrResponse && len(body) > 0 {
+	if !errors.Is(e.Reason, ErrResponse) && len(body) > 0 {
 		e.Detail += ": " + quote(string(body))
 	}
 	return e

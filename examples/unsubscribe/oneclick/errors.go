@@ -55,11 +55,7 @@ func (e *Error) Unwrap() []error {
 
 // Permanent reports that another try would end in the same way.
 func (e *Error) Permanent() bool {
-	switch e.Reason {
-	case ErrUnavailable, ErrTimeout, ErrNetwork:
-		return false
-	}
-	return true
+	return !errors.Is(e.Reason, ErrUnavailable) && !errors.Is(e.Reason, ErrTimeout) && !errors.Is(e.Reason, ErrNetwork)
 }
 
 // quote makes a stranger's text fit for an error: ASCII, one line, short.

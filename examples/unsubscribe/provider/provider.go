@@ -57,7 +57,7 @@ func New(o Options) (*Server, error) {
 	if s.cert, err = newCertificate(s.hosts); err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
 	}
-	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+	if s.listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0"); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	return s, nil
