@@ -16,6 +16,8 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/cli"
+	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/store/sqlite"
 )
 
 // greet is a message whose handler does what the message says.
@@ -93,6 +95,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": runForCode, "hostile": writeHostile, "await": awaitFile, "capture": capture, "big": writeBig,
+			"sql": runSQL,
 		},
 	})
 }
@@ -139,6 +142,14 @@ func awaitFile(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s never appeared", args[0])
+}
+
+// runSQL runs a statement on a SQLite file: sql posthorn.db 'delete from x'.
+func runSQL(ts *testscript.TestScript, _ bool, args []string) {
+	s, err := sqlite.Open(context.Background(), "sqlite:"+ts.MkAbs(args[0]), store.Options{AsIs: true})
+	ts.Check(err)
+	_, err = s.DB().ExecContext(context.Background(), args[1])
+	ts.Check(errors.Join(err, s.Close()))
 }
 
 // capture sets a variable to the first line of the last stdout.

@@ -30,6 +30,7 @@ type session struct {
 	level slog.LevelVar
 	env   Env
 	ready bool // Setup has run
+	asIs  bool // the store's schema is only looked at
 }
 
 // globalFlags are the flags of every command.
@@ -157,7 +158,7 @@ func (s *session) openBy(ctx context.Context, by opener) (*store.Store, error) {
 		return nil, err
 	}
 	log := s.logger(cfg)
-	st, err := by(ctx, cfg.Store.Reveal(), store.Options{Log: log})
+	st, err := by(ctx, cfg.Store.Reveal(), s.storeOptions(cfg, log))
 	if err != nil {
 		return nil, s.storeFault(err)
 	}
@@ -169,6 +170,13 @@ func (s *session) openBy(ctx context.Context, by opener) (*store.Store, error) {
 	}
 	s.env = Env{Store: st, Dispatcher: d, Log: log}
 	return st, nil
+}
+
+func (s *session) storeOptions(cfg *config.Config, log *slog.Logger) store.Options {
+	return store.Options{Log: log, AsIs: s.asIs, Server: store.ServerOptions{
+		Session: cfg.Session, Effects: cfg.Pool.Effects, Control: cfg.Pool.Control, App: cfg.Pool.App,
+		Lifetime: cfg.Pool.Lifetime, IdleCheck: cfg.Pool.IdleCheck, ConnectTimeout: cfg.Pool.ConnectTimeout,
+	}}
 }
 
 // routes maps kinds to queues.

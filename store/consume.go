@@ -5,6 +5,7 @@ import (
 	"context"
 	crand "crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -45,9 +46,10 @@ type consumer struct {
 	store  *Store
 	sub    driver.Subscription
 	ears   *ears
-	misses int           // hints in a row that led to nothing
-	echo   time.Duration // when to look again after the last hint; 0: it has died away
-	calls  sync.RWMutex  // Close waits for calls under way
+	unsure []driver.Delivery // of claims of whose commit nobody knows the outcome yet
+	misses int               // hints in a row that led to nothing
+	echo   time.Duration     // when to look again after the last hint; 0: it has died away
+	calls  sync.RWMutex      // Close waits for calls under way
 }
 
 // begin notes a call under way, until done is called.
@@ -101,6 +103,11 @@ func (c *consumer) ended(ctx context.Context) error {
 // try claims what is there. When nothing is, it says how long to wait at most.
 // It looks before it claims, so that an idle worker never takes a write lock.
 func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, next time.Duration, err error) {
+	if len(c.unsure) > 0 {
+		if ds, err = c.recall(ctx, limit); err != nil || len(ds) > 0 {
+			return ds, 0, err
+		}
+	}
 	var there bool
 	err = c.store.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
 		there, next, err = c.look(ctx, q)
@@ -113,6 +120,9 @@ func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, ne
 		ds, err = c.claim(ctx, q, limit)
 		return err
 	})
+	if errors.Is(err, driver.ErrOutcomeUnknown) {
+		c.unsure = ds
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -330,21 +340,8 @@ func (c *consumer) Extend(ctx context.Context, ds ...driver.Delivery) error {
 	}
 	defer done()
 	var lost []driver.Delivery
-	err = c.store.Engine.Write(ctx, func(ctx context.Context, q Session) error {
-		now, err := q.Now(ctx)
-		if err != nil {
-			return err
-		}
-		rows := make([][]any, len(ds))
-		for i, d := range ds {
-			seq, claim, err := splitToken(d.Token)
-			if err != nil {
-				return err
-			}
-			rows[i] = []any{now + c.sub.Lease.Milliseconds(), seq, claim}
-		}
-		touched, err := q.ExecMany(ctx, c.store.SQL.Extend, rows)
-		lost = untouched(ds, touched)
+	err = c.store.Engine.Write(ctx, func(ctx context.Context, q Session) (err error) {
+		lost, err = c.store.extend(ctx, q, c.sub.Lease, ds)
 		return err
 	})
 	if err == nil && len(lost) > 0 {

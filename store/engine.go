@@ -52,6 +52,11 @@ type Conn interface {
 	Rollback(ctx context.Context)
 	// User is the connection for the statements of a handler.
 	User() UserConn
+	// Inspect says what handlers have left in the session since Begin; empty
+	// means nothing. While the transaction is open, that may end with it. What
+	// is found after its end makes the connection dirty: it will not be used
+	// again. A connection whose Leave tells finds nothing more.
+	Inspect(ctx context.Context) (left string)
 }
 
 // A UserConn runs a handler's own statements under the session guard.
@@ -98,12 +103,16 @@ type Statements struct {
 	Claim, ClaimMark string
 	NextWake         string // → earliest wake, or null
 	Extend           string // lease end, seq, token
-	Ack              string // seq, token
-	DropLog          string // message id
-	Postpone         string // state, due, wake, counted, queue, seq, token
-	Letter           string // died, reason, class, error, seq, token
-	LogTrim          string // message id, number of attempts to keep
-	LogAttempt       string // message id, number, worker, started, duration (µs), class, error, stack
+	// Claims is followed by a list of sequences and, to lock what nobody else
+	// has locked, by SkipLocked (empty where there is one writer): seq… → seq,
+	// token.
+	Claims, SkipLocked string
+	Ack                string // seq, token
+	DropLog            string // message id
+	Postpone           string // state, due, wake, counted, queue, seq, token
+	Letter             string // died, reason, class, error, seq, token
+	LogTrim            string // message id, number of attempts to keep
+	LogAttempt         string // message id, number, worker, started, duration (µs), class, error, stack
 
 	Savepoint, Release, RollbackTo string // of one unit in a group
 	// Held locks the row of a claim: seq, token → 1. It waits for a backend

@@ -22,6 +22,11 @@ var (
 	ErrEngine = errors.New("database engine is too old")
 	// ErrDSN: the store's address is malformed.
 	ErrDSN = errors.New("malformed store address")
+	// ErrSession: a session setting is malformed, or the server refuses it.
+	ErrSession = errors.New("bad session setting")
+	// ErrPlaintext: the way to a remote server would not be encrypted, and
+	// nobody has agreed to that.
+	ErrPlaintext = errors.New("plaintext to a remote server")
 )
 
 // Classes of errors that a dialect tells the core, beside driver.ClassTransient.

@@ -45,6 +45,7 @@ type group struct {
 	todo  []int // units that have no outcome yet
 	alone bool  // the shared transaction failed: each unit has its own from now on
 	dirty bool  // a handler left something in the session: nobody else may see it
+	seen  []int // units whose effects have run in the open transaction
 }
 
 // A fate is what became of a unit in the open transaction.
@@ -67,38 +68,44 @@ func (g *group) round(ctx context.Context, c Conn) error {
 		return err
 	}
 	began, done, rest := time.Now(), []int(nil), g.todo
-	g.dirty = false
+	g.dirty, g.seen = false, nil
 	for len(rest) > 0 {
 		i := rest[0]
 		if i != g.todo[0] && g.full(len(done), first, g.units[i], began) {
 			break
 		}
-		rest = rest[1:]
 		f, err := g.unit(ctx, c, raw, i)
 		if err != nil {
-			c.Rollback(ctx)
-			return err
+			return g.fault(ctx, c, rest, err)
 		}
+		rest = rest[1:]
 		if f == wrecked {
 			g.alone, g.todo = true, append(done, rest...)
 			c.Rollback(ctx)
+			g.leave(ctx, c)
 			return nil
 		}
 		if f == kept {
 			done = append(done, i)
 		}
 	}
-	g.commit(ctx, c, done, rest)
+	if g.mixed(ctx, c) {
+		c.Rollback(ctx)
+		g.again(rest)
+	} else {
+		g.commit(ctx, c, done, rest)
+	}
+	g.leave(ctx, c)
 	return nil
 }
 
 // full reports whether the next unit has to wait for another transaction. A
 // raw transaction is its handler's alone, even when the handler failed.
 func (g *group) full(done int, first, next driver.Unit, began time.Time) bool {
-	if g.dirty || first.Alone || next.Alone {
+	if g.dirty || g.alone || g.lonely(first) || g.lonely(next) {
 		return true
 	}
-	return done > 0 && (g.alone || time.Since(began) > g.store.opts.GroupBudget)
+	return done > 0 && time.Since(began) > g.store.opts.GroupBudget
 }
 
 // commit ends a round. When a shared commit fails, nothing says whose fault it
@@ -163,9 +170,9 @@ func (g *group) held(ctx context.Context, d driver.Delivery) (held bool, err err
 	if err != nil {
 		return false, err
 	}
-	err = g.store.Engine.Write(ctx, func(ctx context.Context, q Session) error {
-		held = false
-		return q.Query(ctx, g.store.SQL.Held, []any{seq, claim}, func(Row) error { held = true; return nil })
+	err = g.store.Engine.Write(ctx, func(ctx context.Context, q Session) (err error) {
+		held, err = g.store.held(ctx, q, seq, claim)
+		return err
 	})
 	return held, err
 }
@@ -192,7 +199,7 @@ func (g *group) unit(ctx context.Context, c Conn, raw *sql.Tx, i int) (fate, err
 		g.errs[i] = &driver.LeaseLostError{Lost: []driver.Delivery{u.Delivery}}
 		return g.undo(ctx, c), nil
 	}
-	g.errs[i] = g.effect(c, u, raw)
+	g.errs[i] = g.effect(c, i, raw)
 	if g.errs[i] != nil {
 		return g.undo(ctx, c), nil
 	}
@@ -225,7 +232,8 @@ func (g *group) undo(ctx context.Context, c Conn) fate {
 }
 
 // effect runs the unit's effect under the session guard and its deadline.
-func (g *group) effect(c Conn, u driver.Unit, raw *sql.Tx) error {
+func (g *group) effect(c Conn, i int, raw *sql.Tx) error {
+	u := g.units[i]
 	ctx, cancel := u.Context, context.CancelFunc(func() {})
 	if u.Timeout > 0 {
 		ctx, cancel = context.WithTimeoutCause(ctx, u.Timeout, driver.ErrTimeout)
@@ -234,6 +242,7 @@ func (g *group) effect(c Conn, u driver.Unit, raw *sql.Tx) error {
 	user := c.User()
 	t := newUnitTx(ctx, g.store, c, raw)
 	user.Enter(t.life)
+	g.seen = append(g.seen, i)
 	limit := time.Duration(0)
 	if u.Timeout > 0 {
 		limit = u.Timeout + g.store.opts.StuckGrace
@@ -241,8 +250,7 @@ func (g *group) effect(c Conn, u driver.Unit, raw *sql.Tx) error {
 	err := g.run.do(func() error { return u.Effect(ctx, t) }, limit)
 	if dirty := t.end(); dirty != "" {
 		g.dirty = true
-		g.store.opts.Log.Warn("session left dirty: connection destroyed",
-			"kind", u.Delivery.Kind, "message_id", u.Delivery.ID, "cause", dirty)
+		g.store.opts.Log.Warn(leftDirty, "kind", u.Delivery.Kind, "message_id", u.Delivery.ID, "cause", dirty)
 	}
 	if refused := user.Refused(); err == nil && refused != nil {
 		return fmt.Errorf("handler returned nil although %w", refused)

@@ -123,17 +123,31 @@ func (b *settling) one(ctx context.Context, s driver.Settlement) (bool, error) {
 	return true, b.log(ctx, s)
 }
 
-// bury keeps the letter first and removes the message then.
+// bury keeps the letter first and removes the message then. The message is
+// locked before, so that nobody can claim it in between: its lease may be over.
 func (b *settling) bury(ctx context.Context, s driver.Settlement, seq int64, claim string) (int64, error) {
 	var class, text string
 	if s.Attempt != nil {
 		class, text = clip(string(s.Attempt.Class), maxWord), clip(s.Attempt.Error, driver.MaxAttemptError)
+	}
+	if held, err := b.store.held(ctx, b.q, seq, claim); err != nil || !held {
+		return 0, err
 	}
 	n, err := b.q.Exec(ctx, b.store.SQL.Letter, b.now, clip(s.Reason, maxWord), class, text, seq, claim)
 	if err != nil || n == 0 {
 		return n, err
 	}
 	return b.q.Exec(ctx, b.store.SQL.Ack, seq, claim)
+}
+
+// held locks the message of a claim, and reports whether the claim stands. It
+// waits for a transaction that may be about to end it.
+func (s *Store) held(ctx context.Context, q Session, seq int64, claim string) (held bool, err error) {
+	if s.SQL.Held == "" { // there is one writer at a time
+		return true, nil
+	}
+	err = q.Query(ctx, s.SQL.Held, []any{seq, claim}, func(Row) error { held = true; return nil })
+	return held, err
 }
 
 // postpone gives the message back, due now or later.

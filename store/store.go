@@ -26,6 +26,11 @@ type Options struct {
 	GroupBudget time.Duration // how long effects may keep one transaction open; 0 means 25 ms
 	StuckGrace  time.Duration // how long after its deadline an effect is waited for; 0 means 2 s
 	Log         *slog.Logger  // nil means silence
+	Server      ServerOptions // for a store on a server
+
+	// AsIs leaves the schema as it is: what is pending is not run. It is for
+	// looking at a store, with Examine.
+	AsIs bool
 }
 
 // withDefaults fills in the documented defaults.
@@ -58,6 +63,7 @@ type Parts struct {
 	Classify   func(error) driver.Class // ClassTransient, ClassUnique, ClassNoTable or empty
 	DB         *sql.DB                  // a pool for the application, on the same database
 	Lanes      int                      // driver.Capabilities.Lanes
+	Checks     []Check                  // for Examine
 }
 
 // A Store is an opened store. It is a driver.Transport with every role; all
@@ -67,6 +73,7 @@ type Store struct {
 	opts    Options
 	id      string // of this database, so that two stores are not mixed up
 	hub     hub
+	traces  traces
 	closing sync.Once
 }
 

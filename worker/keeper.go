@@ -25,25 +25,29 @@ func (w *Worker) withDelivery(d driver.Delivery) context.Context {
 	return posthorn.WithDelivery(w.handlers, d, w.opts.Log)
 }
 
-// keepLeases renews the leases of all that is in hand, until ctx ends. It is
-// the only other goroutine that touches a parcel: it ends the context of one
-// whose lease is lost, and calls stuck what runs on after its deadline.
+// keepLeases renews the leases of all that is in hand, until ctx ends. It ends
+// the context of a parcel whose lease is lost.
 func (w *Worker) keepLeases(ctx context.Context) {
-	look := min(w.opts.Renew, time.Second)
-	ticker := time.NewTicker(look)
+	every(ctx, w.opts.Renew, func() { w.renew(ctx, w.hand.all()) })
+}
+
+// watchLeases ends the contexts of parcels whose lease is over, and calls stuck
+// what runs on after its deadline, until ctx ends. It asks nobody, so a store
+// that is silent does not keep it.
+func (w *Worker) watchLeases(ctx context.Context) {
+	every(ctx, min(w.opts.Renew, time.Second), func() { w.watch(w.hand.all()) })
+}
+
+// every calls fn again and again until ctx ends.
+func every(ctx context.Context, d time.Duration, fn func()) {
+	ticker := time.NewTicker(d)
 	defer ticker.Stop()
-	last := time.Now()
 	for {
 		select {
 		case <-ticker.C:
+			fn()
 		case <-ctx.Done():
 			return
-		}
-		ps := w.hand.all()
-		w.watch(ps)
-		if time.Since(last) >= w.opts.Renew {
-			last = time.Now()
-			w.renew(ctx, ps)
 		}
 	}
 }

@@ -85,11 +85,11 @@ func (w *Worker) failed(p *parcel, err error) (away bool) {
 	case errors.As(err, &stuck):
 		w.strand(p, stuck)
 		return false
+	case errors.As(err, &own):
+		err = own.err
 	case errors.Is(err, driver.ErrOutcomeUnknown):
 		w.letGo(p, err)
 		return true
-	case errors.As(err, &own):
-		err = own.err
 	case errors.Is(err, driver.ErrUnavailable) && p.ctx.Err() == nil && w.handlers.Err() == nil:
 		w.weather.report(w.opts.Log, err)
 		w.units.put(p)

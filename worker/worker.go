@@ -168,6 +168,7 @@ func (w *Worker) run(taking context.Context) {
 	var slots, units, settlers, attendants sync.WaitGroup
 	attending, dismiss := context.WithCancel(context.WithoutCancel(taking))
 	attendants.Go(func() { w.keepLeases(attending) })
+	attendants.Go(func() { w.watchLeases(attending) })
 	attendants.Go(func() { w.watchLimits(attending) })
 	attendants.Go(func() { w.beat(attending) })
 	attendants.Go(func() { w.maintain(attending) })

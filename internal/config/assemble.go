@@ -1,12 +1,14 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
 )
 
 // assemble builds the configuration of the settings that could be read.
@@ -15,6 +17,10 @@ func (d *decoder) assemble() *Config {
 		File: d.src.File, Store: pick(d, "store", DSN{}), Retention: pick(d, "retention", time.Duration(0)),
 		LogFormat: pick(d, "log.format", ""), LogLevel: pick(d, "log.level", ""),
 		MaxFailed: pick(d, "health.max_failed", 0), Routing: map[string]string{},
+		Session: map[string]string{}, Pool: d.pool(),
+	}
+	for _, name := range d.names["session"] {
+		c.Session[name] = pick(d, "session."+name, "")
 	}
 	for _, name := range d.names["transports"] {
 		c.Transports = append(c.Transports, d.transport(name))
@@ -39,6 +45,15 @@ func pick[T any](d *decoder, key string, def T) T {
 		}
 	}
 	return def
+}
+
+func (d *decoder) pool() Pool {
+	return Pool{
+		Effects: pick(d, "pool.effects", 0), Control: pick(d, "pool.control", 0), App: pick(d, "pool.app", 0),
+		Lifetime:       pick(d, "pool.lifetime", time.Duration(0)),
+		IdleCheck:      pick(d, "pool.idle_check", time.Duration(0)),
+		ConnectTimeout: pick(d, "pool.connect_timeout", time.Duration(0)),
+	}
 }
 
 func (d *decoder) transport(name string) Transport {
@@ -88,6 +103,7 @@ func (d *decoder) program(name string, c *Config) Program {
 // check finds what is wrong between the settings.
 func (d *decoder) check(c *Config) {
 	d.checkDSN("store", c.Store, d.src.CheckStore)
+	d.checkSession(c)
 	owner := map[string]string{}
 	for _, t := range c.Transports {
 		d.checkDSN("transports."+t.Name+".dsn", t.DSN, d.src.CheckTransport)
@@ -114,6 +130,20 @@ func (d *decoder) checkDSN(key string, dsn DSN, check func(DSN) error) {
 	}
 	if err := check(dsn); err != nil {
 		d.bad(s, s.at, err)
+	}
+}
+
+// checkSession checks the names and values of the server's settings.
+func (d *decoder) checkSession(c *Config) {
+	for _, name := range d.names["session"] {
+		s := d.byKey["session."+name]
+		err := store.CheckSetting(name, c.Session[name])
+		if s.IsDefault() { // nothing stands behind the colon
+			err = errors.New("it has no value")
+		}
+		if err != nil {
+			d.bad(s, d.keyAt[s.Key], err)
+		}
 	}
 }
 

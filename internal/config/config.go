@@ -13,6 +13,8 @@ import (
 type Config struct {
 	File       string // the file that was read; empty if there was none
 	Store      DSN
+	Session    map[string]string // settings of the store's server, for each connection
+	Pool       Pool
 	Retention  time.Duration
 	LogFormat  string
 	LogLevel   string
@@ -22,6 +24,13 @@ type Config struct {
 	Programs   []Program // in the file's order; at least one
 
 	settings []Setting
+}
+
+// A Pool says how many connections a process may open to the store's server, and
+// how it keeps them. A store in a file has none.
+type Pool struct {
+	Effects, Control, App               int
+	Lifetime, IdleCheck, ConnectTimeout time.Duration // the last may be zero: what the address says
 }
 
 // A Transport is where messages wait.

@@ -42,6 +42,11 @@ func Reference() []Field {
 	fields := []Field{
 		{Pattern: "store", Kind: KindDSN, Default: "sqlite:posthorn.db",
 			Doc: "The SQL database that keeps the queues, the dead letters and the workers."},
+		{Pattern: "session.*", Kind: KindText,
+			Doc: "A setting of the store's server that every new connection gets, like statement_timeout: 30s."},
+	}
+	fields = append(fields, poolFields()...)
+	fields = append(fields, []Field{
 		{Pattern: "retention", Kind: KindDuration, Default: "30d",
 			Doc: "How long a dead letter is kept before it is deleted for good."},
 		{Pattern: "log.format", Kind: KindChoice, Default: "text", Choices: []string{"text", "json"},
@@ -54,12 +59,33 @@ func Reference() []Field {
 			Doc: "Where the transport's messages wait; store means a queue in the store."},
 		{Pattern: "transports.*.queues", Kind: KindNames, Default: "the transport's name",
 			Doc: "The queues of the transport. New messages go to the first; workers prefer the earlier ones."},
-	}
+	}...)
 	fields = append(fields, retryFields("transports.*.retry.", "")...)
 	fields = append(fields, retryFields("transports.*.retry.classes.*.", " (for errors of this class)")...)
 	fields = append(fields, Field{Pattern: "routing.*", Kind: KindText,
 		Doc: "The transport for messages of this kind. Other kinds go to the first transport."})
 	return append(fields, programFields()...)
+}
+
+func poolFields() []Field {
+	fields := []Field{
+		{Pattern: "effects", Kind: KindCount, Default: "4", Min: 1, Max: 1000,
+			Doc: "The connections of a process to the store's server on which handlers' transactions run."},
+		{Pattern: "control", Kind: KindCount, Default: "3", Min: 1, Max: 100,
+			Doc: "The connections for Posthorn's own transactions, which no handler can take. Two more are for reading."},
+		{Pattern: "app", Kind: KindCount, Default: "8", Min: 1, Max: 1000,
+			Doc: "The connections that the application may open for work of its own."},
+		{Pattern: "lifetime", Kind: KindDuration, Default: "30m", Min: 1e9,
+			Doc: "After how long a connection is replaced; a fifth is left to chance."},
+		{Pattern: "idle_check", Kind: KindDuration, Default: "10s", Min: 1e6,
+			Doc: "After how long without use a connection is tried before it is used."},
+		{Pattern: "connect_timeout", Kind: KindDuration, Default: "the address's, or 5s", Min: 1e6,
+			Doc: "How long one host of the store's address may take to let a connection in."},
+	}
+	for i := range fields {
+		fields[i].Pattern = "pool." + fields[i].Pattern
+	}
+	return fields
 }
 
 func retryFields(prefix, scope string) []Field {

@@ -4,12 +4,26 @@ import (
 	"context"
 	sqldriver "database/sql/driver"
 	"errors"
+	"fmt"
 
 	"github.com/posthorn/posthorn/driver"
 )
 
 // errNoInterface: the driver lacks something that the guard builds on.
 var errNoInterface = errors.New("the database's driver lacks an interface")
+
+// ErrLost: the connection is gone. It stands for the driver's ErrBadConn, at
+// which database/sql would close the connection, and wait for that until all
+// that is open on it is closed: rows of a handler, or the transaction in which
+// the very statement runs.
+var ErrLost = errors.New("connection lost")
+
+func hide(err error) error {
+	if errors.Is(err, sqldriver.ErrBadConn) {
+		return fmt.Errorf("%w: %v", ErrLost, err) //nolint:errorlint // it is to be hidden
+	}
+	return err
+}
 
 // A Raw is what a driver's connection must be able to do.
 type Raw interface {
@@ -37,6 +51,12 @@ type Connector struct {
 	// Check says why a handler must not run a statement, by its text; empty
 	// allows it. Nil allows all.
 	Check func(query string) string
+	// Mark says what a statement leaves in the session that the dialect cannot
+	// find there; nil: nothing.
+	Mark func(query string) Mark
+	// Standing reports whether the connection's transaction is still open; nil
+	// does not know. A handler runs nothing outside its transaction.
+	Standing func(conn sqldriver.Conn) bool
 }
 
 // Connect opens one.
@@ -49,7 +69,10 @@ func (c Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errNoInterface, opened.Close())
 	}
-	gc := &Conn{Raw: raw, Guard: &Guard{}, check: c.Check, rows: map[*rows]bool{}, stmts: map[*stmt]bool{}}
+	gc := &Conn{
+		Raw: raw, Guard: &Guard{}, check: c.Check, mark: c.Mark, standing: c.Standing,
+		rows: map[*rows]bool{}, stmts: map[*stmt]bool{},
+	}
 	if c.Install != nil {
 		if err := c.Install(ctx, raw, gc.Guard); err != nil {
 			return nil, errors.Join(err, raw.Close())
@@ -65,22 +88,41 @@ func (c Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 // still in use. database/sql calls it from one goroutine at a time.
 type Conn struct {
 	Raw
-	Guard *Guard
-	check func(string) string
-	rows  map[*rows]bool // what the handler has open
-	stmts map[*stmt]bool
-	lent  int // a handler's rows that database/sql has not closed yet
-	dead  bool
+	Guard    *Guard
+	check    func(string) string
+	mark     func(string) Mark
+	standing func(sqldriver.Conn) bool
+	rows     map[*rows]bool // what the handler has open
+	stmts    map[*stmt]bool
+	lent     int // a handler's rows that database/sql has not closed yet
+	dead     bool
 }
 
-// allow refuses a handler's statement by its text.
-func (c *Conn) allow(query string) error {
-	if c.check == nil || !c.Guard.Watches() {
+// stands refuses a handler's statement when its transaction is over: the
+// statement would be committed by itself.
+func (c *Conn) stands() error {
+	if c.standing == nil || !c.Guard.Watches() || c.standing(c.Raw) {
 		return nil
 	}
-	if why := c.check(query); why != "" {
-		c.Guard.Refuse(why)
-		return c.Guard.Refused()
+	return driver.ErrTxEnded
+}
+
+// allow refuses a handler's statement by its text, or notes what it leaves.
+func (c *Conn) allow(query string) error {
+	if err := c.stands(); err != nil {
+		return err
+	}
+	if !c.Guard.Watches() {
+		return nil
+	}
+	if c.check != nil {
+		if why := c.check(query); why != "" {
+			c.Guard.Refuse(why)
+			return c.Guard.Refused()
+		}
+	}
+	if c.mark != nil {
+		c.Guard.note(c.mark(query))
 	}
 	return nil
 }
@@ -94,7 +136,8 @@ func (c *Conn) ExecContext(
 	}
 	ctx, done := c.Guard.bind(ctx)
 	defer done()
-	return c.Raw.ExecContext(ctx, query, args)
+	res, err := c.Raw.ExecContext(ctx, query, args)
+	return res, hide(err)
 }
 
 // QueryContext runs a query.
@@ -104,9 +147,9 @@ func (c *Conn) QueryContext(
 	if err := c.allow(query); err != nil {
 		return nil, err
 	}
-	ctx, done := c.Guard.bind(ctx)
-	raw, err := c.Raw.QueryContext(ctx, query, args)
-	return c.track(raw, err, done)
+	return c.lend(ctx, func(ctx context.Context) (sqldriver.Rows, error) {
+		return c.Raw.QueryContext(ctx, query, args)
+	})
 }
 
 // PrepareContext prepares a statement.
@@ -116,7 +159,7 @@ func (c *Conn) PrepareContext(ctx context.Context, query string) (sqldriver.Stmt
 	}
 	prepared, err := c.Raw.PrepareContext(ctx, query)
 	if err != nil {
-		return nil, err
+		return nil, hide(err)
 	}
 	raw, ok := prepared.(rawStmt)
 	if !ok {
@@ -140,7 +183,7 @@ func Keep(ctx context.Context) context.Context { return context.WithValue(ctx, k
 func (c *Conn) BeginTx(ctx context.Context, o sqldriver.TxOptions) (sqldriver.Tx, error) {
 	raw, err := c.Raw.BeginTx(ctx, o)
 	if err != nil {
-		return nil, err
+		return nil, hide(err)
 	}
 	return tx{Tx: raw, conn: c}, nil
 }
@@ -186,21 +229,6 @@ func (c *Conn) IsValid() bool {
 	return !c.dead && (!ok || v.IsValid())
 }
 
-// track keeps a handler's rows in mind.
-func (c *Conn) track(raw sqldriver.Rows, err error, done func()) (sqldriver.Rows, error) {
-	if err != nil {
-		done()
-		return nil, err
-	}
-	r := &rows{Rows: raw, conn: c, done: done}
-	if c.Guard.Watches() {
-		c.rows[r] = true
-		c.lent++
-		r.lent = true
-	}
-	return r, nil
-}
-
 // tx is a transaction on a Conn.
 type tx struct {
 	sqldriver.Tx
@@ -212,7 +240,7 @@ func (t tx) Commit() error {
 	if err := t.refuse("commit"); err != nil {
 		return err
 	}
-	return t.Tx.Commit()
+	return hide(t.Tx.Commit())
 }
 
 // Rollback is refused to a handler.
@@ -220,7 +248,7 @@ func (t tx) Rollback() error {
 	if err := t.refuse("rollback"); err != nil {
 		return err
 	}
-	return t.Tx.Rollback()
+	return hide(t.Tx.Rollback())
 }
 
 func (t tx) refuse(what string) error {
@@ -243,9 +271,13 @@ func (s *stmt) ExecContext(ctx context.Context, args []sqldriver.NamedValue) (sq
 	if s.closed {
 		return nil, driver.ErrTxDone
 	}
+	if err := s.conn.stands(); err != nil {
+		return nil, err
+	}
 	ctx, done := s.conn.Guard.bind(ctx)
 	defer done()
-	return s.rawStmt.ExecContext(ctx, args)
+	res, err := s.rawStmt.ExecContext(ctx, args)
+	return res, hide(err)
 }
 
 // QueryContext runs it.
@@ -253,9 +285,12 @@ func (s *stmt) QueryContext(ctx context.Context, args []sqldriver.NamedValue) (s
 	if s.closed {
 		return nil, driver.ErrTxDone
 	}
-	ctx, done := s.conn.Guard.bind(ctx)
-	raw, err := s.rawStmt.QueryContext(ctx, args)
-	return s.conn.track(raw, err, done)
+	if err := s.conn.stands(); err != nil {
+		return nil, err
+	}
+	return s.conn.lend(ctx, func(ctx context.Context) (sqldriver.Rows, error) {
+		return s.rawStmt.QueryContext(ctx, args)
+	})
 }
 
 // CheckNamedValue is the driver's own, if it has one.

@@ -21,6 +21,7 @@ type Guard struct {
 	suspended bool
 	refused   string
 	dirty     string
+	marked    bool
 }
 
 // Enter says that a handler is inside, until Leave; its statements end with
@@ -91,6 +92,33 @@ func (g *Guard) Dirty() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.dirty
+}
+
+// note takes a statement's mark down.
+func (g *Guard) note(m Mark) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch m {
+	case Lasting:
+		g.dirty = "setting or prepared statements"
+	case Passing:
+		g.marked = true
+	}
+}
+
+// Marked reports whether a handler has left something that ends with the
+// transaction, since Unmark.
+func (g *Guard) Marked() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.marked
+}
+
+// Unmark says that the transaction has ended.
+func (g *Guard) Unmark() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.marked = false
 }
 
 // bind makes a context that ends with the handler's life, too. The caller calls

@@ -1,12 +1,59 @@
 package guard
 
 import (
+	"context"
 	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
 	"io"
 	"reflect"
+	"time"
 
 	"github.com/posthorn/posthorn/driver"
 )
+
+// closeWithin is how long rows that are open when their context ends may take
+// to be closed. Many drivers give the connection up when a context ends, and
+// the effects of others would go with it.
+const closeWithin = 50 * time.Millisecond
+
+// lend runs a query, and keeps a handler's rows in mind.
+func (c *Conn) lend(
+	ctx context.Context, query func(context.Context) (sqldriver.Rows, error),
+) (sqldriver.Rows, error) {
+	ctx, done := c.Guard.bind(ctx)
+	if !c.Guard.Watches() {
+		raw, err := query(ctx)
+		if err != nil {
+			done()
+			return nil, hide(err)
+		}
+		return &rows{Rows: raw, conn: c, done: done}, nil
+	}
+	own, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	raw, err := query(own)
+	stop()
+	if err != nil {
+		cancel(nil)
+		done()
+		return nil, hide(endedBy(ctx, err))
+	}
+	stop = context.AfterFunc(ctx, func() { time.AfterFunc(closeWithin, func() { cancel(context.Cause(ctx)) }) })
+	r := &rows{Rows: raw, conn: c, done: func() { stop(); cancel(nil); done() }, lent: true}
+	c.rows[r] = true
+	c.lent++
+	return r, nil
+}
+
+// endedBy is the error of a statement whose own context was cancelled because
+// another one had ended.
+func endedBy(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !errors.Is(err, ctx.Err()) {
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return err
+}
 
 // rows are a result on a Conn. What the driver's own rows can tell beyond the
 // least, they tell, too.
@@ -23,7 +70,7 @@ func (r *rows) Next(dest []sqldriver.Value) error {
 	if r.closed {
 		return driver.ErrTxDone
 	}
-	return r.Rows.Next(dest)
+	return hide(r.Rows.Next(dest))
 }
 
 // Close is database/sql's.

@@ -27,9 +27,13 @@ type Dialect struct {
 	// Many runs a statement for each row in as few round trips as it can. Nil
 	// runs them one by one.
 	Many func(ctx context.Context, conn *sql.Conn, stmt string, rows [][]any) ([]int64, error)
-	// Inspect says, outside a transaction, what a handler has left in the
-	// session; empty means that it is as it was when it was opened.
-	Inspect func(ctx context.Context, conn *sql.Conn) (dirty string, err error)
+	// Inspect says what handlers have left in the session; empty means that it
+	// is as it was when it was opened.
+	Inspect func(ctx context.Context, conn *sql.Conn) (left string, err error)
+	// Whole reports whether a commit would keep the transaction. Nil: it would.
+	Whole func(conn *sql.Conn) bool
+	// Local says that Inspect finds things that end with the transaction, too.
+	Local bool
 }
 
 // DefaultEffects is how many connections run effects.
@@ -39,9 +43,11 @@ const DefaultEffects = 4
 type Options struct {
 	Effects  int           // connections for effects; 0 means 4
 	Control  int           // connections for Posthorn's own transactions; 0 means 3
+	App      int           // connections for the application; 0 means 8
 	Lifetime time.Duration // of a connection, spread by a fifth; 0 means 30 min
 	Idle     time.Duration // after which a connection is tried before it is used; 0 means 10 s
 	Patience time.Duration // for a connection to be opened or tried; 0 means 5 s
+	Answer   time.Duration // for the server's answer to a statement of Posthorn's own; 0 means 15 s
 }
 
 // withDefaults fills in the documented defaults.
@@ -52,6 +58,9 @@ func (o Options) withDefaults() Options {
 	if o.Control == 0 {
 		o.Control = 3
 	}
+	if o.App == 0 {
+		o.App = 8
+	}
 	if o.Lifetime == 0 {
 		o.Lifetime = 30 * time.Minute
 	}
@@ -60,6 +69,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Patience == 0 {
 		o.Patience = 5 * time.Second
+	}
+	if o.Answer == 0 {
+		o.Answer = 15 * time.Second
 	}
 	return o
 }
@@ -103,8 +115,12 @@ func New(d Dialect, p Pools, ears Ears, o Options) *Engine {
 		dialect: d, opts: o, guarded: p.Guarded, control: p.Control, app: p.App, ears: ears,
 		own: make([]*session, o.Control), lent: make([]*session, o.Effects),
 	}
-	p.Control.SetMaxOpenConns(o.Control + 2) // two are for reading
-	p.Control.SetMaxIdleConns(o.Control + 2)
+	p.Control.SetMaxOpenConns(o.Control + readers)
+	p.Control.SetMaxIdleConns(o.Control + readers)
+	p.Control.SetConnMaxLifetime(o.Lifetime)
+	p.App.SetMaxOpenConns(o.App)
+	p.App.SetMaxIdleConns(o.App)
+	p.App.SetConnMaxLifetime(o.Lifetime)
 	e.writes = store.NewCombiner(o.Control, e.transaction)
 	e.effects = store.NewCombiner(o.Effects, func(context.Context, int, []store.WriteFunc) error { return nil })
 	return e
@@ -168,34 +184,52 @@ type fault struct {
 // Error is the fault's text.
 func (e *fault) Error() string { return e.err.Error() }
 
-// Unwrap makes it driver.ErrUnavailable, too.
-func (e *fault) Unwrap() []error { return []error{driver.ErrUnavailable, e.err} }
+// Unwrap makes it driver.ErrUnavailable, too, and driver.ErrOutcomeUnknown where
+// nobody knows whether it was committed.
+func (e *fault) Unwrap() []error {
+	if e.committing {
+		return []error{driver.ErrUnavailable, driver.ErrOutcomeUnknown, e.err}
+	}
+	return []error{driver.ErrUnavailable, e.err}
+}
 
 // take returns the slot's session, or a fresh one when there is none, when it
 // is too old, or when it does not answer after a time of idleness.
 func (e *Engine) take(ctx context.Context, slot **session, from *sql.DB) (*session, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.opts.Patience)
-	defer cancel()
 	s := *slot
 	*slot = nil
 	if s != nil {
-		stale := time.Now().After(s.expires) || time.Since(s.used) > e.opts.Idle && s.ping(ctx) != nil
+		stale := time.Now().After(s.expires) || time.Since(s.used) > e.opts.Idle && !e.answers(ctx, s)
 		if !stale {
 			return s, nil
 		}
 		s.destroy()
 	}
+	life := e.opts.Lifetime - rand.N(e.opts.Lifetime/5)
+	return e.fresh(ctx, from, time.Now().Add(life))
+}
+
+// answers tries a connection that was idle.
+func (e *Engine) answers(ctx context.Context, s *session) bool {
+	ctx, cancel := context.WithTimeout(ctx, e.opts.Patience)
+	defer cancel()
+	return s.ping(ctx) == nil
+}
+
+// fresh takes a connection out of a pool, which may have to open it.
+func (e *Engine) fresh(ctx context.Context, from *sql.DB, expires time.Time) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.opts.Patience)
+	defer cancel()
 	conn, err := from.Conn(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
 	}
-	life := e.opts.Lifetime - rand.N(e.opts.Lifetime/5)
-	return newSession(e.dialect, conn, time.Now().Add(life))
+	return e.newSession(conn, expires)
 }
 
 // give puts a session back, or destroys it when it is not provably clean.
 func (e *Engine) give(slot **session, s *session) {
-	if s.broken || s.dirty() != "" {
+	if !s.clean() {
 		s.destroy()
 		return
 	}
@@ -225,11 +259,7 @@ func (e *Engine) Read(ctx context.Context, fn store.WriteFunc) error {
 		return driver.ErrClosed
 	}
 	for try := 0; ; try++ {
-		conn, err := e.control.Conn(ctx)
-		if err != nil {
-			return fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
-		}
-		s, err := newSession(e.dialect, conn, time.Time{})
+		s, err := e.fresh(ctx, e.control, time.Time{})
 		if err != nil {
 			return err
 		}

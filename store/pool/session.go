@@ -13,21 +13,28 @@ import (
 	"github.com/posthorn/posthorn/store/guard"
 )
 
+// errAborted: a commit would succeed and keep nothing.
+var errAborted = errors.New("the transaction is aborted")
+
 // A session is one connection. Whoever holds its lane may use it.
 type session struct {
 	dialect Dialect
 	conn    *sql.Conn
-	inner   *guard.Conn // of a connection for effects; used under its lock, by Raw
-	raw     *sql.Tx     // the open transaction of a unit that runs alone
+	inner   *guard.Conn             // of a connection for effects; used under its lock, by Raw
+	raw     *sql.Tx                 // the open transaction of a unit that runs alone
+	life    context.Context         //nolint:containedctx // of that transaction
+	end     context.CancelCauseFunc // ends it
+	answer  time.Duration           // how long the server may be silent
 	expires time.Time
 	used    time.Time
 	broken  bool   // the connection was lost, or the server was at fault
+	open    bool   // a transaction is
 	soiled  string // what Inspect found
-	visited bool   // a handler was inside since Inspect
+	visits  int    // of handlers since Inspect
 }
 
-func newSession(d Dialect, conn *sql.Conn, expires time.Time) (*session, error) {
-	s := &session{dialect: d, conn: conn, expires: expires, used: time.Now()}
+func (e *Engine) newSession(conn *sql.Conn, expires time.Time) (*session, error) {
+	s := &session{dialect: e.dialect, conn: conn, answer: e.opts.Answer, expires: expires, used: time.Now()}
 	err := conn.Raw(func(c any) error {
 		s.inner, _ = c.(*guard.Conn)
 		return nil
@@ -42,7 +49,7 @@ func (s *session) ping(ctx context.Context) error { return s.conn.PingContext(ct
 
 // note remembers that the connection was lost.
 func (s *session) note(err error) error {
-	if err != nil && (s.dialect.Lost(err) || errors.Is(err, sqldriver.ErrBadConn)) {
+	if err != nil && (s.dialect.Lost(err) || errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, guard.ErrLost)) {
 		s.broken = true
 	}
 	return err
@@ -50,10 +57,12 @@ func (s *session) note(err error) error {
 
 // explain makes a fault of the server driver.ErrUnavailable.
 func (s *session) explain(err error, committing bool) error {
-	if err == nil || errors.Is(err, driver.ErrUnavailable) {
+	var known *fault
+	if err == nil || errors.As(err, &known) {
 		return err
 	}
-	if s.note(err); s.broken || s.dialect.Classify(err) == driver.ClassTransient {
+	_ = s.note(err)
+	if s.broken || s.dialect.Classify(err) == driver.ClassTransient {
 		return &fault{err: err, committing: committing && s.broken}
 	}
 	return err
@@ -66,21 +75,28 @@ func (s *session) Now(ctx context.Context) (now int64, err error) {
 }
 
 // Exec runs a statement.
-func (s *session) Exec(ctx context.Context, stmt string, args ...any) (int64, error) {
-	res, err := s.conn.ExecContext(ctx, s.dialect.Rebind(stmt), args...)
-	if err != nil {
-		return 0, s.note(err)
-	}
-	return res.RowsAffected()
+func (s *session) Exec(ctx context.Context, stmt string, args ...any) (touched int64, err error) {
+	err = s.ask(ctx, func(ctx context.Context) error {
+		res, err := s.conn.ExecContext(ctx, s.dialect.Rebind(stmt), args...)
+		if err != nil {
+			return err
+		}
+		touched, err = res.RowsAffected()
+		return err
+	})
+	return touched, err
 }
 
 // ExecMany runs a statement for each row.
-func (s *session) ExecMany(ctx context.Context, stmt string, rows [][]any) ([]int64, error) {
+func (s *session) ExecMany(ctx context.Context, stmt string, rows [][]any) (out []int64, err error) {
 	if s.dialect.Many != nil && len(rows) > 1 {
-		out, err := s.dialect.Many(ctx, s.conn, s.dialect.Rebind(stmt), rows)
-		return out, s.note(err)
+		err = s.ask(ctx, func(ctx context.Context) error {
+			out, err = s.dialect.Many(ctx, s.conn, s.dialect.Rebind(stmt), rows)
+			return err
+		})
+		return out, err
 	}
-	out := make([]int64, len(rows))
+	out = make([]int64, len(rows))
 	for i, args := range rows {
 		n, err := s.Exec(ctx, stmt, args...)
 		if err != nil {
@@ -93,78 +109,90 @@ func (s *session) ExecMany(ctx context.Context, stmt string, rows [][]any) ([]in
 
 // Query runs a query.
 func (s *session) Query(ctx context.Context, stmt string, args []any, scan func(store.Row) error) error {
-	rows, err := s.conn.QueryContext(ctx, s.dialect.Rebind(stmt), args...)
-	if err != nil {
-		return s.note(err)
-	}
-	defer func() { _ = rows.Close() }() // Err below tells what matters
-	for rows.Next() {
-		if err := scan(rows); err != nil {
+	return s.ask(ctx, func(ctx context.Context) error {
+		rows, err := s.conn.QueryContext(ctx, s.dialect.Rebind(stmt), args...)
+		if err != nil {
 			return err
 		}
-	}
-	return s.note(rows.Err())
+		defer func() { _ = rows.Close() }() // Err below tells what matters
+		for rows.Next() {
+			if err := scan(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
 }
 
 // Begin opens a transaction.
 func (s *session) Begin(ctx context.Context, raw bool) (*sql.Tx, error) {
+	s.open = true
 	if !raw {
 		_, err := s.Exec(ctx, s.dialect.Begin)
 		return nil, err
 	}
-	tx, err := s.conn.BeginTx(ctx, nil)
-	s.raw = tx
-	return tx, s.note(err)
+	err := s.askRaw(ctx, func(ctx context.Context) (err error) {
+		s.raw, err = s.conn.BeginTx(ctx, nil)
+		return err
+	})
+	return s.raw, err
 }
 
-// Commit commits it, and inspects the session after a handler was inside.
-func (s *session) Commit(ctx context.Context) error {
-	var err error
+// Commit commits it.
+func (s *session) Commit(ctx context.Context) (err error) {
+	s.open = false
 	if s.raw != nil {
-		err = s.raw.Commit()
-		s.raw = nil
-	} else {
+		err = s.askRaw(ctx, func(context.Context) error { return s.raw.Commit() })
+		s.endRaw()
+	} else if s.dialect.Whole == nil || s.dialect.Whole(s.conn) {
 		_, err = s.Exec(ctx, "commit")
-	}
-	if err == nil {
-		s.inspect(ctx)
+	} else {
+		err = errAborted
 	}
 	return s.note(err)
 }
 
 // Rollback ends the transaction if there is one.
 func (s *session) Rollback(ctx context.Context) {
+	s.open = false
 	if s.raw != nil {
-		_ = s.raw.Rollback()
-		s.raw = nil
+		_ = s.askRaw(ctx, func(context.Context) error { return s.raw.Rollback() })
+		s.endRaw()
 	}
-	if _, err := s.Exec(ctx, "rollback"); err == nil {
-		s.inspect(ctx)
+	if s.broken {
+		return // the server rolls back when it sees that nobody is there
 	}
+	_, _ = s.Exec(ctx, "rollback")
 }
 
-// inspect looks for what handlers left behind. What cannot be looked at is not
-// clean.
-func (s *session) inspect(ctx context.Context) {
-	if !s.visited || s.broken || s.dialect.Inspect == nil {
-		return
+// Inspect looks for what handlers have left behind. What cannot be looked at is
+// not clean. What the guard knows, Leave has told.
+func (s *session) Inspect(ctx context.Context) (left string) {
+	switch {
+	case s.visits == 0, s.broken, s.inner.Guard.Dirty() != "":
+		return ""
+	case s.open && s.inner.Guard.Marked():
+		return "setting"
+	case s.open && s.visits == 1 && !s.dialect.Local:
+		return "" // it is found after the end as well
 	}
-	s.visited = false
-	dirty, err := s.dialect.Inspect(ctx, s.conn)
+	err := s.ask(ctx, func(ctx context.Context) (err error) {
+		left, err = s.dialect.Inspect(ctx, s.conn)
+		return err
+	})
 	if err != nil {
-		dirty = "session cannot be inspected"
+		left = "session cannot be inspected"
 	}
-	if dirty != "" {
-		s.soiled = dirty
+	if !s.open {
+		s.visits, s.soiled = 0, left
+		s.inner.Guard.Unmark()
 	}
+	return left
 }
 
-// dirty says why nobody else may use the connection.
-func (s *session) dirty() string {
-	if s.soiled == "" && s.inner != nil {
-		return s.inner.Guard.Dirty()
-	}
-	return s.soiled
+// clean reports whether somebody else may use the connection.
+func (s *session) clean() bool {
+	return !s.broken && s.visits == 0 && s.soiled == "" && (s.inner == nil || s.inner.Guard.Dirty() == "")
 }
 
 // User is the connection for a handler's statements.
@@ -172,16 +200,16 @@ func (s *session) User() store.UserConn { return s }
 
 // Enter turns the guard on.
 func (s *session) Enter(life context.Context) {
-	s.visited = true
+	s.visits++
 	s.inner.Guard.Enter(life)
 }
 
 // Leave closes what was left open and turns the guard off. What the handler did
-// to the session is found when the transaction has ended.
+// to the session is for Inspect to find, unless the session is gone.
 func (s *session) Leave() string {
 	err := s.conn.Raw(func(any) error { s.inner.Sweep(); return nil })
 	dirty := s.inner.Guard.Leave()
-	if err != nil {
+	if err != nil || s.broken {
 		s.broken = true
 		return "connection lost"
 	}

@@ -73,9 +73,7 @@ func (e *ears) forever(ctx context.Context, fn func(*pgx.Conn) error) {
 
 // connected reports whether there was a connection.
 func (e *ears) connected(ctx context.Context, fn func(*pgx.Conn) error) bool {
-	dial, cancel := context.WithTimeout(ctx, maxPause)
-	defer cancel()
-	c, err := pgx.ConnectConfig(dial, e.config)
+	c, err := pgx.ConnectConfig(ctx, e.config) // bounded by its ConnectTimeout for each host
 	if err != nil {
 		return false
 	}

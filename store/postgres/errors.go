@@ -12,6 +12,7 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/store/guard"
 )
 
 // classes are the classes of errors by SQLSTATE, or by its first two digits:
@@ -56,7 +57,7 @@ func classify(err error) driver.Class {
 		}
 		return table[pg.Code[:2]]
 	case errors.As(err, &con), errors.As(err, &net),
-		errors.Is(err, sqldriver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
+		errors.Is(err, sqldriver.ErrBadConn), errors.Is(err, sql.ErrConnDone), errors.Is(err, guard.ErrLost),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), pgconn.SafeToRetry(err):
 		return driver.ClassTransient
 	}

@@ -1,8 +1,10 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 
@@ -59,30 +61,57 @@ func lost(err error) bool {
 		return classify(err) != ""
 	}
 	switch pg.Code {
+	case "26000": // a prepared statement is missing
+		return true
 	case "57P01", "57P02", "57P03", "57P05", "25P03", "25006":
 		return true
 	}
 	return pg.Code[:2] == "08" || pg.Severity == "FATAL" || pg.Severity == "PANIC"
 }
 
-// leftovers finds what a handler left in the session.
+// leftovers finds what handlers left in the session. The names are qualified:
+// the search path may be a handler's.
 const leftovers = `select coalesce(
-  (select 'advisory lock' from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() limit 1),
-  (select 'listen ' || c from pg_listening_channels() c limit 1),
-  (select 'temporary table ' || relname from pg_class where relnamespace = pg_my_temp_schema() limit 1),
   (select 'role ' || current_user where current_user <> $1 or session_user <> $1),
-  (select 'cursor ' || name from pg_cursors where is_holdable limit 1),
-  (select 'prepared statement ' || name from pg_prepared_statements where from_sql limit 1),
-  (select 'setting ' || name from pg_settings where source = 'session' limit 1), '')`
+  (select 'setting ' || name from pg_catalog.pg_settings where source = 'session' limit 1),
+  (select 'temporary schema' where pg_catalog.pg_my_temp_schema() <> 0),
+  (select 'advisory lock' from pg_catalog.pg_locks
+   where locktype = 'advisory' and pid = pg_catalog.pg_backend_pid() limit 1),
+  (select 'listen ' || c from pg_catalog.pg_listening_channels() c limit 1),
+  (select 'cursor ' || name from pg_catalog.pg_cursors where name <> '' limit 1),
+  (select 'prepared statement ' || name from pg_catalog.pg_prepared_statements where from_sql limit 1), '')`
 
-// inspectSession says what a handler left in the session.
-func inspectSession(ctx context.Context, conn *sql.Conn, user string) (dirty string, err error) {
-	err = conn.QueryRowContext(ctx, leftovers, user).Scan(&dirty)
+// inspectSession says what handlers left in the session. Settings of the
+// application's own, whose names have a dot, are in no catalog: what a function
+// has set outside the text of a statement ends here.
+func inspectSession(ctx context.Context, conn *sql.Conn, user string) (left string, err error) {
+	err = conn.QueryRowContext(ctx, leftovers, user).Scan(&left)
+	if err == nil && left == "" && status(conn) == 'I' {
+		_, err = conn.ExecContext(ctx, "reset all")
+	}
 	if err != nil {
 		return "", fmt.Errorf("inspect session: %w", err)
 	}
-	return dirty, nil
+	return left, nil
 }
 
+// status is what the server has said last of the transaction: 'I' none, 'T' one,
+// 'E' one that is aborted.
+func status(conn *sql.Conn) (s byte) {
+	_ = native(conn, func(c *pgx.Conn) error { s = c.PgConn().TxStatus(); return nil })
+	return s
+}
+
+// whole reports whether a commit would keep the transaction.
+func whole(conn *sql.Conn) bool { return status(conn) != 'E' }
+
 // refuse says why a handler must not run a statement.
-func refuse(query string) string { return guard.RefuseTransactionControl(query) }
+func refuse(query string) string {
+	return cmp.Or(guard.PostgreSQL.RefuseTransactionControl(query), guard.PostgreSQL.RefuseOwnTables(query))
+}
+
+// standing reports whether a connection is in a transaction.
+func standing(conn sqldriver.Conn) bool {
+	c, ok := conn.(*stdlib.Conn)
+	return ok && c.Conn().PgConn().TxStatus() != 'I'
+}

@@ -66,6 +66,8 @@ func operate(s *store.Statements) {
 	s.Savepoint = `savepoint posthorn_unit`
 	s.Release = `release posthorn_unit`
 	s.RollbackTo = `rollback to posthorn_unit`
+	s.Claims = `select seq, token from posthorn_message where seq in`
+	s.SkipLocked = ` for update skip locked`
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
 
 	s.Heartbeat = `insert into posthorn_worker

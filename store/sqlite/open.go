@@ -40,12 +40,15 @@ const (
 //
 //	sqlite:PATH[?synchronous=full|normal]
 //
-// with full as the default. Errors: store.ErrDSN, ErrNotAStore, ErrTooNew,
-// ErrReadOnly, ErrNetworkFS, ErrEngine, driver.ErrUnavailable.
+// with full as the default. Errors: store.ErrDSN, ErrSession, ErrNotAStore,
+// ErrTooNew, ErrReadOnly, ErrNetworkFS, ErrEngine, driver.ErrUnavailable.
 func Open(ctx context.Context, dsn string, o store.Options) (*store.Store, error) {
 	a, err := parse(dsn)
 	if err != nil {
 		return nil, err
+	}
+	if len(o.Server.Session) > 0 {
+		return nil, fmt.Errorf("%w: SQLite is no server; what can be set stands in the address", store.ErrSession)
 	}
 	if err := a.prepare(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", a.path, err)
@@ -70,8 +73,10 @@ func open(ctx context.Context, a address, o store.Options) (_ *store.Store, err 
 	if err := checkEngine(ctx, writer); err != nil {
 		return nil, err
 	}
-	if _, err := bringForward(ctx, writer); err != nil {
-		return nil, err
+	if !o.AsIs {
+		if _, err := bringForward(ctx, writer); err != nil {
+			return nil, err
+		}
 	}
 	readers, err := a.pool(readerConns, "query_only(on)")
 	if err != nil {
@@ -88,6 +93,7 @@ func open(ctx context.Context, a address, o store.Options) (_ *store.Store, err 
 	e.writes = store.NewCombiner(1, e.transaction)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: statements(), Name: "sqlite", Durability: a.durability(), Classify: classify, DB: app,
+		Checks: checks(readers, a.path),
 	}, o)
 	if err != nil {
 		return nil, errors.Join(err, e.Close())

@@ -184,6 +184,9 @@ func (s *session) Leave() string {
 	return "connection lost"
 }
 
+// Inspect finds nothing: SQLite's own hooks have told Leave.
+func (s *session) Inspect(context.Context) string { return "" }
+
 // Refused is the guard's last refusal.
 func (s *session) Refused() error { return s.guard.Refused() }
 

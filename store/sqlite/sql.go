@@ -56,6 +56,7 @@ func statements() store.Statements {
 
 // operate adds the statements of groups, workers and orders.
 func operate(s *store.Statements) {
+	s.Claims = `select seq, token from posthorn_message where seq in`
 	s.Savepoint = `savepoint posthorn_unit`
 	s.Release = `release posthorn_unit`
 	s.RollbackTo = `rollback to posthorn_unit`

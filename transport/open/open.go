@@ -37,6 +37,7 @@ type dialect struct {
 	migrations func(ctx context.Context, dsn string) ([]migrate.Migration, error)
 	migrate    func(ctx context.Context, dsn string) (int, error)
 	exists     func(ctx context.Context, dsn string) (bool, error)
+	check      func(dsn string) error // of an address; nil takes all
 }
 
 // dialects is the table of stores.
@@ -47,19 +48,22 @@ func dialects() []dialect {
 	}, {
 		scheme: "postgres", form: "postgres://USER@HOST:PORT/DATABASE",
 		open: postgres.Open, migrations: postgres.Migrations, migrate: postgres.Migrate,
-		exists: schemaExists(postgres.Migrations),
+		exists: schemaExists(postgres.Migrations), check: postgres.CheckAddress,
 	}, {
 		scheme: "postgresql", form: "",
 		open: postgres.Open, migrations: postgres.Migrations, migrate: postgres.Migrate,
-		exists: schemaExists(postgres.Migrations),
+		exists: schemaExists(postgres.Migrations), check: postgres.CheckAddress,
 	}}
 }
 
 // CheckStore reports whether a store's address can be opened at all, without
 // touching it.
 func CheckStore(dsn string) error {
-	_, err := find(dsn)
-	return err
+	d, err := find(dsn)
+	if err != nil || d.check == nil {
+		return err
+	}
+	return d.check(dsn)
 }
 
 // CheckTransport is CheckStore for the address of a transport.

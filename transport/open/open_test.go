@@ -13,7 +13,7 @@ import (
 )
 
 func TestAnUnsupportedSchemeNamesWhatIsSupportedAndNoSecret(t *testing.T) {
-	for _, dsn := range []string{"postgres://u:c4n4ry@h/d", "u:c4n4ry@h", "password=c4n4ry", "c4n4ry@h", ""} {
+	for _, dsn := range []string{"oracle://u:c4n4ry@h/d", "u:c4n4ry@h", "password=c4n4ry", "c4n4ry@h", ""} {
 		err := open.CheckStore(dsn)
 		if !errors.Is(err, open.ErrScheme) || !strings.Contains(err.Error(), "sqlite:PATH") {
 			t.Errorf("CheckStore(%q) = %v", dsn, err)

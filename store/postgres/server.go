@@ -1,0 +1,69 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+)
+
+// minVersion is the oldest server that is supported.
+const minVersion = 130000
+
+// prepare checks the server, brings the schema forward unless asIs, and reads
+// how durable commits are.
+func prepare(ctx context.Context, db *sql.DB, asIs bool) (driver.Durability, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close() }()
+	var (
+		version       int
+		fsync, commit string
+	)
+	err = conn.QueryRowContext(ctx, `select current_setting('server_version_num')::int, current_setting('fsync'),
+		current_setting('synchronous_commit')`).Scan(&version, &fsync, &commit)
+	if err != nil {
+		return "", err
+	}
+	if version < minVersion {
+		return "", fmt.Errorf("%w: PostgreSQL %d, at least 13 is needed", store.ErrEngine, version/10000)
+	}
+	if !asIs {
+		_, err = schema().Forward(ctx, conn)
+	}
+	return durabilityOf(fsync, commit), err
+}
+
+// durabilityOf is what the settings promise.
+func durabilityOf(fsync, commit string) driver.Durability {
+	if fsync == "off" || commit == "off" {
+		return driver.ProcessSafe
+	}
+	return driver.PowerSafe
+}
+
+// explainOpen gives errors of opening their meaning. A server refuses the
+// settings of the first message while it lets the connection in.
+func explainOpen(err error) error {
+	var (
+		pg      *pgconn.PgError
+		connect *pgconn.ConnectError
+	)
+	if errors.As(err, &connect) && errors.As(err, &pg) {
+		switch pg.Code {
+		case "42704", "22023", "55P02": // undefined, invalid value, cannot be changed now
+			return fmt.Errorf("%w: %w", store.ErrSession, err)
+		}
+	}
+	if err != nil && classify(err) == driver.ClassTransient {
+		return fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
+	}
+	return err
+}

@@ -1,0 +1,119 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// Handlers may leave traces in the session of their transaction: a setting, a
+// temporary table, a lock. Not even a setting that ends with the transaction
+// may reach another message, and nobody but the server knows what a function
+// or a trigger has done. So a transaction that handlers share is inspected
+// before it is committed. Where it has traces, nobody knows whose they are and
+// whom they have misled: it is rolled back, and each unit runs again alone. The
+// kinds that leave traces are remembered, and share no more.
+
+// leftDirty is the log's line for a handler whose connection is given up.
+const leftDirty = "session left dirty: connection destroyed"
+
+// trustAfter is how many times in a row a kind that has left traces must leave
+// none until it may share transactions again.
+const trustAfter = 100
+
+// traces are the kinds whose handlers have left some. It is safe for
+// concurrent use.
+type traces struct {
+	mu    sync.Mutex
+	kinds map[string]int // how often they still have to leave none
+}
+
+// known reports whether handlers of a kind are expected to leave traces.
+func (t *traces) known(kind string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.kinds[kind] > 0
+}
+
+// note takes down whether a handler of a kind has left traces.
+func (t *traces) note(kind string, left bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case left && t.kinds == nil:
+		t.kinds = map[string]int{kind: trustAfter}
+	case left:
+		t.kinds[kind] = trustAfter
+	case t.kinds[kind] > 1:
+		t.kinds[kind]--
+	default:
+		delete(t.kinds, kind)
+	}
+}
+
+// lonely reports whether a unit may not share a transaction.
+func (g *group) lonely(u driver.Unit) bool { return u.Alone || g.store.traces.known(u.Delivery.Kind) }
+
+// mixed inspects the session before the commit, and reports whether it has
+// traces that nobody can be charged with.
+func (g *group) mixed(ctx context.Context, c Conn) bool {
+	if g.dirty || len(g.seen) == 0 {
+		return false
+	}
+	kind := g.units[g.seen[0]].Delivery.Kind
+	if len(g.seen) > 1 {
+		return c.Inspect(ctx) != ""
+	}
+	if g.alone || g.store.traces.known(kind) {
+		g.store.traces.note(kind, c.Inspect(ctx) != "")
+	}
+	return false
+}
+
+// again makes all that ran in the transaction run again, each alone, before the
+// rest. An effect that is stuck is still running.
+func (g *group) again(rest []int) {
+	ran := slices.DeleteFunc(g.seen, func(i int) bool {
+		var stuck *driver.StuckError
+		return errors.As(g.errs[i], &stuck)
+	})
+	g.alone, g.todo, g.seen = true, append(ran, rest...), nil
+}
+
+// fault ends a round in which a statement of Posthorn's own failed. It is the
+// store's fault only where no handler was in the transaction before.
+func (g *group) fault(ctx context.Context, c Conn, rest []int, err error) error {
+	c.Rollback(ctx)
+	if len(g.seen) == 0 {
+		return err
+	}
+	g.again(rest)
+	g.leave(ctx, c)
+	return nil
+}
+
+// leave inspects the session after the end of a transaction, and names the
+// handler that has left something.
+func (g *group) leave(ctx context.Context, c Conn) {
+	left := c.Inspect(ctx)
+	if left == "" {
+		return
+	}
+	var kinds, ids []string
+	for _, i := range g.seen {
+		d := g.units[i].Delivery
+		g.store.traces.note(d.Kind, true)
+		ids = append(ids, d.ID)
+		if !slices.Contains(kinds, d.Kind) {
+			kinds = append(kinds, d.Kind)
+		}
+	}
+	if len(kinds) > 0 {
+		g.store.opts.Log.Warn(leftDirty,
+			"kind", strings.Join(kinds, ","), "message_id", strings.Join(ids, ","), "cause", left)
+	}
+}
