@@ -14,7 +14,7 @@ help: ## List the targets
 
 setup: ## Install what the tests need: a C compiler and database servers
 	@scripts/setup.sh cc
-	@scripts/setup.sh postgresql mariadb || [ "$$CI" != true ] # without them, tests are skipped
+	@scripts/setup.sh postgresql mariadb pgbouncer faketime || [ "$$CI" != true ] # without them, tests are skipped
 
 test: setup ## Run all tests with the race detector
 	@CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TIMEOUT) $(TESTFLAGS) ./...

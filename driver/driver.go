@@ -77,7 +77,9 @@ type Transport interface {
 
 	// Send accepts all the envelopes or none. When it returns nil they are as
 	// durable as Capabilities says. Errors: ErrInvalid, ErrTooLarge,
-	// ErrUnsupported, ErrDuplicate, ErrUnavailable, or ctx's.
+	// ErrUnsupported, ErrDuplicate, ErrUnavailable, or ctx's. When it is also
+	// ErrOutcomeUnknown, the envelopes may have been accepted: sending them
+	// again with the same ids is safe while UniqueIDs holds.
 	Send(ctx context.Context, envs ...Envelope) error
 
 	// Consume opens a consumer. It lives until its Close, not until ctx ends.

@@ -136,7 +136,11 @@ func (s *Store) RetryLetters(ctx context.Context, seqs ...int64) (int, error) {
 		if err != nil || moved == 0 {
 			return 0, err
 		}
-		return q.Exec(ctx, s.SQL.LetterDrop, seq)
+		dropped, err := q.Exec(ctx, s.SQL.LetterDrop, seq)
+		if err == nil && dropped == 0 { // somebody else put it back in between
+			err = driver.ErrDuplicate
+		}
+		return dropped, err
 	})
 	s.hub.wake()
 	return n, s.explain("retry dead letters", err)

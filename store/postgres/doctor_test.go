@@ -84,7 +84,7 @@ type fixture struct {
 
 func fixtures() []fixture {
 	return []fixture{
-		{"PG-DURABILITY", store.LevelWarning, "process-safe: fsync=on, synchronous_commit=off",
+		{"PG-DURABILITY", store.LevelWarning, "volatile: fsync=on, synchronous_commit=off",
 			"alter database %s set synchronous_commit = off"},
 		{"PG-ISOLATION", store.LevelWarning, "serializable",
 			"alter database %s set default_transaction_isolation = serializable"},
@@ -262,10 +262,10 @@ func TestAServerWithAnotherClockIsFound(t *testing.T) {
 		t.Skip("libfaketime is not installed")
 	}
 	server := testserver.PostgreSQL(t, testserver.Options{
-		Volatile: true, Env: []string{"LD_PRELOAD=" + libraries[0], "FAKETIME=+1h", "FAKETIME_DONT_FAKE_MONOTONIC=1"},
+		Volatile: true, Env: []string{"LD_PRELOAD=" + libraries[0], "FAKETIME=+3610s", "FAKETIME_DONT_FAKE_MONOTONIC=1"},
 	})
 	found := examine(t, openStore(t, server.DSN("postgres", ""), store.Options{}))
-	found.want(t, "PG-CLOCK", store.LevelWarning, "1h0m0")
+	found.want(t, "PG-CLOCK", store.LevelWarning, "1h0m")
 }
 
 func TestACheckThatCannotLookIsUnknown(t *testing.T) {

@@ -41,9 +41,13 @@ func prepare(ctx context.Context, db *sql.DB, asIs bool) (driver.Durability, err
 	return durabilityOf(fsync, commit), err
 }
 
-// durabilityOf is what the settings promise.
+// durabilityOf is what the settings promise. Without synchronous_commit the
+// server's own death loses what it acknowledged last.
 func durabilityOf(fsync, commit string) driver.Durability {
-	if fsync == "off" || commit == "off" {
+	switch {
+	case commit == "off":
+		return driver.Volatile
+	case fsync == "off":
 		return driver.ProcessSafe
 	}
 	return driver.PowerSafe

@@ -13,6 +13,7 @@ import (
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/migrate"
 	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/store/mysql"
 	"github.com/posthorn/posthorn/store/postgres"
 	"github.com/posthorn/posthorn/store/sqlite"
 )
@@ -53,6 +54,12 @@ func dialects() []dialect {
 		scheme: "postgresql", form: "",
 		open: postgres.Open, migrations: postgres.Migrations, migrate: postgres.Migrate,
 		exists: schemaExists(postgres.Migrations), check: postgres.CheckAddress,
+	}, {
+		scheme: "mysql", form: "mysql://USER@HOST:PORT/DATABASE",
+		open: mysql.Open, migrations: mysql.Migrations, migrate: mysql.Migrate, exists: schemaExists(mysql.Migrations),
+	}, {
+		scheme: "mariadb", form: "",
+		open: mysql.Open, migrations: mysql.Migrations, migrate: mysql.Migrate, exists: schemaExists(mysql.Migrations),
 	}}
 }
 

@@ -1,0 +1,148 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// maxRows bounds the rows of one statement of a batch.
+const maxRows = 200
+
+// A batch runs a statement for many rows. The protocol has no pipeline, so the
+// statements that carry the load have a form for many rows, which touches them
+// in the order of their keys; the others run one by one.
+type batch struct {
+	insert, extend, ack string
+	maxBytes            int // of the bodies of one statement
+}
+
+// The forms for many rows. With a long list and a small table the server would
+// rather read the whole table, and wait for rows that others have locked. An
+// update takes a hint against that; a delete takes none, so it goes from the
+// list to the table.
+func deleteAll(n int) string {
+	return `delete m from (select ? as seq` + strings.Repeat(` union all select ?`, n-1) +
+		`) l straight_join posthorn_message m on m.seq = l.seq`
+}
+
+func extendAll(n int) string {
+	return `update posthorn_message force index (primary) set wake_at = ? where seq in` + list(n)
+}
+
+// run is pool.Dialect.Many.
+func (b batch) run(ctx context.Context, conn *sql.Conn, stmt string, rows [][]any) ([]int64, error) {
+	switch stmt {
+	case b.insert:
+		return b.insertAll(ctx, conn, rows)
+	case b.ack:
+		return ofClaims{0, deleteAll}.run(ctx, conn, rows)
+	case b.extend:
+		return ofClaims{1, extendAll}.run(ctx, conn, rows)
+	}
+	out := make([]int64, len(rows))
+	for i, args := range rows {
+		n, err := exec(ctx, conn, stmt, args)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = n
+	}
+	return out, nil
+}
+
+func exec(ctx context.Context, conn *sql.Conn, stmt string, args []any) (int64, error) {
+	res, err := conn.ExecContext(ctx, stmt, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// insertAll inserts as many rows at once as a packet takes.
+func (b batch) insertAll(ctx context.Context, conn *sql.Conn, rows [][]any) ([]int64, error) {
+	for rest := rows; len(rest) > 0; {
+		var args []any
+		n, size := 0, 0
+		for n < min(len(rest), maxRows) {
+			if body, ok := rest[n][len(rest[n])-1].([]byte); ok {
+				size += len(body)
+			}
+			if n > 0 && size > b.maxBytes {
+				break
+			}
+			args = append(args, rest[n]...)
+			n++
+		}
+		if _, err := exec(ctx, conn, b.insert+strings.Repeat(", "+insertRow, n-1), args); err != nil {
+			return nil, err
+		}
+		rest = rest[n:]
+	}
+	return slices.Repeat([]int64{1}, len(rows)), nil
+}
+
+// ofClaims is a change of rows whose claim stands. A row of arguments ends with
+// a sequence and a token; shared is how many stand before them, the same in
+// each row.
+type ofClaims struct {
+	shared int
+	change func(rows int) string
+}
+
+// run locks the rows, and then changes those that it found.
+func (c ofClaims) run(ctx context.Context, conn *sql.Conn, rows [][]any) ([]int64, error) {
+	out := make([]int64, len(rows))
+	for from := 0; from < len(rows); from += maxRows {
+		part := rows[from:min(from+maxRows, len(rows))]
+		tokens, err := lock(ctx, conn, part, c.shared)
+		if err != nil {
+			return nil, err
+		}
+		args := slices.Clone(part[0][:c.shared])
+		for i, row := range part {
+			seq, token := row[c.shared].(int64), row[c.shared+1].(string)
+			if held, ok := tokens[seq]; ok && held == token {
+				delete(tokens, seq) // the same claim counts once
+				args = append(args, seq)
+				out[from+i] = 1
+			}
+		}
+		if len(args) == c.shared {
+			continue
+		}
+		if _, err := exec(ctx, conn, c.change(len(args)-c.shared), args); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// lock locks rows in the order of their keys, and returns their tokens.
+func lock(ctx context.Context, conn *sql.Conn, rows [][]any, at int) (map[int64]string, error) {
+	seqs := make([]any, len(rows))
+	for i, row := range rows {
+		seqs[i] = row[at]
+	}
+	found, err := conn.QueryContext(ctx, fmt.Sprintf(`select seq, coalesce(token, '') from posthorn_message
+		force index (primary) where seq in%s order by seq for update`, list(len(seqs))), seqs...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = found.Close() }() // Err below tells what matters
+	tokens := make(map[int64]string, len(rows))
+	for found.Next() {
+		var seq int64
+		var token string
+		if err := found.Scan(&seq, &token); err != nil {
+			return nil, err
+		}
+		tokens[seq] = token
+	}
+	return tokens, found.Err()
+}
+
+// list is a list of n parameters.
+func list(n int) string { return " (?" + strings.Repeat(", ?", n-1) + ")" }

@@ -1,0 +1,92 @@
+package mysql
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/posthorn/posthorn/store/guard"
+)
+
+// refuse says why a handler must not run a statement: it would end the
+// transaction, by itself or by the commit that the server adds
+// (https://dev.mysql.com/doc/refman/8.4/en/implicit-commit.html), or change the
+// server for everybody. What a procedure does is found by the unit's savepoint.
+func refuse(query string) string {
+	why := cmp.Or(guard.MySQL.RefuseTransactionControl(query), guard.MySQL.RefuseOwnTables(query))
+	if why != "" {
+		return why
+	}
+	words := firstWords(query)
+	switch words[0] {
+	case "create", "drop":
+		if words[1] == "temporary" || words[1] == "or" && words[3] == "temporary" { // the inspection finds it
+			return ""
+		}
+	case "load":
+		if words[1] != "index" {
+			return ""
+		}
+	case "set":
+		return refuseSet(words)
+	case "alter", "rename", "truncate", "grant", "revoke", "install", "uninstall", "analyze", "check", "optimize",
+		"repair", "cache", "flush", "reset", "lock", "unlock", "stop", "change", "import", "shutdown", "clone":
+	default:
+		return ""
+	}
+	return words[0] + " would commit the handler's transaction"
+}
+
+// refuseSet looks at the name in "set [scope] name = value"; a later name in
+// the same statement is found by the inspection.
+func refuseSet(words [4]string) string {
+	switch scope := words[1]; scope {
+	case "global", "persist", "persist_only":
+		return "set " + scope + " would change the server for everybody"
+	case "session", "local":
+		words[1] = words[2]
+	case "default": // role
+		words[1] = "password"
+	}
+	switch words[1] {
+	case "autocommit", "password":
+		return "set " + words[1] + " would commit the handler's transaction"
+	}
+	return ""
+}
+
+// firstWords are the first words of a query in lower case, without comments;
+// a name with a scope, @@session.autocommit, is two. A query is one statement:
+// the driver sends no more.
+func firstWords(query string) (words [4]string) {
+	for n := 0; n < len(words); n++ {
+		query = skipSpace(query)
+		end := strings.IndexFunc(query, func(r rune) bool {
+			return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+		})
+		if end < 0 {
+			end = len(query)
+		}
+		words[n] = strings.ToLower(query[:end])
+		query = query[end:]
+	}
+	return words
+}
+
+// skipSpace skips what may stand before a word. What the server runs of a
+// comment, /*! … */, is text.
+func skipSpace(s string) string {
+	for {
+		s = strings.TrimLeft(s, " \t\r\n\f\v@.(`")
+		switch {
+		case strings.HasPrefix(s, "--"), strings.HasPrefix(s, "#"):
+			_, s, _ = strings.Cut(s, "\n")
+		case strings.HasPrefix(s, "/*!"), strings.HasPrefix(s, "/*M!"):
+			_, s, _ = strings.Cut(s, "!")
+			s = strings.TrimLeft(s, "0123456789")
+		case strings.HasPrefix(s, "/*"):
+			_, s, _ = strings.Cut(s, "*/")
+		default:
+			return s
+		}
+	}
+}
