@@ -22,7 +22,7 @@ func TestAClockThatJumpsLosesAndDoublesNothing(t *testing.T) {
 	onEachKind(t, func(t *testing.T, k kind) {
 		clock := filepath.Join(newPublicDir(t), "clock")
 		set := func(offset string) {
-			if err := os.WriteFile(clock, []byte(offset+"\n"), 0o644); err != nil { //nolint:gosec // the server reads it
+			if err := os.WriteFile(clock, []byte(offset+"\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -69,7 +69,7 @@ func newPublicDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // it holds no secret
+	if err := os.Chmod(dir, 0o755); err != nil { // it holds no secret
 		t.Fatal(err)
 	}
 	return dir

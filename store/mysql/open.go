@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/migrate"
@@ -24,6 +25,9 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// idlePoll is how often an idle consumer looks: the server tells nobody of changes.
+const idlePoll = 200 * time.Millisecond
+
 // Open opens the store at dsn, mysql://USER:PASSWORD@HOST:PORT/DATABASE or the
 // same with mariadb, and brings its schema forward. A host that is not this one
 // has to prove itself by TLS, unless the address says otherwise. Of several
@@ -31,6 +35,7 @@ var migrations embed.FS
 // Errors: store.ErrDSN, ErrPlaintext, ErrSession, ErrTooNew, ErrEngine,
 // driver.ErrUnavailable.
 func Open(ctx context.Context, dsn string, o store.Options) (*store.Store, error) {
+	o.Poll = cmp.Or(o.Poll, idlePoll)
 	a, err := parse(dsn, o.Server)
 	if err != nil {
 		return nil, err
@@ -59,10 +64,14 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 		Rebind: func(stmt string) string { return stmt }, Now: now, Begin: "begin", Classify: classify, Lost: lost,
 		Many: many.run, Inspect: inspectSession,
 	}
-	e := pool.New(d, pools, nil, pool.From(o.Server, len(a.hosts)))
+	x := examiner{pools.App, pool.From(o.Server, len(a.hosts))}
+	if !o.AsIs {
+		pool.Warn(ctx, o.Log, x.connections)
+	}
+	e := pool.New(d, pools, nil, x.sizes)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: stmts, Name: "mysql", Durability: known.durability, Classify: classify, DB: pools.App,
-		Lanes: cmp.Or(o.Server.Effects, pool.DefaultEffects),
+		Lanes: x.sizes.Effects, Checks: x.checks(),
 	}, o)
 	if err != nil {
 		return nil, errors.Join(err, e.Close())

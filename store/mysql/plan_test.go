@@ -11,10 +11,7 @@ import (
 )
 
 // A step is one line of a plan.
-type step struct {
-	access, key, extra string
-	rows               int64
-}
+type step struct{ access, key, extra string }
 
 // plan asks the server how it would run a statement.
 func (r *rig) plan(stmt string, args ...any) (steps []step) {

@@ -25,6 +25,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -33,6 +34,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/stdlib"
 
@@ -48,10 +50,15 @@ var migrations embed.FS
 // migrationLock is the key of the advisory lock that migrators take.
 const migrationLock = 0x706f7374686f726e // "posthorn"
 
+// idlePoll is how often an idle consumer looks: what DispatchTx sent is told to
+// nobody, since nobody but its caller knows of the commit.
+const idlePoll = 500 * time.Millisecond
+
 // Open opens the store at dsn, a postgres:// URL, and brings its schema
 // forward. Errors: store.ErrDSN, ErrPlaintext, ErrSession, ErrTooNew, ErrEngine,
 // driver.ErrUnavailable.
 func Open(ctx context.Context, dsn string, o store.Options) (*store.Store, error) {
+	o.Poll = cmp.Or(o.Poll, idlePoll)
 	a, err := parse(dsn, o.Server)
 	if err != nil {
 		return nil, err
