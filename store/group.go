@@ -125,7 +125,7 @@ func (g *group) commit(ctx context.Context, c Conn, done, rest []int) {
 	}
 	c.Rollback(ctx)
 	switch {
-	case g.store.SQL.Held != "" && g.store.Classify(err) == driver.ClassTransient:
+	case g.store.SQL.Held != "" && g.store.Parts.Classify(err) == driver.ClassTransient:
 		g.resolve(ctx, err, done, rest)
 	case len(done) == 1:
 		g.errs[done[0]], g.todo = fmt.Errorf("commit: %w", err), rest
@@ -201,7 +201,12 @@ func (g *group) unit(ctx context.Context, c Conn, raw *sql.Tx, i int) (fate, err
 	}
 	g.errs[i] = g.effect(c, i, raw)
 	if g.errs[i] != nil {
-		return g.undo(ctx, c), nil
+		f := g.undo(ctx, c)
+		if f == wrecked && g.store.Parts.Classify(g.errs[i]) == driver.ClassTransient {
+			// The connection was lost while the handler read its rows.
+			g.errs[i] = fmt.Errorf("%w: %w", driver.ErrUnavailable, g.errs[i])
+		}
+		return f, nil
 	}
 	if _, err := c.Exec(ctx, g.store.SQL.Release); err != nil {
 		g.errs[i] = fmt.Errorf("%w: %w", driver.ErrTxEnded, err)
@@ -253,6 +258,9 @@ func (g *group) effect(c Conn, i int, raw *sql.Tx) error {
 		g.store.opts.Log.Warn(leftDirty, "kind", u.Delivery.Kind, "message_id", u.Delivery.ID, "cause", dirty)
 	}
 	if refused := user.Refused(); err == nil && refused != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
 		return fmt.Errorf("handler returned nil although %w", refused)
 	}
 	return err

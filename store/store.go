@@ -62,8 +62,11 @@ type Parts struct {
 	Rebind     func(stmt string) string // writes the parameters of a statement; nil leaves question marks
 	Classify   func(error) driver.Class // ClassTransient, ClassUnique, ClassNoTable or empty
 	DB         *sql.DB                  // a pool for the application, on the same database
-	Lanes      int                      // driver.Capabilities.Lanes
-	Checks     []Check                  // for Examine
+	// Named reports whether an error says that it is this database's; nil when
+	// all that Classify knows do.
+	Named  func(error) bool
+	Lanes  int     // driver.Capabilities.Lanes
+	Checks []Check // for Examine
 }
 
 // A Store is an opened store. It is a driver.Transport with every role; all
@@ -113,9 +116,12 @@ func (s *Store) Dialect() string { return s.Name }
 // in their transactions. The store closes it.
 func (s *Store) DB() *sql.DB { return s.Parts.DB }
 
-// Classify tells faults of the database from other errors.
+// Classify tells faults of the database from other errors. A network's error
+// counts only when it says that it is the database's: a handler has other
+// connections, too.
 func (s *Store) Classify(err error) driver.Class {
-	if errors.Is(err, driver.ErrUnavailable) || s.Parts.Classify(err) == driver.ClassTransient {
+	named := s.Named == nil || s.Named(err)
+	if errors.Is(err, driver.ErrUnavailable) || named && s.Parts.Classify(err) == driver.ClassTransient {
 		return driver.ClassTransient
 	}
 	return ""

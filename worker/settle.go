@@ -86,7 +86,9 @@ func (w *Worker) failed(p *parcel, err error) (away bool) {
 		w.strand(p, stuck)
 		return false
 	case errors.As(err, &own):
-		err = own.err
+		if !errors.Is(err, driver.ErrUnavailable) {
+			err = own.err
+		}
 	case errors.Is(err, driver.ErrOutcomeUnknown):
 		w.letGo(p, err)
 		return true

@@ -15,6 +15,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/cli"
+	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/examples/unsubscribe/app"
 	"github.com/posthorn/posthorn/examples/unsubscribe/demo"
 )
@@ -26,12 +27,15 @@ func main() {
 		os.Exit(78)
 	}
 	mux := posthorn.NewMux()
-	app.Register(mux, client)
 	cli.Main(cli.App{
 		Name: "unsubscribe", Mux: mux,
 		Setup: func(ctx context.Context, env cli.Env) error {
-			_, err := env.Store.DB().ExecContext(ctx, app.Schema)
-			return err
+			db, err := app.NewDatabase(env.Store.DB(), env.Store.Dialect())
+			if err != nil {
+				return err
+			}
+			app.Register(mux, client, db)
+			return db.Install(ctx)
 		},
 		Commands: func(open func(context.Context) (cli.Env, error)) []*cobra.Command {
 			return []*cobra.Command{importCommand(open), demo.Command()}
@@ -50,8 +54,13 @@ func importCommand(open func(context.Context) (cli.Env, error)) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			done, err := app.Import(cmd.Context(), env.Store.DB(), env.Dispatcher, app.ImportOptions{
-				Files: os.DirFS(args[0]),
+			db, err := app.NewDatabase(env.Store.DB(), env.Store.Dialect())
+			if err != nil {
+				return err
+			}
+			done, err := app.Import(cmd.Context(), db, env.Dispatcher, app.ImportOptions{
+				Files:     os.DirFS(args[0]),
+				Transient: func(err error) bool { return env.Store.Classify(err) == driver.ClassTransient },
 			})
 			if err != nil {
 				return err

@@ -137,7 +137,7 @@ func (c *Conn) ExecContext(
 	ctx, done := c.Guard.bind(ctx)
 	defer done()
 	res, err := c.Raw.ExecContext(ctx, query, args)
-	return res, hide(err)
+	return res, c.Guard.judge(ctx, err)
 }
 
 // QueryContext runs a query.
@@ -187,6 +187,9 @@ func (c *Conn) BeginTx(ctx context.Context, o sqldriver.TxOptions) (sqldriver.Tx
 	}
 	return tx{Tx: raw, conn: c}, nil
 }
+
+// Ping asks whether the server is there.
+func (c *Conn) Ping(ctx context.Context) error { return hide(c.Raw.Ping(ctx)) }
 
 // CheckNamedValue is the driver's own, if it has one.
 func (c *Conn) CheckNamedValue(v *sqldriver.NamedValue) error {
@@ -277,7 +280,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []sqldriver.NamedValue) (sq
 	ctx, done := s.conn.Guard.bind(ctx)
 	defer done()
 	res, err := s.rawStmt.ExecContext(ctx, args)
-	return res, hide(err)
+	return res, s.conn.Guard.judge(ctx, err)
 }
 
 // QueryContext runs it.

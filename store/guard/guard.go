@@ -22,6 +22,7 @@ type Guard struct {
 	refused   string
 	dirty     string
 	marked    bool
+	cut       bool
 }
 
 // Enter says that a handler is inside, until Leave; its statements end with
@@ -29,7 +30,7 @@ type Guard struct {
 func (g *Guard) Enter(life context.Context) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.life, g.refused = life, ""
+	g.life, g.refused, g.cut = life, "", false
 }
 
 // Leave says that no handler is inside, and returns what makes the connection
@@ -104,6 +105,25 @@ func (g *Guard) note(m Mark) {
 	case Passing:
 		g.marked = true
 	}
+}
+
+// judge is told how a handler's statement ended. One that fails when its context
+// has ended was cut off.
+func (g *Guard) judge(ctx context.Context, err error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err != nil && ctx.Err() != nil && g.life != nil && !g.suspended {
+		g.cut = true
+	}
+	return hide(err)
+}
+
+// Cut reports whether a statement was cut off since Enter. Drivers give the
+// connection up then: that is the handler's doing, and no fault of the server.
+func (g *Guard) Cut() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.cut
 }
 
 // Marked reports whether a handler has left something that ends with the

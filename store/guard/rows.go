@@ -37,7 +37,7 @@ func (c *Conn) lend(
 	if err != nil {
 		cancel(nil)
 		done()
-		return nil, hide(endedBy(ctx, err))
+		return nil, c.Guard.judge(ctx, endedBy(ctx, err))
 	}
 	stop = context.AfterFunc(ctx, func() { time.AfterFunc(closeWithin, func() { cancel(context.Cause(ctx)) }) })
 	r := &rows{Rows: raw, conn: c, done: func() { stop(); cancel(nil); done() }, lent: true}

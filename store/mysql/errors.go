@@ -135,3 +135,10 @@ func explainOpen(err error) error {
 	}
 	return err
 }
+
+// named reports whether an error says that it is of this database, and not of
+// some other connection of a handler.
+func named(err error) bool {
+	return number(err) != 0 || errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, guard.ErrLost) || errors.Is(err, mysql.ErrInvalidConn)
+}

@@ -70,7 +70,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	}
 	e := pool.New(d, pools, nil, x.sizes)
 	s, err := store.New(ctx, store.Parts{
-		Engine: e, SQL: stmts, Name: "mysql", Durability: known.durability, Classify: classify, DB: pools.App,
+		Engine: e, SQL: stmts, Name: "mysql", Durability: known.durability, Classify: classify, Named: named, DB: pools.App,
 		Lanes: x.sizes.Effects, Checks: x.checks(),
 	}, o)
 	if err != nil {

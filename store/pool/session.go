@@ -208,6 +208,10 @@ func (s *session) Enter(life context.Context) {
 // to the session is for Inspect to find, unless the session is gone.
 func (s *session) Leave() string {
 	err := s.conn.Raw(func(any) error { s.inner.Sweep(); return nil })
+	if err == nil && s.inner.Guard.Cut() && s.ask(context.Background(), s.ping) != nil {
+		s.inner.Guard.Refuse("a statement was cut off, and the connection with it")
+		s.broken = true
+	}
 	dirty := s.inner.Guard.Leave()
 	if err != nil || s.broken {
 		s.broken = true
@@ -234,8 +238,10 @@ func (s *session) Run(ctx context.Context, query string, args ...any) (sql.Resul
 // Conn is the connection itself.
 func (s *session) Conn() *sql.Conn { return s.conn }
 
-// Explain notes a fault; refusals come from the guard as they are.
-func (s *session) Explain(err error) error { return s.note(err) }
+// Explain makes a fault of the server driver.ErrUnavailable, so that it cannot
+// be taken for a fault of the handler's own network, nor the other way round.
+// Refusals come from the guard as they are.
+func (s *session) Explain(err error) error { return s.explain(err, false) }
 
 // destroy ends the connection instead of returning it to its pool.
 func (s *session) destroy() {

@@ -63,3 +63,14 @@ func classify(err error) driver.Class {
 	}
 	return ""
 }
+
+// named reports whether an error says that it is of this database, and not of
+// some other connection of a handler.
+func named(err error) bool {
+	var (
+		pg  *pgconn.PgError
+		con *pgconn.ConnectError
+	)
+	return errors.As(err, &pg) || errors.As(err, &con) ||
+		errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, guard.ErrLost)
+}

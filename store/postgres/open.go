@@ -94,7 +94,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	}
 	e := pool.New(d, pool.Pools{Guarded: guarded, Control: stdlib.OpenDB(*config), App: app}, newEars(config), sizes)
 	s, err := store.New(ctx, store.Parts{
-		Engine: e, SQL: statements(), Name: "postgres", Durability: durability, Classify: classify,
+		Engine: e, SQL: statements(), Name: "postgres", Durability: durability, Classify: classify, Named: named,
 		Rebind: d.Rebind, DB: app, Lanes: sizes.Effects, Checks: x.checks(),
 	}, o)
 	if err != nil {

@@ -55,10 +55,23 @@ func openDB(t *testing.T) *sql.DB {
 			t.Error(err)
 		}
 	})
-	exec(t, db, app.Schema)
-	exec(t, db, app.Schema) // it may be run again
+	for range 2 { // it may be run again
+		if err := on(t, db).Install(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	exec(t, db, `create table queue (id text primary key, kind text, body blob)`)
 	return db
+}
+
+// on is the application's view of the database.
+func on(t *testing.T, db *sql.DB) app.Database {
+	t.Helper()
+	d, err := app.NewDatabase(db, "sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 func exec(t *testing.T, db *sql.DB, query string, args ...any) {
@@ -92,11 +105,11 @@ type clientFunc func(ctx context.Context, url string) error
 
 func (f clientFunc) Unsubscribe(ctx context.Context, url string) error { return f(ctx, url) }
 
-// slowPart runs the slow part of the handler on a message.
+// slowPart runs the slow part of the handler on a message. It has no database.
 func slowPart(t *testing.T, c app.Client, msg app.UnsubscribeEmail) (posthorn.Effect, driver.Delivery, error) {
 	t.Helper()
 	m := posthorn.NewMux()
-	app.Register(m, c, posthorn.WithTimeout(time.Minute))
+	app.Register(m, c, on(t, nil), posthorn.WithTimeout(time.Minute))
 	h, ok := m.Handler(app.Kind)
 	if !ok || !h.Transactional() {
 		t.Fatal("no transactional handler")

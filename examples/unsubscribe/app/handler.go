@@ -26,9 +26,9 @@ type Client interface {
 	Unsubscribe(ctx context.Context, url string) error
 }
 
-// Register puts the handler for UnsubscribeEmail on m. It panics when the
-// handler is there already.
-func Register(m *posthorn.Mux, c Client, opts ...posthorn.HandlerOption) {
+// Register puts the handler for UnsubscribeEmail on m; db is the database of
+// the workers' store. It panics when the handler is there already.
+func Register(m *posthorn.Mux, c Client, db Database, opts ...posthorn.HandlerOption) {
 	posthorn.HandleEffect(m, func(ctx context.Context, msg UnsubscribeEmail) (posthorn.Effect, error) {
 		if err := refuse(msg.Method); err != nil {
 			return nil, posthorn.Reject(err)
@@ -36,7 +36,7 @@ func Register(m *posthorn.Mux, c Client, opts ...posthorn.HandlerOption) {
 		if err := c.Unsubscribe(ctx, msg.URL); err != nil {
 			return nil, verdict(err)
 		}
-		return record(msg), nil
+		return db.record(msg), nil
 	}, opts...)
 }
 
@@ -68,25 +68,25 @@ func verdict(err error) error {
 }
 
 // record is what must be in the database exactly once for each message.
-func record(msg UnsubscribeEmail) posthorn.Effect {
+func (d Database) record(msg UnsubscribeEmail) posthorn.Effect {
 	return func(ctx context.Context, tx *posthorn.Tx) error {
-		if err := endSubscription(ctx, tx, msg); err != nil {
+		if err := d.endSubscription(ctx, tx, msg); err != nil {
 			return err
 		}
-		d, _ := posthorn.DeliveryFrom(ctx)
-		_, err := tx.ExecContext(ctx, `insert into unsubscribed (mail, list, recipient, attempt) values (?, ?, ?, ?)`,
-			msg.Mail, msg.List, msg.Recipient, d.Attempt)
+		delivery, _ := posthorn.DeliveryFrom(ctx)
+		_, err := tx.ExecContext(ctx,
+			d.sql(`insert into unsubscribed (mail, list, recipient, attempt) values (?, ?, ?, ?)`),
+			msg.Mail, msg.List, msg.Recipient, delivery.Attempt)
 		if err != nil {
 			return fmt.Errorf("record unsubscription: %w", err)
 		}
-		return notify(ctx, tx, msg)
+		return d.notify(ctx, tx, msg)
 	}
 }
 
-func endSubscription(ctx context.Context, tx *posthorn.Tx, msg UnsubscribeEmail) error {
-	result, err := tx.ExecContext(ctx, `update subscription
-		set status = 'unsubscribed', changed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
-		where list = ? and recipient = ?`, msg.List, msg.Recipient)
+func (d Database) endSubscription(ctx context.Context, tx *posthorn.Tx, msg UnsubscribeEmail) error {
+	result, err := tx.ExecContext(ctx, d.sql(`update subscription
+		set status = 'unsubscribed', changed_at = {now} where list = ? and recipient = ?`), msg.List, msg.Recipient)
 	if err != nil {
 		return fmt.Errorf("update subscription: %w", err)
 	}
@@ -102,11 +102,12 @@ func endSubscription(ctx context.Context, tx *posthorn.Tx, msg UnsubscribeEmail)
 
 // notify tells the recipient. The subject is the sender's and may be longer
 // than the column, so the text is made to fit.
-func notify(ctx context.Context, tx *posthorn.Tx, msg UnsubscribeEmail) error {
+func (d Database) notify(ctx context.Context, tx *posthorn.Tx, msg UnsubscribeEmail) error {
 	full := strings.TrimSpace(fmt.Sprintf("You no longer get mail from %s: %s", msg.List, msg.Subject))
 	text := posthorn.Fit(ctx, "notification.text", full, MaxNotification)
 	shortened := utf8.RuneCountInString(full) > MaxNotification
-	_, err := tx.ExecContext(ctx, `insert into notification (mail, recipient, text, shortened) values (?, ?, ?, ?)`,
+	_, err := tx.ExecContext(ctx,
+		d.sql(`insert into notification (mail, recipient, text, shortened) values (?, ?, ?, ?)`),
 		msg.Mail, msg.Recipient, text, shortened)
 	if err != nil {
 		return fmt.Errorf("insert notification: %w", err)

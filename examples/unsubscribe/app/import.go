@@ -15,10 +15,17 @@ import (
 // ErrNoMail: there is no *.eml file to import.
 var ErrNoMail = errors.New("no .eml files")
 
+// tries bounds how often one file is tried. Trying again is safe even if a
+// commit that failed has succeeded: what is there already is not added.
+const tries = 10
+
 // ImportOptions say what to import.
 type ImportOptions struct {
 	Files  fs.FS // its *.eml files at the top are imported, in the order of their names
 	Copies int   // messages for each accepted mail, each with a recipient of its own; 0 means 1
+	// Transient reports whether an error of the database may be gone the next
+	// time, as a deadlock is; then a file is tried again. nil means none is.
+	Transient func(error) bool
 	// Progress is called after each file that is committed; nil means not at all.
 	Progress func(Imported)
 }
@@ -36,8 +43,8 @@ type Imported struct {
 // transaction on db, with the ledger's rows and the messages; so when a row is
 // there, its message is, and importing again adds nothing. A mail that cannot
 // be read as one is recorded as refused, and the import goes on. db must be
-// the database of the dispatcher's store, with Schema in it.
-func Import(ctx context.Context, db *sql.DB, d *posthorn.Dispatcher, o ImportOptions) (Imported, error) {
+// the database of the dispatcher's store, with the tables installed.
+func Import(ctx context.Context, db Database, d *posthorn.Dispatcher, o ImportOptions) (Imported, error) {
 	names, err := fs.Glob(o.Files, "*.eml")
 	if err != nil {
 		return Imported{}, fmt.Errorf("list mails: %w", err)
@@ -48,6 +55,9 @@ func Import(ctx context.Context, db *sql.DB, d *posthorn.Dispatcher, o ImportOpt
 	done := Imported{Total: len(names)}
 	for _, name := range names {
 		one, err := importFile(ctx, db, d, source{o.Files, name, max(o.Copies, 1)})
+		for again := 1; again < tries && err != nil && o.Transient != nil && o.Transient(err); again++ {
+			one, err = importFile(ctx, db, d, source{o.Files, name, max(o.Copies, 1)})
+		}
 		if err != nil {
 			return done, fmt.Errorf("import %s: %w", name, err)
 		}
@@ -78,18 +88,18 @@ func (s source) read() (*mail.Mail, error) {
 	return mail.Read(file)
 }
 
-func importFile(ctx context.Context, db *sql.DB, d *posthorn.Dispatcher, s source) (Imported, error) {
+func importFile(ctx context.Context, db Database, d *posthorn.Dispatcher, s source) (Imported, error) {
 	m, err := s.read()
 	var fault *mail.Error
 	if err != nil && !errors.As(err, &fault) {
 		return Imported{}, err
 	}
-	tx, err := db.BeginTx(ctx, nil)
+	tx, err := db.db.BeginTx(ctx, nil)
 	if err != nil {
 		return Imported{}, fmt.Errorf("begin: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after the commit
-	l := &ledger{tx: tx, dispatcher: d, file: s.name}
+	l := &ledger{db: db, tx: tx, dispatcher: d, file: s.name}
 	if fault != nil {
 		err = l.refuse(ctx, fault)
 	} else {
@@ -106,6 +116,7 @@ func importFile(ctx context.Context, db *sql.DB, d *posthorn.Dispatcher, s sourc
 
 // ledger writes the rows of one file in one transaction.
 type ledger struct {
+	db         Database
 	tx         *sql.Tx
 	dispatcher *posthorn.Dispatcher
 	file       string
@@ -113,8 +124,8 @@ type ledger struct {
 }
 
 func (l *ledger) refuse(ctx context.Context, fault error) error {
-	fresh, err := l.insert(ctx, `insert into mail (id, file, state, reason) values (?, ?, 'refused', ?)
-		on conflict (id) do nothing`, "refused-"+l.file, l.file, fault.Error())
+	fresh, err := l.insert(ctx, `{insert_new} mail (id, file, state, reason)
+		values (?, ?, 'refused', ?) {unless_there}`, "refused-"+l.file, l.file, fault.Error())
 	if fresh {
 		l.done.Refused++
 	}
@@ -124,8 +135,8 @@ func (l *ledger) refuse(ctx context.Context, fault error) error {
 func (l *ledger) accept(ctx context.Context, m *mail.Mail, copies int) error {
 	for n := range copies {
 		msg := message(m, n)
-		fresh, err := l.insert(ctx, `insert into mail (id, file, message_id, list, recipient, state)
-			values (?, ?, ?, ?, ?, 'dispatched') on conflict (id) do nothing`,
+		fresh, err := l.insert(ctx, `{insert_new} mail (id, file, message_id, list, recipient, state)
+			values (?, ?, ?, ?, ?, 'dispatched') {unless_there}`,
 			msg.Mail, l.file, msg.MessageID, msg.List, msg.Recipient)
 		if err != nil {
 			return err
@@ -142,7 +153,7 @@ func (l *ledger) accept(ctx context.Context, m *mail.Mail, copies int) error {
 
 // insert runs an insertion of one row, and reports whether the row is new.
 func (l *ledger) insert(ctx context.Context, query string, args ...any) (bool, error) {
-	result, err := l.tx.ExecContext(ctx, query, args...)
+	result, err := l.tx.ExecContext(ctx, l.db.sql(query), args...)
 	if err != nil {
 		return false, fmt.Errorf("insert mail: %w", err)
 	}
@@ -157,8 +168,8 @@ func (l *ledger) insert(ctx context.Context, query string, args ...any) (bool, e
 }
 
 func (l *ledger) dispatch(ctx context.Context, msg UnsubscribeEmail) error {
-	_, err := l.tx.ExecContext(ctx, `insert into subscription (list, recipient) values (?, ?)
-		on conflict (list, recipient) do nothing`, msg.List, msg.Recipient)
+	_, err := l.tx.ExecContext(ctx,
+		l.db.sql(`{insert_new} subscription (list, recipient) values (?, ?) {unless_there}`), msg.List, msg.Recipient)
 	if err != nil {
 		return fmt.Errorf("insert subscription: %w", err)
 	}

@@ -19,7 +19,7 @@ import (
 func TestImportKeepsALedgerThatAgreesWithTheQueue(t *testing.T) {
 	db, d := openDB(t), newDispatcher(t)
 	var last app.Imported
-	done, err := app.Import(t.Context(), db, d, app.ImportOptions{
+	done, err := app.Import(t.Context(), on(t, db), d, app.ImportOptions{
 		Files: samples.FS(), Copies: 3, Progress: func(i app.Imported) { last = i },
 	})
 	if err != nil {
@@ -37,7 +37,7 @@ func TestImportKeepsALedgerThatAgreesWithTheQueue(t *testing.T) {
 	}
 	checkLedger(t, db, done)
 
-	again, err := app.Import(t.Context(), db, d, app.ImportOptions{Files: samples.FS(), Copies: 4})
+	again, err := app.Import(t.Context(), on(t, db), d, app.ImportOptions{Files: samples.FS(), Copies: 4})
 	if err != nil || again.Refused != 0 || again.Dispatched != len(names)-done.Refused {
 		t.Errorf("imported again: %+v, %v", again, err)
 	}
@@ -71,7 +71,7 @@ func oneMail(list string) fstest.MapFS {
 
 func TestCopiesDifferInIDRecipientAndURL(t *testing.T) {
 	db := openDB(t)
-	_, err := app.Import(t.Context(), db, newDispatcher(t), app.ImportOptions{
+	_, err := app.Import(t.Context(), on(t, db), newDispatcher(t), app.ImportOptions{
 		Files: oneMail("https://lists.example/u?a=b#c"), Copies: 2,
 	})
 	if err != nil {
@@ -97,14 +97,14 @@ func TestTheLongestMailsCanBeCopied(t *testing.T) {
 	files := oneMail(long)
 	files["b.eml"] = &fstest.MapFile{Data: []byte("From: a@b.example\nTo: " + strings.Repeat("a", mail.MaxAddress-10) +
 		"@b.example\nSubject: " + strings.Repeat("\x80", 60<<10) + "\n\n")}
-	done, err := app.Import(t.Context(), openDB(t), newDispatcher(t), app.ImportOptions{Files: files, Copies: 2})
+	done, err := app.Import(t.Context(), on(t, openDB(t)), newDispatcher(t), app.ImportOptions{Files: files, Copies: 2})
 	if err != nil || done.Dispatched != 4 {
 		t.Errorf("%+v, %v", done, err)
 	}
 }
 
 func TestNoMailIsAnError(t *testing.T) {
-	_, err := app.Import(t.Context(), openDB(t), newDispatcher(t), app.ImportOptions{
+	_, err := app.Import(t.Context(), on(t, openDB(t)), newDispatcher(t), app.ImportOptions{
 		Files: fstest.MapFS{"readme.txt": {}},
 	})
 	if !errors.Is(err, app.ErrNoMail) {
@@ -115,7 +115,7 @@ func TestNoMailIsAnError(t *testing.T) {
 func TestAnImportThatFailsLeavesNoHalfMail(t *testing.T) {
 	db := openDB(t)
 	exec(t, db, `drop table queue`)
-	_, err := app.Import(t.Context(), db, newDispatcher(t), app.ImportOptions{Files: oneMail("https://a.example/")})
+	_, err := app.Import(t.Context(), on(t, db), newDispatcher(t), app.ImportOptions{Files: oneMail("https://a.example/")})
 	if err == nil || !strings.Contains(err.Error(), "a.eml") {
 		t.Errorf("error is %v", err)
 	}
@@ -127,7 +127,7 @@ func TestAnImportThatFailsLeavesNoHalfMail(t *testing.T) {
 func TestAFileThatCannotBeReadEndsTheImport(t *testing.T) {
 	db := openDB(t)
 	files := fstest.MapFS{"a.eml": {Mode: fs.ModeDir}}
-	if _, err := app.Import(t.Context(), db, newDispatcher(t), app.ImportOptions{Files: files}); err == nil {
+	if _, err := app.Import(t.Context(), on(t, db), newDispatcher(t), app.ImportOptions{Files: files}); err == nil {
 		t.Error("no error")
 	}
 	if n := one[int](t, db, `select count(*) from mail`); n != 0 {
@@ -140,7 +140,7 @@ func TestATransportWithoutTransactionsIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = app.Import(t.Context(), openDB(t), d, app.ImportOptions{Files: oneMail("https://a.example/")})
+	_, err = app.Import(t.Context(), on(t, openDB(t)), d, app.ImportOptions{Files: oneMail("https://a.example/")})
 	if !errors.Is(err, driver.ErrUnsupported) {
 		t.Errorf("error is %v", err)
 	}
@@ -150,3 +150,25 @@ func TestATransportWithoutTransactionsIsRefused(t *testing.T) {
 type sendOnly struct{ driver.Transport }
 
 func (sendOnly) Capabilities() driver.Capabilities { return driver.Capabilities{} }
+
+func TestAFileThatMetADeadlockIsTriedAgainButNotForEver(t *testing.T) {
+	db := openDB(t)
+	exec(t, db, `drop table queue`)
+	for _, c := range []struct{ heals, calls int }{{2, 2}, {1000, 9}} {
+		calls := 0
+		_, err := app.Import(t.Context(), on(t, db), newDispatcher(t), app.ImportOptions{
+			Files: oneMail("https://a.example/"),
+			Transient: func(error) bool {
+				if calls++; calls == c.heals {
+					exec(t, db, `create table queue (id text primary key, kind text, body blob)`)
+				}
+				return true
+			},
+		})
+		if calls != c.calls || (err == nil) != (c.heals < 10) {
+			t.Errorf("%d times, %v", calls, err)
+		}
+		exec(t, db, `drop table if exists queue`)
+		exec(t, db, `delete from mail`)
+	}
+}

@@ -85,7 +85,7 @@ func TestEachSampleEndsAsItShouldAtTheProvider(t *testing.T) {
 	s := startProvider(t)
 	patient, hasty := clientOf(t, s, time.Minute), clientOf(t, s, 100*time.Millisecond)
 	db := openDB(t)
-	if _, err := app.Import(t.Context(), db, newDispatcher(t), app.ImportOptions{Files: samples.FS()}); err != nil {
+	if _, err := app.Import(t.Context(), on(t, db), newDispatcher(t), app.ImportOptions{Files: samples.FS()}); err != nil {
 		t.Fatal(err)
 	}
 	done := 0

@@ -1,43 +1,99 @@
 package app
 
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
 // MaxNotification is how many characters a notification's text may have.
 const MaxNotification = 255
 
-// Schema makes the application's tables in SQLite; it may be run again. The
-// states of a mail are "dispatched" and "refused". The table unsubscribed has
-// no unique key on purpose: an effect that was committed twice would show.
-const Schema = `
+// Tables are the names of the application's tables.
+func Tables() []string { return []string{"mail", "subscription", "unsubscribed", "notification"} }
+
+// schema makes the tables; it may be run again. What stands in braces is the
+// dialect's. The states of a mail are "dispatched" and "refused". The table
+// unsubscribed has no unique key on purpose: an effect that was committed twice
+// would show.
+func schema() []string {
+	return []string{`
 create table if not exists mail (
-  id          text primary key,
-  file        text not null,
-  message_id  text not null default '',
-  list        text not null default '',
-  recipient   text not null default '',
-  state       text not null check (state in ('dispatched', 'refused')),
-  reason      text not null default '',
-  imported_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-);
+  id          {key} primary key,
+  file        {key} not null,
+  message_id  {key} not null default '',
+  list        {key} not null default '',
+  recipient   {key} not null default '',
+  state       varchar(16) not null check (state in ('dispatched', 'refused')),
+  reason      varchar(1000) not null default '',
+  imported_at {time} not null default {now}
+)`, `
 create table if not exists subscription (
-  list       text not null,
-  recipient  text not null,
-  status     text not null default 'active' check (status in ('active', 'unsubscribed')),
-  changed_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  list       {key} not null,
+  recipient  {key} not null,
+  status     varchar(16) not null default 'active' check (status in ('active', 'unsubscribed')),
+  changed_at {time} not null default {now},
   primary key (list, recipient)
-);
+)`, `
 create table if not exists unsubscribed (
-  mail      text not null,
-  list      text not null,
-  recipient text not null,
+  mail      {key} not null,
+  list      {key} not null,
+  recipient {key} not null,
   attempt   integer not null,
-  at        text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-);
-create index if not exists unsubscribed_mail on unsubscribed (mail);
+  at        {time} not null default {now}{index}
+)`, `
 create table if not exists notification (
-  id        integer primary key,
-  mail      text not null,
-  recipient text not null,
-  text      varchar(255) not null check (length(text) <= 255),
-  shortened integer not null check (shortened in (0, 1)),
-  at        text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-);
-`
+  id        {number} primary key,
+  mail      {key} not null,
+  recipient {key} not null,
+  text      {line} not null,
+  shortened {bool} not null,
+  at        {time} not null default {now}
+)`}
+}
+
+// Install makes the tables that are not there. Several processes may call it
+// at once.
+func (d Database) Install(ctx context.Context) error {
+	there, err := d.Names(ctx)
+	if err != nil {
+		return err
+	}
+	missing := func(name string) bool { return !slices.Contains(there, name) }
+	if !slices.ContainsFunc(Tables(), missing) {
+		return nil
+	}
+	tx, err := d.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after the commit
+	for _, stmt := range slices.Concat(d.dialect.before, schema(), d.dialect.after) {
+		if _, err := tx.ExecContext(ctx, d.sql(stmt)); err != nil {
+			return fmt.Errorf("create tables: %w", err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// Names lists all tables and views of the database, the application's and
+// others.
+func (d Database) Names(ctx context.Context) ([]string, error) {
+	rows, err := d.db.QueryContext(ctx, d.dialect.names)
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", err)
+	}
+	defer func() { _ = rows.Close() }() // Err tells what matters
+	var names []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, fmt.Errorf("list tables: %w", err)
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
+}

@@ -19,11 +19,12 @@ import (
 	"golang.org/x/term"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/examples/unsubscribe/app"
 	"github.com/posthorn/posthorn/examples/unsubscribe/mail/samples"
 	"github.com/posthorn/posthorn/examples/unsubscribe/provider"
 	"github.com/posthorn/posthorn/store"
-	"github.com/posthorn/posthorn/store/sqlite"
+	"github.com/posthorn/posthorn/transport/open"
 )
 
 // ErrLedger: the ledger does not balance.
@@ -32,12 +33,25 @@ var ErrLedger = errors.New("the ledger does not balance")
 // queue is the transport of the demo's configuration.
 const queue = "async"
 
+// long is the help of the command.
+const long = `Run the main job: import mail, unsubscribe people by two worker processes, kill one of them in
+the middle, and count a ledger from the tables at the end. It happens in a temporary directory, on SQLite, unless
+--store names a server:
+
+  --store postgres://USER@HOST:PORT/DATABASE
+  --store mysql://USER@HOST:PORT/DATABASE
+
+The database must be empty. Another one is refused, and no table in it is changed. When the demo has ended well, its own
+tables are dropped; when it has not, or with --keep, they stay. An address with a password goes into the variable
+` + EnvStore + `, which takes the place of --store.`
+
 // options are the demo's flags.
 type options struct {
 	seed   uint64
 	copies int
 	keep   bool
 	limit  time.Duration
+	server string // address of the store; empty means a file in the demo's directory
 }
 
 // Command is the command "demo".
@@ -46,14 +60,19 @@ func Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run the main job: mail in, two workers, one killed, a ledger at the end",
+		Long:  long,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.chooseServer(os.Getenv(EnvStore)); err != nil {
+				return err
+			}
 			return run(cmd.Context(), o, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "seed of the order and of the kill; 0 picks one")
 	cmd.Flags().IntVar(&o.copies, "copies", 25, "messages for each mail")
-	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the directory")
+	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the directory, and the tables on a server")
+	cmd.Flags().StringVar(&o.server, "store", "", "`address` of an empty database on a server (default a SQLite file)")
 	cmd.Flags().DurationVar(&o.limit, "limit", 2*time.Minute, "give up after this time")
 	return cmd
 }
@@ -65,7 +84,9 @@ type stage struct {
 	live  bool // out is a terminal
 	dir   string
 	rnd   *rand.Rand
+	dsn   string // of the store
 	store *store.Store
+	db    app.Database // of the store
 	began time.Time
 }
 
@@ -88,11 +109,23 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		s.live = term.IsTerminal(int(f.Fd()))
 	}
 	s.say("in %s, seed %d", dir, o.seed)
-	if s.store, err = sqlite.Open(ctx, "sqlite:"+s.path("demo.db"), store.Options{}); err != nil {
+	if o.server != "" {
+		return s.onServer(ctx)
+	}
+	s.dsn = "sqlite:" + s.path("demo.db")
+	return s.withStore(ctx, s.withProvider)
+}
+
+// withStore plays while the store is open.
+func (s *stage) withStore(ctx context.Context, play func(context.Context) error) (err error) {
+	if s.store, err = open.Store(ctx, s.dsn, store.Options{}); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
-	return s.withProvider(ctx)
+	if s.db, err = app.NewDatabase(s.store.DB(), s.store.Dialect()); err != nil {
+		return err
+	}
+	return play(ctx)
 }
 
 // withProvider plays while the provider runs.
@@ -141,11 +174,15 @@ func (s *stage) play(ctx context.Context, p *provider.Server) error {
 	return l.print(s.out)
 }
 
-// prepare writes what the worker processes read.
+// prepare makes the tables, and writes what the worker processes read. The
+// address of a server stays out of it, since it may have a password.
 func (s *stage) prepare(ctx context.Context, p *provider.Server) error {
-	config := fmt.Sprintf("store: sqlite:%s\ntransports:\n  %s:\n    retry: {delay: 500ms}\n", s.path("demo.db"), queue)
-	_, err := s.store.DB().ExecContext(ctx, app.Schema)
-	return errors.Join(err,
+	address := s.dsn
+	if s.server != "" {
+		address = "${" + envWorkerStore + "}"
+	}
+	config := fmt.Sprintf("store: %s\ntransports:\n  %s:\n    retry: {delay: 500ms}\n", address, queue)
+	return errors.Join(s.db.Install(ctx),
 		os.WriteFile(s.path("posthorn.yaml"), []byte(config), 0o600),
 		os.WriteFile(s.path("authority.pem"), p.AuthorityPEM(), 0o600))
 }
@@ -155,8 +192,9 @@ func (s *stage) importMail(ctx context.Context) (app.Imported, error) {
 	if err != nil {
 		return app.Imported{}, err
 	}
-	done, err := app.Import(ctx, s.store.DB(), d, app.ImportOptions{
+	done, err := app.Import(ctx, s.db, d, app.ImportOptions{
 		Files: shuffled{samples.FS(), s.rnd}, Copies: s.copies,
+		Transient: func(err error) bool { return s.store.Classify(err) == driver.ClassTransient },
 	})
 	if err == nil {
 		s.say("imported %d mails: %d messages dispatched, %d mails refused", done.Files, done.Dispatched, done.Refused)
@@ -170,7 +208,7 @@ func (s *stage) watch(ctx context.Context, f *fleet) error {
 	defer ticker.Stop()
 	killAt := 0.2 + 0.4*s.rnd.Float64()
 	for turn := 0; ; turn++ {
-		l, err := count(ctx, s.store.DB())
+		l, err := weigh(ctx, s.store.DB())
 		if err != nil {
 			return err
 		}

@@ -24,6 +24,10 @@ const (
 	EnvAuthority = "UNSUBSCRIBE_DEMO_AUTHORITY"
 )
 
+// envWorkerStore tells a worker where the store is: the arguments of a process
+// can be read by everybody, its environment cannot.
+const envWorkerStore = "POSTHORN_STORE"
+
 // impatience is the client's timeout in the demo: the provider that hangs shall
 // not hold the demo up.
 const impatience = time.Second
@@ -73,9 +77,11 @@ func (f *fleet) start() error {
 		return err
 	}
 	defer func() { _ = log.Close() }() // the process has its own
-	cmd := exec.CommandContext(context.Background(), self, "consume", queue, "--concurrency", "16",
-		"--config", f.path("posthorn.yaml")) // it is ended by stop, kill or killAll
-	cmd.Env = append(os.Environ(), EnvProvider+"="+f.provider, EnvAuthority+"="+f.path("authority.pem"))
+	args := []string{"consume", queue, "--concurrency", "16", "--config", f.path("posthorn.yaml")}
+	cmd := exec.CommandContext(context.Background(), self, args...) //nolint:gosec // it is this program
+	// It is ended by stop, kill or killAll.
+	cmd.Env = append(os.Environ(), EnvProvider+"="+f.provider, EnvAuthority+"="+f.path("authority.pem"),
+		envWorkerStore+"="+f.dsn)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, f.dir
 	cmd.SysProcAttr = dieWithParent()
 	if err := cmd.Start(); err != nil {

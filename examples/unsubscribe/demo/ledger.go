@@ -1,10 +1,12 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -35,9 +37,10 @@ with place as (
     (select count(*) from posthorn_letter l where l.id = m.id and l.discarded_at is null) as dead,
     (select count(*) from posthorn_letter l where l.id = m.id and l.discarded_at is not null) as discarded
   from mail m where m.state = 'dispatched')
-select count(*), coalesce(sum(done > 0), 0), coalesce(sum(waiting), 0), coalesce(sum(dead), 0),
+select count(*), count(case when done > 0 then 1 end), coalesce(sum(waiting), 0), coalesce(sum(dead), 0),
   coalesce(sum(discarded), 0),
-  coalesce(sum(done + waiting + dead + discarded = 0), 0), coalesce(sum(done + waiting + dead + discarded > 1), 0)
+  count(case when done + waiting + dead + discarded = 0 then 1 end),
+  count(case when done + waiting + dead + discarded > 1 then 1 end)
 from place`
 
 // Balance counts the ledger, prints it, and returns ErrLedger when it does not
@@ -52,16 +55,14 @@ func Balance(ctx context.Context, db *sql.DB, out io.Writer) error {
 
 // count reads the ledger from the tables.
 func count(ctx context.Context, db *sql.DB) (ledger, error) {
-	var l ledger
-	err := db.QueryRowContext(ctx, figures).Scan(
-		&l.accepted, &l.done, &l.waiting, &l.dead, &l.discarded, &l.lost, &l.doubled)
+	l, err := weigh(ctx, db)
 	if err != nil {
-		return l, fmt.Errorf("count ledger: %w", err)
+		return l, err
 	}
 	err = db.QueryRowContext(ctx, `select
 		(select count(*) from unsubscribed where attempt > 0) +
 		(select count(*) from posthorn_letter where attempt > 0),
-		(select coalesce(sum(shortened), 0) from notification)`).Scan(&l.retried, &l.shortened)
+		(select count(*) from notification where shortened)`).Scan(&l.retried, &l.shortened)
 	if err != nil {
 		return l, fmt.Errorf("count retries: %w", err)
 	}
@@ -69,23 +70,38 @@ func count(ctx context.Context, db *sql.DB) (ledger, error) {
 	return l, err
 }
 
-// causes counts the dead letters by what their error says first.
+// weigh reads the two sides of the ledger.
+func weigh(ctx context.Context, db *sql.DB) (l ledger, err error) {
+	err = db.QueryRowContext(ctx, figures).Scan(
+		&l.accepted, &l.done, &l.waiting, &l.dead, &l.discarded, &l.lost, &l.doubled)
+	if err != nil {
+		return l, fmt.Errorf("count ledger: %w", err)
+	}
+	return l, nil
+}
+
+// causes counts the dead letters by what their error says first, the most
+// frequent one first.
 func causes(ctx context.Context, db *sql.DB) ([]cause, error) {
-	rows, err := db.QueryContext(ctx, `
-		select case instr(error, ': ') when 0 then error else substr(error, 1, instr(error, ': ') - 1) end as why,
-		  count(*) from posthorn_letter group by why order by count(*) desc, why`)
+	rows, err := db.QueryContext(ctx, `select error from posthorn_letter`)
 	if err != nil {
 		return nil, fmt.Errorf("count dead letters: %w", err)
 	}
 	defer func() { _ = rows.Close() }() // Err tells what matters
-	var out []cause
+	n := map[string]int{}
 	for rows.Next() {
-		var c cause
-		if err := rows.Scan(&c.reason, &c.n); err != nil {
+		var text string
+		if err := rows.Scan(&text); err != nil {
 			return nil, fmt.Errorf("count dead letters: %w", err)
 		}
-		out = append(out, c)
+		reason, _, _ := strings.Cut(text, ": ")
+		n[reason]++
 	}
+	var out []cause
+	for reason := range n {
+		out = append(out, cause{reason, n[reason]})
+	}
+	slices.SortFunc(out, func(a, b cause) int { return cmp.Or(b.n-a.n, strings.Compare(a.reason, b.reason)) })
 	return out, rows.Err()
 }
 

@@ -2,12 +2,7 @@ package demo_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -16,33 +11,18 @@ import (
 	"github.com/posthorn/posthorn/examples/unsubscribe/app"
 	"github.com/posthorn/posthorn/examples/unsubscribe/demo"
 	"github.com/posthorn/posthorn/store"
-	"github.com/posthorn/posthorn/store/sqlite"
+	"github.com/posthorn/posthorn/transport/open"
 )
-
-// balanced is the line that a good run ends with.
-var balanced = regexp.MustCompile(
-	`(?m)^accepted (\d+) = done (\d+) \+ waiting 0 \+ dead (\d+) \+ discarded 0 · lost 0 · doubled 0$`)
-
-func TestTheDemoBalances(t *testing.T) {
-	t.Parallel()
-	binary := filepath.Join(t.TempDir(), "unsubscribe")
-	if out, err := exec.Command("go", "build", "-o", binary, "..").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	for _, seed := range []string{"1", "2"} {
-		cmd := exec.Command(binary, "demo", "--copies", "6", "--seed", seed)
-		cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
-		out, err := cmd.CombinedOutput()
-		if err != nil || !balanced.Match(out) || !strings.Contains(string(out), "with SIGKILL") {
-			t.Errorf("seed %s: %v\n%s", seed, err, out)
-		}
-	}
-}
 
 // TestTheLedgerSeesWhatIsWrong shows that a green line means something: each
 // fault that is planted in the tables is counted.
 func TestTheLedgerSeesWhatIsWrong(t *testing.T) {
-	t.Parallel()
+	for name, address := range stores() {
+		t.Run(name, func(t *testing.T) { seesWhatIsWrong(t, address) })
+	}
+}
+
+func seesWhatIsWrong(t *testing.T, address func(*testing.T) string) {
 	const unsubscribe = `insert into unsubscribed (mail, list, recipient, attempt) values ('a', 'l', 'r', 0)`
 	for _, c := range []struct {
 		name  string
@@ -56,8 +36,7 @@ func TestTheLedgerSeesWhatIsWrong(t *testing.T) {
 		{"nothing was accepted", []string{`delete from mail`}, "accepted 0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := accepted(t)
+			s := accepted(t, address(t))
 			plant(t, s, c.plant)
 			var out bytes.Buffer
 			err := demo.Balance(t.Context(), s.DB(), &out)
@@ -79,10 +58,24 @@ func plant(t *testing.T, s *store.Store, stmts []string) {
 }
 
 // accepted is a store with one accepted message.
-func accepted(t *testing.T) *store.Store {
+func accepted(t *testing.T, dsn string) *store.Store {
 	t.Helper()
-	ctx := context.WithoutCancel(t.Context())
-	s, err := sqlite.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "x.db"), store.Options{})
+	s, db := openStore(t, dsn)
+	if err := db.Install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	plant(t, s, []string{`insert into mail (id, file, state) values ('a', 'a.eml', 'dispatched')`})
+	err := s.Send(t.Context(), driver.Envelope{ID: "a", Kind: app.Kind, Queue: posthorn.DefaultQueue})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// openStore opens a store that ends with the test.
+func openStore(t *testing.T, dsn string) (*store.Store, app.Database) {
+	t.Helper()
+	s, err := open.Store(t.Context(), dsn, store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,12 +84,9 @@ func accepted(t *testing.T) *store.Store {
 			t.Error(err)
 		}
 	})
-	_, err = s.DB().Exec(app.Schema + `insert into mail (id, file, state) values ('a', 'a.eml', 'dispatched')`)
+	db, err := app.NewDatabase(s.DB(), s.Dialect())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Send(ctx, driver.Envelope{ID: "a", Kind: app.Kind, Queue: posthorn.DefaultQueue}); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return s, db
 }
