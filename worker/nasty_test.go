@@ -47,7 +47,7 @@ func virginity() map[string]string {
 		"pragma foreign_keys": "1", "pragma synchronous": "1", "pragma journal_mode": "wal", "pragma query_only": "0",
 		"pragma recursive_triggers": "0", "pragma read_uncommitted": "0", "pragma locking_mode": "normal",
 		"pragma temp_store": "0", "pragma writable_schema": "0", "pragma ignore_check_constraints": "0",
-		"pragma defer_foreign_keys": "0", "pragma busy_timeout": "5000", "pragma reverse_unordered_selects": "0",
+		"pragma defer_foreign_keys": "0", "pragma busy_timeout": "15000", "pragma reverse_unordered_selects": "0",
 		"pragma mmap_size": "0", "pragma wal_autocheckpoint": "4000", "pragma journal_size_limit": "67108864",
 		"select count(*) from temp.sqlite_master":                                           "0",
 		"select group_concat(name) from pragma_database_list where name <> 'temp'":          "main",

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -245,9 +246,10 @@ func produce(t *testing.T, s *store.Store, rnd *rand.Rand) map[int]string {
 	accepted := map[int]string{}
 	for n := 0; n < *messages; {
 		batch := make([]posthorn.Message, 0, 100)
+		fates := map[int]string{}
 		for range min(100, *messages-n) {
 			p := plan{N: n, Fate: pick(rnd), Slow: time.Duration(rnd.IntN(3)) * time.Millisecond}
-			accepted[n] = p.Fate
+			fates[n] = p.Fate
 			n++
 			if n%2 == 0 {
 				batch = append(batch, p)
@@ -255,13 +257,25 @@ func produce(t *testing.T, s *store.Store, rnd *rand.Rand) map[int]string {
 				batch = append(batch, planTx{p})
 			}
 		}
-		if _, err := d.DispatchMany(t.Context(), batch); err != nil {
+		if err := dispatch(t, d, batch); err != nil {
 			t.Errorf("dispatch: %v", err)
 			return accepted
 		}
+		maps.Copy(accepted, fates)
 		time.Sleep(time.Duration(rnd.IntN(60)) * time.Millisecond)
 	}
 	return accepted
+}
+
+// dispatch sends a batch, again when it was certainly not accepted: on a
+// machine that is very busy, SQLite's lock may not be had in time.
+func dispatch(t *testing.T, d *posthorn.Dispatcher, batch []posthorn.Message) error {
+	for {
+		_, err := d.DispatchMany(t.Context(), batch)
+		if !errors.Is(err, driver.ErrUnavailable) || errors.Is(err, driver.ErrOutcomeUnknown) {
+			return err
+		}
+	}
 }
 
 func pick(rnd *rand.Rand) string {

@@ -27,7 +27,7 @@ type address struct {
 // have.
 func (a address) url(pragma string) (string, error) {
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
-		"busy_timeout(5000)", "journal_mode(wal)", "synchronous(" + a.synchronous + ")", "foreign_keys(on)",
+		"busy_timeout(15000)", "journal_mode(wal)", "synchronous(" + a.synchronous + ")", "foreign_keys(on)",
 		"mmap_size(0)", "journal_size_limit(67108864)", "wal_autocheckpoint(4000)",
 	}}
 	if pragma != "" {
