@@ -80,9 +80,9 @@ func (g *group) round(ctx context.Context, c Conn) error {
 		}
 		rest = rest[1:]
 		if f == wrecked {
-			g.alone, g.todo = true, append(done, rest...)
 			c.Rollback(ctx)
 			g.leave(ctx, c)
+			g.again(rest, i)
 			return nil
 		}
 		if f == kept {
@@ -91,7 +91,7 @@ func (g *group) round(ctx context.Context, c Conn) error {
 	}
 	if g.mixed(ctx, c) {
 		c.Rollback(ctx)
-		g.again(rest)
+		g.again(rest, nobody)
 	} else {
 		g.commit(ctx, c, done, rest)
 	}

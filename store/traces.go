@@ -61,25 +61,34 @@ func (g *group) lonely(u driver.Unit) bool { return u.Alone || g.store.traces.kn
 // mixed inspects the session before the commit, and reports whether it has
 // traces that nobody can be charged with.
 func (g *group) mixed(ctx context.Context, c Conn) bool {
-	if g.dirty || len(g.seen) == 0 {
+	switch len(g.seen) {
+	case 0:
 		return false
-	}
-	kind := g.units[g.seen[0]].Delivery.Kind
-	if len(g.seen) > 1 {
+	case 1:
+		if g.dirty {
+			return false
+		}
+	default:
 		return c.Inspect(ctx) != ""
 	}
+	kind := g.units[g.seen[0]].Delivery.Kind
 	if g.alone || g.store.traces.known(kind) {
 		g.store.traces.note(kind, c.Inspect(ctx) != "")
 	}
 	return false
 }
 
+// nobody is no unit's index.
+const nobody = -1
+
 // again makes all that ran in the transaction run again, each alone, before the
-// rest. An effect that is stuck is still running.
-func (g *group) again(rest []int) {
+// rest: those that failed, too, since a neighbour's traces may be why. The
+// culprit, who ended the transaction, has had its chance, and an effect that is
+// stuck is still running.
+func (g *group) again(rest []int, culprit int) {
 	ran := slices.DeleteFunc(g.seen, func(i int) bool {
 		var stuck *driver.StuckError
-		return errors.As(g.errs[i], &stuck)
+		return i == culprit || errors.As(g.errs[i], &stuck)
 	})
 	g.alone, g.todo, g.seen = true, append(ran, rest...), nil
 }
@@ -91,7 +100,7 @@ func (g *group) fault(ctx context.Context, c Conn, rest []int, err error) error 
 	if len(g.seen) == 0 {
 		return err
 	}
-	g.again(rest)
+	g.again(rest, nobody)
 	g.leave(ctx, c)
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"github.com/posthorn/posthorn/driver"
 )
 
 // memoryEvery is how often the resident memory is read.
@@ -49,12 +51,17 @@ func (w *Worker) watchLimits(ctx context.Context) {
 	}
 }
 
-// checkCounts stops the worker when it has handled or failed enough.
-func (w *Worker) checkCounts() {
+// checkHandled stops the worker when it has handled enough.
+func (w *Worker) checkHandled() {
 	if limit := w.opts.Limits.Messages; limit > 0 && w.count.handled.Load() >= int64(limit) {
 		w.stop(fmt.Errorf("%w: %d messages", ErrLimit, limit))
 	}
-	if limit := w.opts.Limits.Failures; limit > 0 && w.count.failed.Load() >= int64(limit) {
+}
+
+// checkFailures stops the worker when enough attempts have failed. It is asked
+// with the verdict, not with its settlement: by then others would have begun.
+func (w *Worker) checkFailures(class driver.Class) {
+	if limit := w.opts.Limits.Failures; class.Counts() && limit > 0 && w.count.verdicts.Add(1) >= int64(limit) {
 		w.stop(fmt.Errorf("%w: %d failures", ErrLimit, limit))
 	}
 }

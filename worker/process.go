@@ -44,6 +44,7 @@ func (w *Worker) finish(p *parcel, err error) {
 func (w *Worker) finishAs(p *parcel, err error) {
 	p.err = w.explain(p, err)
 	p.outcome = w.decide(p)
+	w.checkFailures(p.outcome.Class)
 	p.settlement = driver.Settlement{
 		Delivery: p.d, Verdict: p.outcome.Verdict, Delay: p.outcome.Delay, Reason: p.outcome.Reason,
 		Attempt: w.attempt(p),

@@ -210,7 +210,7 @@ func (w *Worker) release(ps []*parcel) {
 		p.cancel(errAsked)
 		w.tally(p)
 	}
-	w.checkCounts()
+	w.checkHandled()
 	w.hand.remove(ps)
 	w.pace.settled(len(ps))
 }

@@ -55,7 +55,7 @@ type Worker struct {
 
 	started    time.Time
 	generation int64 // the stop order that was current at the start
-	count      struct{ handled, failed, stuck atomic.Int64 }
+	count      struct{ handled, failed, verdicts, stuck atomic.Int64 }
 	pace       pace
 	reason     atomic.Pointer[error]
 }

@@ -44,7 +44,7 @@ func mariaDB() kind {
 		sleep: `select sleep(0.3)`, kill: `kill connection_id()`,
 		many: `select seq, repeat('x', 100) from seq_1_to_5000`,
 	}
-	k.corpus = commonCases(k)
+	k.corpus = anyCases(k)
 	for _, more := range [][]nasty{mariaRefused(k), mariaEnds(k), mariaDirty(), mariaAllowed()} {
 		k.corpus = append(k.corpus, more...)
 	}

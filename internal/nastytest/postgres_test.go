@@ -48,7 +48,7 @@ func postgreSQL() kind {
 		sleep: `select pg_sleep(60)`, kill: `select pg_terminate_backend(pg_backend_pid())`,
 		many: `select g, repeat('x', 100) from generate_series(1, 5000) g`,
 	}
-	k.corpus = commonCases(k)
+	k.corpus = anyCases(k)
 	for _, more := range [][]nasty{postgresEnds(k), postgresDirty(), postgresLocal(), postgresAllowed(), postgresOwn()} {
 		k.corpus = append(k.corpus, more...)
 	}
