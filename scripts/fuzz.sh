@@ -22,20 +22,20 @@ fuzz() {
 
 # with_targets lists the packages that have one: no other needs to be built.
 with_targets() {
-	go list -f '{{.Dir}}' ./... | while read -r dir; do
-		if grep -qs '^func Fuzz' "$dir"/*_test.go; then echo "./${dir#"$PWD"/}"; fi
+	go list -f '{{.Dir}} {{.ImportPath}}' ./... | while read -r dir package; do
+		if grep -qs '^func Fuzz' "$dir"/*_test.go; then echo "$package"; fi
 	done
 }
 
 count=0
-for dir in $(with_targets); do
-	targets=$(go test -list '^Fuzz' "$dir" | grep '^Fuzz') || {
-		echo "error: list fuzz targets of $dir: its tests do not build" >&2
+for package in $(with_targets); do
+	targets=$(go test -list '^Fuzz' "$package" | grep '^Fuzz') || {
+		echo "error: list fuzz targets of $package: its tests do not build" >&2
 		exit 1
 	}
 	for target in $targets; do
-		echo "fuzz $dir $target"
-		fuzz "$dir" "$target"
+		echo "fuzz $package $target"
+		fuzz "$package" "$target"
 		count=$((count + 1))
 	done
 done
