@@ -42,7 +42,7 @@ func mariaDB() kind {
 			(select count(*) from information_schema.user_variables), coalesce(@kept, 'none'))`,
 		insert: `insert into effect values (?)`, stray: `insert into stray values ('x')`,
 		sleep: `select sleep(0.3)`, kill: `kill connection_id()`,
-		many: `select seq, repeat('x', 100) from seq_1_to_5000`,
+		many: `select seq, repeat('x', 100) from seq_1_to_500`,
 	}
 	k.corpus = anyCases(k)
 	for _, more := range [][]nasty{mariaRefused(k), mariaEnds(k), mariaDirty(), mariaAllowed()} {

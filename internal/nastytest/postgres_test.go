@@ -46,7 +46,7 @@ func postgreSQL() kind {
 			(select count(*) from pg_prepared_statements where from_sql))`,
 		insert: `insert into public.effect values ($1)`, stray: `insert into stray values ('x')`,
 		sleep: `select pg_sleep(60)`, kill: `select pg_terminate_backend(pg_backend_pid())`,
-		many: `select g, repeat('x', 100) from generate_series(1, 5000) g`,
+		many: `select g, repeat('x', 100) from generate_series(1, 500) g`,
 	}
 	k.corpus = anyCases(k)
 	for _, more := range [][]nasty{postgresEnds(k), postgresDirty(), postgresLocal(), postgresAllowed(), postgresOwn()} {

@@ -15,7 +15,7 @@ import (
 // closeWithin is how long rows that are open when their context ends may take
 // to be closed. Many drivers give the connection up when a context ends, and
 // the effects of others would go with it.
-const closeWithin = 50 * time.Millisecond
+const closeWithin = 500 * time.Millisecond
 
 // lend runs a query, and keeps a handler's rows in mind.
 func (c *Conn) lend(

@@ -183,7 +183,7 @@ func (w *watched) lend(
 
 // closeWithin bounds the reading of rows that nobody wants. It takes no longer
 // to open another connection.
-const closeWithin = 50 * time.Millisecond
+const closeWithin = 500 * time.Millisecond
 
 // rows are a result on a watched connection.
 type rows struct {
