@@ -132,7 +132,7 @@ func (s *Store) Attempts(ctx context.Context, id string) ([]driver.Attempt, erro
 // longer there is not counted.
 func (s *Store) RetryLetters(ctx context.Context, seqs ...int64) (int, error) {
 	n, err := s.eachLetter(ctx, seqs, func(ctx context.Context, q Session, now, seq int64) (int64, error) {
-		moved, err := q.Exec(ctx, s.SQL.LetterBack, now, seq)
+		moved, err := q.Exec(ctx, s.SQL.LetterBack, now, now, seq)
 		if err != nil || moved == 0 {
 			return 0, err
 		}

@@ -180,7 +180,7 @@ func (b *settling) log(ctx context.Context, s driver.Settlement) error {
 	if err != nil || s.Delivery.Deliveries <= driver.MaxAttempts {
 		return err
 	}
-	_, err = b.q.Exec(ctx, b.store.SQL.LogTrim, s.Delivery.ID, driver.MaxAttempts)
+	_, err = b.q.Exec(ctx, b.store.SQL.LogTrim, s.Delivery.ID, s.Delivery.ID, driver.MaxAttempts)
 	return err
 }
 

@@ -56,7 +56,8 @@ func (o Options) withDefaults() Options {
 // A Parts is what a dialect brings.
 type Parts struct {
 	Engine     Engine
-	SQL        Statements
+	SQL        Statements               // with the store's names in them
+	Names      Names                    // of the tables
 	Name       string                   // of the dialect
 	Durability driver.Durability        // read from the live database
 	Rebind     func(stmt string) string // writes the parameters of a statement; nil leaves question marks

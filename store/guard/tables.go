@@ -3,18 +3,14 @@ package guard
 import (
 	"slices"
 	"strings"
-)
 
-// ownPrefix is what the names of Posthorn's tables begin with.
-const ownPrefix = "posthorn_"
+	"github.com/posthorn/posthorn/store"
+)
 
 // RefuseOwnTables says why a handler must not run a query, because it would
 // change a table of Posthorn's. It is for the slip of a hand: what is hidden in
 // a function gets past it. Reading is allowed.
-func (x Syntax) RefuseOwnTables(query string) string {
-	if !strings.Contains(strings.ToLower(query), ownPrefix) {
-		return ""
-	}
+func (x Syntax) RefuseOwnTables(query string, names store.Names) string {
 	var words []string
 	for rest := query; rest != ""; {
 		var token string
@@ -26,7 +22,7 @@ func (x Syntax) RefuseOwnTables(query string) string {
 			words = nil
 		case token == "." && len(words) > 0: // the word before is a schema
 			words = words[:len(words)-1]
-		case strings.HasPrefix(name, ownPrefix) && changes(words):
+		case changes(words) && names.Own(name):
 			return name + " is Posthorn's own"
 		default:
 			words = append(words, name)

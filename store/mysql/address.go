@@ -3,11 +3,14 @@ package mysql
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,6 +25,10 @@ import (
 // connectTimeout is how long one host may take to let a connection in.
 const connectTimeout = 5 * time.Second
 
+// tlsCA is the parameter that names a file with the authorities whose
+// certificates servers may have.
+const tlsCA = "tls-ca"
+
 // consent is the parameter that allows plaintext to a remote host.
 const consent = "allow_plaintext"
 
@@ -29,6 +36,7 @@ const consent = "allow_plaintext"
 type address struct {
 	config *mysql.Config // without a host
 	hosts  []string      // each with its port
+	names  store.Names
 }
 
 // parse reads an address and adds the settings of the session. It never repeats
@@ -54,18 +62,25 @@ func parse(dsn string, o store.ServerOptions) (address, error) {
 		}
 		a.hosts = append(a.hosts, host)
 	}
-	return a, errors.Join(c.Apply(mysql.Charset("utf8mb4", "")), a.applyQuery(u, o), a.applySession(o.Session))
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return address{}, fmt.Errorf("%w: its parameters do not parse", store.ErrDSN)
+	}
+	if a.names, err = store.TakeNames(q); err != nil {
+		return address{}, err
+	}
+	if a.names.Schema != "" {
+		return address{}, fmt.Errorf("%w: a schema is a database here, and stands after the host; "+
+			"prefix= tells several stores in it apart", store.ErrDSN)
+	}
+	return a, errors.Join(c.Apply(mysql.Charset("utf8mb4", "")), a.applyQuery(q, o), a.applySession(o.Session))
 }
 
 // applyQuery reads the part of the address after the question mark.
-func (a address) applyQuery(u *url.URL, o store.ServerOptions) error {
-	q, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return fmt.Errorf("%w: its parameters do not parse", store.ErrDSN)
-	}
+func (a address) applyQuery(q url.Values, o store.ServerOptions) (err error) {
 	for name := range q {
-		if name != "timeout" && name != "tls" && name != consent {
-			return fmt.Errorf("%w: its parameters can be timeout, tls and %s", store.ErrDSN, consent)
+		if name != "timeout" && name != "tls" && name != tlsCA && name != consent {
+			return fmt.Errorf("%w: its parameters can be timeout, tls, %s, prefix and %s", store.ErrDSN, tlsCA, consent)
 		}
 	}
 	a.config.Timeout = cmp.Or(o.ConnectTimeout, connectTimeout)
@@ -73,6 +88,9 @@ func (a address) applyQuery(u *url.URL, o store.ServerOptions) error {
 		if a.config.Timeout, err = time.ParseDuration(t); err != nil || a.config.Timeout <= 0 {
 			return fmt.Errorf("%w: timeout wants a duration, 5s for one", store.ErrDSN)
 		}
+	}
+	if q.Has(tlsCA) {
+		return a.applyCA(q)
 	}
 	remote := slices.ContainsFunc(a.hosts, isRemote)
 	a.config.TLSConfig = q.Get("tls")
@@ -88,6 +106,24 @@ func (a address) applyQuery(u *url.URL, o store.ServerOptions) error {
 	default:
 		return fmt.Errorf("%w: tls wants true, false, skip-verify or preferred", store.ErrDSN)
 	}
+	return nil
+}
+
+// applyCA lets the servers' certificates be verified by authorities of one's
+// own.
+func (a address) applyCA(q url.Values) error {
+	if t := q.Get("tls"); t != "" && t != "true" {
+		return fmt.Errorf("%w: %s verifies certificates, tls=%s would not", store.ErrDSN, tlsCA, t)
+	}
+	text, err := os.ReadFile(q.Get(tlsCA))
+	if err != nil {
+		return fmt.Errorf("%w: read %s: %w", store.ErrDSN, tlsCA, err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return fmt.Errorf("%w: %s names no file with certificates in PEM form", store.ErrDSN, tlsCA)
+	}
+	a.config.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	return nil
 }
 

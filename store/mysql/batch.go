@@ -3,9 +3,10 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/posthorn/posthorn/store"
 )
 
 // maxRows bounds the rows of one statement of a batch.
@@ -15,8 +16,9 @@ const maxRows = 200
 // statements that carry the load have a form for many rows, which touches them
 // in the order of their keys; the others run one by one.
 type batch struct {
-	insert, extend, ack string
-	maxBytes            int // of the bodies of one statement
+	store.Statements
+	names    store.Names
+	maxBytes int // of the bodies of one statement
 }
 
 // The forms for many rows. With a long list and a small table the server would
@@ -35,12 +37,12 @@ func extendAll(n int) string {
 // run is pool.Dialect.Many.
 func (b batch) run(ctx context.Context, conn *sql.Conn, stmt string, rows [][]any) ([]int64, error) {
 	switch stmt {
-	case b.insert:
+	case b.Insert:
 		return b.insertAll(ctx, conn, rows)
-	case b.ack:
-		return ofClaims{0, deleteAll}.run(ctx, conn, rows)
-	case b.extend:
-		return ofClaims{1, extendAll}.run(ctx, conn, rows)
+	case b.Ack:
+		return ofClaims{0, b.names, deleteAll}.run(ctx, conn, rows)
+	case b.Extend:
+		return ofClaims{1, b.names, extendAll}.run(ctx, conn, rows)
 	}
 	out := make([]int64, len(rows))
 	for i, args := range rows {
@@ -76,7 +78,7 @@ func (b batch) insertAll(ctx context.Context, conn *sql.Conn, rows [][]any) ([]i
 			args = append(args, rest[n]...)
 			n++
 		}
-		if _, err := exec(ctx, conn, b.insert+strings.Repeat(", "+insertRow, n-1), args); err != nil {
+		if _, err := exec(ctx, conn, b.Insert+strings.Repeat(", "+store.InsertRow, n-1), args); err != nil {
 			return nil, err
 		}
 		rest = rest[n:]
@@ -89,6 +91,7 @@ func (b batch) insertAll(ctx context.Context, conn *sql.Conn, rows [][]any) ([]i
 // each row.
 type ofClaims struct {
 	shared int
+	names  store.Names
 	change func(rows int) string
 }
 
@@ -97,7 +100,7 @@ func (c ofClaims) run(ctx context.Context, conn *sql.Conn, rows [][]any) ([]int6
 	out := make([]int64, len(rows))
 	for from := 0; from < len(rows); from += maxRows {
 		part := rows[from:min(from+maxRows, len(rows))]
-		tokens, err := lock(ctx, conn, part, c.shared)
+		tokens, err := c.lock(ctx, conn, part)
 		if err != nil {
 			return nil, err
 		}
@@ -113,7 +116,7 @@ func (c ofClaims) run(ctx context.Context, conn *sql.Conn, rows [][]any) ([]int6
 		if len(args) == c.shared {
 			continue
 		}
-		if _, err := exec(ctx, conn, c.change(len(args)-c.shared), args); err != nil {
+		if _, err := exec(ctx, conn, c.names.In(c.change(len(args)-c.shared)), args); err != nil {
 			return nil, err
 		}
 	}
@@ -121,13 +124,13 @@ func (c ofClaims) run(ctx context.Context, conn *sql.Conn, rows [][]any) ([]int6
 }
 
 // lock locks rows in the order of their keys, and returns their tokens.
-func lock(ctx context.Context, conn *sql.Conn, rows [][]any, at int) (map[int64]string, error) {
+func (c ofClaims) lock(ctx context.Context, conn *sql.Conn, rows [][]any) (map[int64]string, error) {
 	seqs := make([]any, len(rows))
 	for i, row := range rows {
-		seqs[i] = row[at]
+		seqs[i] = row[c.shared]
 	}
-	found, err := conn.QueryContext(ctx, fmt.Sprintf(`select seq, coalesce(token, '') from posthorn_message
-		force index (primary) where seq in%s order by seq for update`, list(len(seqs))), seqs...)
+	found, err := conn.QueryContext(ctx, c.names.In(`select seq, coalesce(token, '') from posthorn_message
+		force index (primary) where seq in`+list(len(seqs))+` order by seq for update`), seqs...)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 type examiner struct {
 	db    *sql.DB
 	sizes pool.Options
+	names store.Names
 }
 
 // checks are what doctor looks at.
@@ -49,7 +50,7 @@ func (x examiner) version(ctx context.Context) (store.Finding, error) {
 }
 
 func (x examiner) schema(ctx context.Context) (store.Finding, error) {
-	return store.JudgeSchema(schema().Status(ctx, x.db))
+	return store.JudgeSchema(schema(x.names).Status(ctx, x.db))
 }
 
 // These find the keys of a table in a migration.
@@ -82,13 +83,13 @@ func keysOf(table, body string) (out []migrate.Index) {
 }
 
 func (x examiner) indexes(ctx context.Context) (store.Finding, error) {
-	ms, err := schema().Status(ctx, x.db)
+	ms, err := schema(x.names).Status(ctx, x.db)
 	if err != nil {
 		return store.Finding{}, err
 	}
 	var there []string
 	err = pool.Each(ctx, x.db, `select distinct index_name from information_schema.statistics
-		where table_schema = database() and table_name like 'posthorn\_%'`, func(r store.Row) error {
+		where table_schema = database()`, func(r store.Row) error {
 		var name string
 		err := r.Scan(&name)
 		there = append(there, name)
@@ -138,7 +139,7 @@ const places = `select least(@@max_connections, coalesce(nullif(@@max_user_conne
 
 func (x examiner) connections(ctx context.Context) (store.Finding, error) {
 	p := pool.Places{Process: x.sizes.Connections()}
-	err := x.db.QueryRowContext(ctx, places).Scan(&p.Usable, &p.Used, &p.Processes)
+	err := x.db.QueryRowContext(ctx, x.names.In(places)).Scan(&p.Usable, &p.Used, &p.Processes)
 	return p.Judge(), err
 }
 

@@ -29,8 +29,10 @@ var migrations embed.FS
 const idlePoll = 200 * time.Millisecond
 
 // Open opens the store at dsn, mysql://USER:PASSWORD@HOST:PORT/DATABASE or the
-// same with mariadb, and brings its schema forward. A host that is not this one
-// has to prove itself by TLS, unless the address says otherwise. Of several
+// same with mariadb, and brings its schema forward. prefix=NAME_ gives its
+// tables another prefix; see [store.Names]. A host that is not this one
+// has to prove itself by TLS, by the authorities in the file that tls-ca=PATH
+// names or those of this host, unless the address says otherwise. Of several
 // hosts, HOST:PORT,HOST:PORT, the first one that can be written to is taken.
 // Errors: store.ErrDSN, ErrPlaintext, ErrSession, ErrTooNew, ErrEngine,
 // driver.ErrUnavailable.
@@ -58,20 +60,20 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 		return nil, err
 	}
 	o.MaxBody = min(cmp.Or(o.MaxBody, driver.MaxBody), known.maxBody())
-	stmts := statements()
-	many := batch{insert: stmts.Insert, extend: stmts.Extend, ack: stmts.Ack, maxBytes: known.maxPacket / 4}
+	stmts := a.names.Of(statements())
+	many := batch{Statements: stmts, names: a.names, maxBytes: known.maxPacket / 4}
 	d := pool.Dialect{
 		Rebind: func(stmt string) string { return stmt }, Now: now, Begin: "begin", Classify: classify, Lost: lost,
 		Many: many.run, Inspect: inspectSession,
 	}
-	x := examiner{pools.App, pool.From(o.Server, len(a.hosts))}
+	x := examiner{pools.App, pool.From(o.Server, len(a.hosts)), a.names}
 	if !o.AsIs {
 		pool.Warn(ctx, o.Log, x.connections)
 	}
 	e := pool.New(d, pools, nil, x.sizes)
 	s, err := store.New(ctx, store.Parts{
-		Engine: e, SQL: stmts, Name: "mysql", Durability: known.durability, Classify: classify, Named: named, DB: pools.App,
-		Lanes: x.sizes.Effects, Checks: x.checks(),
+		Engine: e, SQL: stmts, Names: a.names, Name: "mysql", Durability: known.durability,
+		Classify: classify, Named: named, DB: pools.App, Lanes: x.sizes.Effects, Checks: x.checks(),
 	}, o)
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
@@ -92,7 +94,9 @@ func (s server) pools(a address) (pool.Pools, error) {
 		return pool.Pools{}, err
 	}
 	return pool.Pools{
-		Guarded: sql.OpenDB(guard.Connector{Connector: watcher{effects, look(s.maria)}, Check: refuse}),
+		Guarded: sql.OpenDB(guard.Connector{Connector: watcher{effects, look(s.maria)}, Check: func(query string) string {
+			return refuse(query, a.names)
+		}}),
 		Control: sql.OpenDB(plain),
 		App:     sql.OpenDB(plain),
 	}, nil
@@ -104,7 +108,7 @@ func prepare(ctx context.Context, a address, asIs bool) (known server, err error
 		if known, err = ask(ctx, conn); err != nil || asIs {
 			return err
 		}
-		_, err = schema().Forward(ctx, conn)
+		_, err = schema(a.names).Forward(ctx, conn)
 		return err
 	})
 	return known, err
@@ -113,8 +117,8 @@ func prepare(ctx context.Context, a address, asIs bool) (known server, err error
 // Migrate brings the schema of the store at dsn forward. It returns how many
 // steps were applied.
 func Migrate(ctx context.Context, dsn string) (n int, err error) {
-	err = withConn(ctx, dsn, func(conn *sql.Conn) error {
-		n, err = schema().Forward(ctx, conn)
+	err = withConn(ctx, dsn, func(conn *sql.Conn, names store.Names) error {
+		n, err = schema(names).Forward(ctx, conn)
 		return err
 	})
 	return n, err
@@ -122,14 +126,14 @@ func Migrate(ctx context.Context, dsn string) (n int, err error) {
 
 // Migrations lists the schema's steps and when each was applied.
 func Migrations(ctx context.Context, dsn string) (ms []migrate.Migration, err error) {
-	err = withConn(ctx, dsn, func(conn *sql.Conn) error {
-		ms, err = schema().Status(ctx, conn)
+	err = withConn(ctx, dsn, func(conn *sql.Conn, names store.Names) error {
+		ms, err = schema(names).Status(ctx, conn)
 		return err
 	})
 	return ms, err
 }
 
-func withConn(ctx context.Context, dsn string, fn func(*sql.Conn) error) error {
+func withConn(ctx context.Context, dsn string, fn func(*sql.Conn, store.Names) error) error {
 	a, err := parse(dsn, store.ServerOptions{})
 	if err != nil {
 		return err
@@ -138,7 +142,7 @@ func withConn(ctx context.Context, dsn string, fn func(*sql.Conn) error) error {
 		if _, err := ask(ctx, conn); err != nil {
 			return err
 		}
-		return fn(conn)
+		return fn(conn, a.names)
 	}))
 }
 
@@ -157,9 +161,9 @@ var errBusy = errors.New("another process has been migrating the store for a min
 // schema is how the server migrates. It commits with each change of the schema,
 // so every statement of a migration can be run again after one that was cut
 // short, and a lock of the session keeps other migrators away.
-func schema() migrate.Schema {
+func schema(n store.Names) migrate.Schema {
 	return migrate.Schema{
-		Files: migrations,
+		Files: migrations, Names: n.In,
 		Exists: `select count(*) > 0 from information_schema.tables
 			where table_schema = database() and table_name = 'posthorn_migration'`,
 		Alone: func(ctx context.Context, conn *sql.Conn, fn func(migrate.Conn) error) error {

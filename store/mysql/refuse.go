@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"strings"
 
+	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/guard"
 )
 
@@ -11,8 +12,8 @@ import (
 // transaction, by itself or by the commit that the server adds
 // (https://dev.mysql.com/doc/refman/8.4/en/implicit-commit.html), or change the
 // server for everybody. What a procedure does is found by the unit's savepoint.
-func refuse(query string) string {
-	why := cmp.Or(guard.MySQL.RefuseTransactionControl(query), guard.MySQL.RefuseOwnTables(query))
+func refuse(query string, names store.Names) string {
+	why := cmp.Or(guard.MySQL.RefuseTransactionControl(query), guard.MySQL.RefuseOwnTables(query, names))
 	if why != "" {
 		return why
 	}

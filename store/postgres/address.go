@@ -29,6 +29,7 @@ const consent = "allow_plaintext"
 type address struct {
 	config *pgx.ConnConfig
 	hosts  int
+	names  store.Names
 }
 
 // parse reads an address and adds the settings of the session. It never repeats
@@ -38,6 +39,12 @@ func parse(dsn string, o store.ServerOptions) (address, error) {
 	if err != nil {
 		return address{}, err
 	}
+	before, _, _ := splitQuery(dsn)
+	names, err := store.TakeNames(query)
+	if err != nil {
+		return address{}, err
+	}
+	dsn = before + "?" + query.Encode()
 	config, err := parseSafely(dsn, query)
 	if err != nil {
 		return address{}, err
@@ -46,7 +53,7 @@ func parse(dsn string, o store.ServerOptions) (address, error) {
 	if err := applySession(config, o.Session); err != nil {
 		return address{}, err
 	}
-	a := address{config: config, hosts: len(hostsOf(config))}
+	a := address{config: config, hosts: len(hostsOf(config)), names: names}
 	if a.hosts > 1 && !query.Has("target_session_attrs") {
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}

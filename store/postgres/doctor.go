@@ -16,6 +16,7 @@ import (
 type examiner struct {
 	db    *sql.DB
 	sizes pool.Options
+	names store.Names
 }
 
 // checks are what doctor looks at.
@@ -47,7 +48,7 @@ func (x examiner) version(ctx context.Context) (store.Finding, error) {
 }
 
 func (x examiner) schema(ctx context.Context) (store.Finding, error) {
-	return store.JudgeSchema(schema().Status(ctx, x.db))
+	return store.JudgeSchema(schema(x.names).Status(ctx, x.db))
 }
 
 // validIndexes are the indexes of the store's schema that a query may use.
@@ -56,12 +57,12 @@ const validIndexes = `select c.relname from pg_index i join pg_class c on c.oid 
 	  and c.relnamespace = (select relnamespace from pg_class where oid = to_regclass('posthorn_message'))`
 
 func (x examiner) indexes(ctx context.Context) (store.Finding, error) {
-	ms, err := schema().Status(ctx, x.db)
+	ms, err := schema(x.names).Status(ctx, x.db)
 	if err != nil {
 		return store.Finding{}, err
 	}
 	var there []string
-	err = pool.Each(ctx, x.db, validIndexes, func(r store.Row) error {
+	err = pool.Each(ctx, x.db, x.names.In(validIndexes), func(r store.Row) error {
 		var name string
 		err := r.Scan(&name)
 		there = append(there, name)
@@ -103,7 +104,7 @@ const places = `select least(` + usable + `, nullif(r.rolconnlimit, -1), nullif(
 
 func (x examiner) connections(ctx context.Context) (store.Finding, error) {
 	p := pool.Places{Process: x.sizes.Connections() + pool.EarConns}
-	err := x.db.QueryRowContext(ctx, places).Scan(&p.Usable, &p.Used, &p.Processes)
+	err := x.db.QueryRowContext(ctx, x.names.In(places)).Scan(&p.Usable, &p.Used, &p.Processes)
 	return p.Judge(), err
 }
 

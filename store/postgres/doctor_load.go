@@ -74,14 +74,14 @@ func (x examiner) vacuum(ctx context.Context) (store.Finding, error) {
 		seconds    float64
 		automatic  bool
 	)
-	err := x.db.QueryRowContext(ctx, deadRows).Scan(&live, &dead, &seconds, &automatic)
-	f := ok("posthorn_message has %d live and %d dead rows", live, dead)
+	err := x.db.QueryRowContext(ctx, x.names.In(deadRows)).Scan(&live, &dead, &seconds, &automatic)
+	f := ok("%s has %d live and %d dead rows", x.names.Table("message"), live, dead)
 	switch {
 	case !automatic:
 		f.Level, f.Fix = store.LevelError, "turn autovacuum and track_counts on, for the server and the table"
 		f.Evidence += "; autovacuum is off"
 	case dead > tooManyDead, dead > manyDead && seconds > longAgo.Seconds():
-		f.Level, f.Fix = store.LevelWarning, "vacuum posthorn_message; if it removes nothing, see PG-SNAPSHOT, "+
+		f.Level, f.Fix = store.LevelWarning, "vacuum "+x.names.Table("message")+"; if it removes nothing, see PG-SNAPSHOT, "+
 			"else give autovacuum more workers and less delay"
 	}
 	return f, err

@@ -9,9 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// channel is what workers listen on.
-const channel = "posthorn_wake"
-
 // Bounds of the ears' work.
 const (
 	quiet     = 20 * time.Millisecond // at most one notification in this time
@@ -23,14 +20,15 @@ const (
 // it, coalesced, never in anybody's transaction. They are hints: consumers poll
 // anyway.
 type ears struct {
-	config *pgx.ConnConfig
-	tell   chan struct{}
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	config  *pgx.ConnConfig
+	channel string // what workers listen on
+	tell    chan struct{}
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
 }
 
-func newEars(config *pgx.ConnConfig) *ears {
-	return &ears{config: config, tell: make(chan struct{}, 1), cancel: func() {}}
+func newEars(config *pgx.ConnConfig, channel string) *ears {
+	return &ears{config: config, channel: channel, tell: make(chan struct{}, 1), cancel: func() {}}
 }
 
 // Tell hints other processes soon. It does not block.
@@ -87,7 +85,7 @@ func (e *ears) connected(ctx context.Context, fn func(*pgx.Conn) error) bool {
 // hear listens. A connection that has long been silent is tried, since a dead
 // one looks the same.
 func (e *ears) hear(ctx context.Context, c *pgx.Conn, changed func()) error {
-	if _, err := c.Exec(ctx, "listen "+channel); err != nil {
+	if _, err := c.Exec(ctx, "listen "+e.channel); err != nil {
 		return err
 	}
 	for {
@@ -125,7 +123,7 @@ func (e *ears) speak(ctx context.Context, c *pgx.Conn) error {
 			return ctx.Err()
 		}
 		say, cancel := context.WithTimeout(ctx, maxPause)
-		_, err := c.Exec(say, "notify "+channel)
+		_, err := c.Exec(say, "notify "+e.channel)
 		cancel()
 		if err != nil {
 			return err

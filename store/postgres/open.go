@@ -20,6 +20,10 @@
 // that nobody else can read. Loopback addresses and sockets need no TLS. See
 // docs/adr/0010-encrypted-unless-said.md.
 //
+// schema=NAME puts the tables into a schema, which is made if it is missing, and
+// prefix=NAME_ gives them another prefix, so that several stores fit into one
+// database; see [store.Names].
+//
 // Names of hosts are resolved anew for each connection, by pgconn. A connection
 // is given up after connect_timeout seconds (5 without it) for each host.
 package postgres
@@ -73,18 +77,19 @@ func Open(ctx context.Context, dsn string, o store.Options) (*store.Store, error
 func open(ctx context.Context, a address, o store.Options) (*store.Store, error) {
 	config := a.config
 	app := stdlib.OpenDB(*config)
-	durability, err := prepare(ctx, app, o.AsIs)
+	durability, err := prepare(ctx, app, a.names, o.AsIs)
 	if err != nil {
 		return nil, errors.Join(err, app.Close())
 	}
 	o.Server.ConnectTimeout = config.ConnectTimeout
 	sizes := pool.From(o.Server, a.hosts)
-	x := examiner{app, sizes}
+	x := examiner{app, sizes, a.names}
 	if !o.AsIs {
 		pool.Warn(ctx, o.Log, x.connections)
 	}
 	guarded := sql.OpenDB(guard.Connector{
-		Connector: stdlib.GetConnector(*config), Check: refuse, Mark: guard.MarkOf, Standing: standing,
+		Connector: stdlib.GetConnector(*config), Mark: guard.MarkOf, Standing: standing,
+		Check: func(query string) string { return refuse(query, a.names) },
 	})
 	d := pool.Dialect{
 		Rebind: rebinder(), Now: statements().Now, Begin: "begin", Classify: classify, Lost: lost, Many: pipeline,
@@ -92,9 +97,11 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 			return inspectSession(ctx, conn, config.User)
 		},
 	}
-	e := pool.New(d, pool.Pools{Guarded: guarded, Control: stdlib.OpenDB(*config), App: app}, newEars(config), sizes)
+	e := pool.New(d, pool.Pools{Guarded: guarded, Control: stdlib.OpenDB(*config), App: app},
+		newEars(config, a.names.Channel()), sizes)
 	s, err := store.New(ctx, store.Parts{
-		Engine: e, SQL: statements(), Name: "postgres", Durability: durability, Classify: classify, Named: named,
+		Engine: e, SQL: a.names.Of(statements()), Names: a.names, Name: "postgres", Durability: durability,
+		Classify: classify, Named: named,
 		Rebind: d.Rebind, DB: app, Lanes: sizes.Effects, Checks: x.checks(),
 	}, o)
 	if err != nil {
@@ -106,8 +113,8 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 // Migrate brings the schema of the store at dsn forward. It returns how many
 // steps were applied.
 func Migrate(ctx context.Context, dsn string) (n int, err error) {
-	err = withConn(ctx, dsn, func(conn *sql.Conn) error {
-		n, err = schema().Forward(ctx, conn)
+	err = withConn(ctx, dsn, func(conn *sql.Conn, names store.Names) error {
+		n, err = schema(names).Forward(ctx, conn)
 		return err
 	})
 	return n, err
@@ -115,26 +122,28 @@ func Migrate(ctx context.Context, dsn string) (n int, err error) {
 
 // Migrations lists the schema's steps and when each was applied.
 func Migrations(ctx context.Context, dsn string) (ms []migrate.Migration, err error) {
-	err = withConn(ctx, dsn, func(conn *sql.Conn) error {
-		ms, err = schema().Status(ctx, conn)
+	err = withConn(ctx, dsn, func(conn *sql.Conn, names store.Names) error {
+		ms, err = schema(names).Status(ctx, conn)
 		return err
 	})
 	return ms, err
 }
 
-func withConn(ctx context.Context, dsn string, fn func(*sql.Conn) error) error {
+func withConn(ctx context.Context, dsn string, fn func(*sql.Conn, store.Names) error) error {
 	a, err := parse(dsn, store.ServerOptions{})
 	if err != nil {
 		return err
 	}
-	return explainOpen(pool.OnConn(ctx, stdlib.OpenDB(*a.config), fn))
+	return explainOpen(pool.OnConn(ctx, stdlib.OpenDB(*a.config), func(conn *sql.Conn) error {
+		return fn(conn, a.names)
+	}))
 }
 
 // schema is how PostgreSQL migrates: in one transaction, under a lock that ends
 // with it.
-func schema() migrate.Schema {
+func schema(n store.Names) migrate.Schema {
 	return migrate.Schema{
-		Files:  migrations,
+		Files: migrations, Names: n.In,
 		Exists: "select to_regclass('posthorn_migration') is not null", // in the search path
 		Alone: func(ctx context.Context, conn *sql.Conn, fn func(migrate.Conn) error) error {
 			tx, err := conn.BeginTx(ctx, nil)
@@ -145,12 +154,32 @@ func schema() migrate.Schema {
 			if _, err := tx.ExecContext(ctx, "select pg_advisory_xact_lock($1)", migrationLock); err != nil {
 				return err
 			}
+			if err := makeSchema(ctx, tx, n); err != nil {
+				return err
+			}
 			if err := fn(tx); err != nil {
 				return err
 			}
 			return tx.Commit()
 		},
 	}
+}
+
+// makeSchema makes the schema of the tables unless it is there: who may use a
+// schema need not have the right to make one.
+func makeSchema(ctx context.Context, tx *sql.Tx, n store.Names) error {
+	if n.Schema == "" {
+		return nil
+	}
+	var there bool
+	err := tx.QueryRowContext(ctx, "select to_regnamespace($1) is not null", `"`+n.Schema+`"`).Scan(&there)
+	if err != nil || there {
+		return err
+	}
+	if _, err = tx.ExecContext(ctx, `create schema "`+n.Schema+`"`); err != nil {
+		return fmt.Errorf("create schema %s: %w", n.Schema, err)
+	}
+	return nil
 }
 
 // rebinder writes ? as $1, $2 …, and remembers what it wrote.

@@ -17,7 +17,7 @@ const minVersion = 130000
 
 // prepare checks the server, brings the schema forward unless asIs, and reads
 // how durable commits are.
-func prepare(ctx context.Context, db *sql.DB, asIs bool) (driver.Durability, error) {
+func prepare(ctx context.Context, db *sql.DB, names store.Names, asIs bool) (driver.Durability, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return "", err
@@ -36,7 +36,7 @@ func prepare(ctx context.Context, db *sql.DB, asIs bool) (driver.Durability, err
 		return "", fmt.Errorf("%w: PostgreSQL %d, at least 13 is needed", store.ErrEngine, version/10000)
 	}
 	if !asIs {
-		_, err = schema().Forward(ctx, conn)
+		_, err = schema(names).Forward(ctx, conn)
 	}
 	return durabilityOf(fsync, commit), err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/guard"
 )
 
@@ -106,8 +107,8 @@ func status(conn *sql.Conn) (s byte) {
 func whole(conn *sql.Conn) bool { return status(conn) != 'E' }
 
 // refuse says why a handler must not run a statement.
-func refuse(query string) string {
-	return cmp.Or(guard.PostgreSQL.RefuseTransactionControl(query), guard.PostgreSQL.RefuseOwnTables(query))
+func refuse(query string, names store.Names) string {
+	return cmp.Or(guard.PostgreSQL.RefuseTransactionControl(query), guard.PostgreSQL.RefuseOwnTables(query, names))
 }
 
 // standing reports whether a connection is in a transaction.

@@ -1,16 +1,21 @@
 package sqlite
 
 import (
+	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	engine "modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/store"
@@ -21,6 +26,7 @@ import (
 type address struct {
 	path        string
 	synchronous string
+	names       store.Names
 }
 
 // url is the driver's address, with the session settings that all connections
@@ -44,7 +50,30 @@ func (a address) url(pragma string) (string, error) {
 // guarded opens the pool of the connection that writes, under its guard. It has
 // no bound: one that was destroyed may be returned late. See session.destroy.
 func (a address) guarded() (*sql.DB, error) {
-	dsn, err := a.url("")
+	base, err := a.connector("")
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(guard.Connector{Connector: base, Install: installer(a.names)})
+	db.SetMaxIdleConns(1)
+	return db, nil
+}
+
+// pool opens a pool of connections.
+func (a address) pool(size int, pragma string) (*sql.DB, error) {
+	base, err := a.connector(pragma)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(base)
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return db, nil
+}
+
+// connector opens connections.
+func (a address) connector(pragma string) (sqldriver.Connector, error) {
+	dsn, err := a.url(pragma)
 	if err != nil {
 		return nil, err
 	}
@@ -52,24 +81,33 @@ func (a address) guarded() (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(guard.Connector{Connector: base, Install: install})
-	db.SetMaxIdleConns(1)
-	return db, nil
+	return patient{base}, nil
 }
 
-// pool opens a pool of connections.
-func (a address) pool(size int, pragma string) (*sql.DB, error) {
-	dsn, err := a.url(pragma)
-	if err != nil {
-		return nil, err
+// A patient connector waits while another process switches the file to its
+// write-ahead log, recovers it, or removes it as the last one to leave: SQLite
+// does not call its busy handler then (https://www.sqlite.org/wal.html#busy).
+type patient struct{ sqldriver.Connector }
+
+// Bounds of a connector's patience.
+const (
+	patience = 15 * time.Second // as long as for any other lock
+	maxPause = 50 * time.Millisecond
+)
+
+// Connect opens a connection.
+func (p patient) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	for began, pause := time.Now(), time.Millisecond; ; pause = min(2*pause, maxPause) {
+		conn, err := p.Connector.Connect(ctx)
+		if err == nil || !hasCode(err, lib.SQLITE_BUSY) || time.Since(began) > patience {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
 	}
-	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(size)
-	db.SetMaxIdleConns(size)
-	return db, nil
 }
 
 // durability is what the settings promise.

@@ -25,13 +25,13 @@ const (
 
 // An examiner looks at the live database for Store.Examine.
 type examiner struct {
-	db   *sql.DB
-	path string
+	db *sql.DB
+	address
 }
 
 // checks are what doctor looks at.
-func checks(db *sql.DB, path string) []store.Check {
-	x := examiner{db, path}
+func checks(db *sql.DB, a address) []store.Check {
+	x := examiner{db, a}
 	return []store.Check{
 		{ID: "SQLITE-ENGINE", Run: x.engine},
 		{ID: "SQLITE-SCHEMA", Run: x.schema},
@@ -57,15 +57,7 @@ func (x examiner) engine(ctx context.Context) (store.Finding, error) {
 
 // migrations lists the steps with what was applied.
 func (x examiner) migrations(ctx context.Context) ([]migrate.Migration, error) {
-	ms, err := load()
-	if err != nil {
-		return nil, err
-	}
-	there, err := migrated(ctx, x.db)
-	if err != nil {
-		return nil, err
-	}
-	return migrate.Status(ctx, x.db, ms, there)
+	return schema(x.names).Status(ctx, x.db)
 }
 
 func (x examiner) schema(ctx context.Context) (store.Finding, error) {

@@ -9,14 +9,23 @@ import (
 	engine "modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
 
+	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/guard"
 )
 
 // errNoInterface: the driver lacks something that the guard builds on.
 var errNoInterface = errors.New("the SQLite driver lacks an interface")
 
-// ownPrefix starts the names of Posthorn's tables and savepoints.
-const ownPrefix = "posthorn_"
+// ownSavepoint starts the names of Posthorn's savepoints.
+const ownSavepoint = "posthorn_"
+
+// A sentry decides what a handler may do to tables of these names.
+type sentry struct{ store.Names }
+
+// installer makes a guard.Connector's Install for a store of these names.
+func installer(n store.Names) func(context.Context, sqldriver.Conn, *guard.Guard) error {
+	return sentry{n}.install
+}
 
 // install sets the session guard on a driver's connection: SQLite asks it about
 // every statement that it compiles (https://www.sqlite.org/c3ref/set_authorizer.html).
@@ -24,7 +33,7 @@ const ownPrefix = "posthorn_"
 // the session, or touch Posthorn's own tables; it notes what the next handler
 // would see, temporary objects for one; and it vetoes every commit
 // (https://www.sqlite.org/c3ref/commit_hook.html).
-func install(_ context.Context, conn sqldriver.Conn, g *guard.Guard) error {
+func (s sentry) install(_ context.Context, conn sqldriver.Conn, g *guard.Guard) error {
 	authorizer, ok := conn.(engine.AuthorizerRegisterer)
 	hooks, has := conn.(engine.HookRegisterer)
 	if !ok || !has {
@@ -33,7 +42,7 @@ func install(_ context.Context, conn sqldriver.Conn, g *guard.Guard) error {
 	hooks.RegisterCommitHook(func() int32 { return veto(g) })
 	return authorizer.RegisterAuthorizer(
 		func(a engine.AuthorizerActionCode, arg1, arg2, _, _ string) engine.AuthorizerReturnCode {
-			return authorize(g, a, arg1, arg2)
+			return s.authorize(g, a, arg1, arg2)
 		})
 }
 
@@ -60,11 +69,13 @@ func explain(g *guard.Guard, err error) error {
 
 // authorize is SQLite's question, without the schema: Posthorn's tables are in
 // the main database, and no other can be attached.
-func authorize(g *guard.Guard, a engine.AuthorizerActionCode, arg1, arg2 string) engine.AuthorizerReturnCode {
+func (s sentry) authorize(
+	g *guard.Guard, a engine.AuthorizerActionCode, arg1, arg2 string,
+) engine.AuthorizerReturnCode {
 	if !g.Watches() {
 		return engine.AuthorizerOK
 	}
-	if why := refuse(a, arg1, arg2); why != "" {
+	if why := s.refuse(a, arg1, arg2); why != "" {
 		g.Refuse(why)
 		return engine.AuthorizerDeny
 	}
@@ -75,12 +86,12 @@ func authorize(g *guard.Guard, a engine.AuthorizerActionCode, arg1, arg2 string)
 }
 
 // refuse says why an action is not allowed; empty allows it.
-func refuse(a engine.AuthorizerActionCode, arg1, arg2 string) string {
+func (s sentry) refuse(a engine.AuthorizerActionCode, arg1, arg2 string) string {
 	switch a {
 	case engine.AuthTransaction:
 		return strings.ToLower(arg1) + " would end the handler's transaction"
 	case engine.AuthSavepoint:
-		if own(arg2) {
+		if len(arg2) >= len(ownSavepoint) && strings.EqualFold(arg2[:len(ownSavepoint)], ownSavepoint) {
 			return "savepoint " + arg2 + " is Posthorn's own"
 		}
 	case engine.AuthAttach, engine.AuthDetach:
@@ -90,16 +101,16 @@ func refuse(a engine.AuthorizerActionCode, arg1, arg2 string) string {
 	case engine.AuthInsert, engine.AuthUpdate, engine.AuthDelete, engine.AuthDropTable, engine.AuthDropVTable,
 		engine.AuthCreateTable, engine.AuthCreateTempTable, engine.AuthCreateView, engine.AuthCreateTempView,
 		engine.AuthCreateVTable:
-		if own(arg1) {
+		if s.Own(arg1) {
 			return "table " + arg1 + " is Posthorn's own"
 		}
 	case engine.AuthAlterTable:
-		if strings.EqualFold(arg1, "temp") || own(arg2) { // a new name could hide a table of Posthorn's
+		if strings.EqualFold(arg1, "temp") || s.Own(arg2) { // a new name could hide a table of Posthorn's
 			return "alter table " + arg2 + ": it is temporary or Posthorn's own"
 		}
 	case engine.AuthCreateIndex, engine.AuthDropIndex, engine.AuthCreateTempIndex,
 		engine.AuthCreateTrigger, engine.AuthDropTrigger, engine.AuthCreateTempTrigger:
-		if own(arg2) {
+		if s.Own(arg2) {
 			return "table " + arg2 + " is Posthorn's own"
 		}
 	}
@@ -124,10 +135,6 @@ func refusePragma(name, value string) string {
 		}
 	}
 	return "pragma " + name + " changes the session"
-}
-
-func own(name string) bool {
-	return len(name) >= len(ownPrefix) && strings.EqualFold(name[:len(ownPrefix)], ownPrefix)
 }
 
 // soils says what the action leaves in the session that the next handler would

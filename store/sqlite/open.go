@@ -11,7 +11,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"strings"
 
@@ -38,10 +37,11 @@ const (
 // Open opens the store at dsn, makes it if it does not exist, and brings its
 // schema forward. The form is
 //
-//	sqlite:PATH[?synchronous=full|normal]
+//	sqlite:PATH[?synchronous=full|normal&prefix=NAME_]
 //
-// with full as the default. Errors: store.ErrDSN, ErrSession, ErrNotAStore,
-// ErrTooNew, ErrReadOnly, ErrNetworkFS, ErrEngine, driver.ErrUnavailable.
+// with full as the default; see [store.Names] for the prefix of the tables.
+// Errors: store.ErrDSN, ErrSession, ErrNotAStore, ErrTooNew, ErrReadOnly,
+// ErrNetworkFS, ErrEngine, driver.ErrUnavailable.
 func Open(ctx context.Context, dsn string, o store.Options) (*store.Store, error) {
 	a, err := parse(dsn)
 	if err != nil {
@@ -74,7 +74,7 @@ func open(ctx context.Context, a address, o store.Options) (_ *store.Store, err 
 		return nil, err
 	}
 	if !o.AsIs {
-		if _, err := bringForward(ctx, writer); err != nil {
+		if _, err := bringForward(ctx, writer, a.names); err != nil {
 			return nil, err
 		}
 	}
@@ -92,8 +92,8 @@ func open(ctx context.Context, a address, o store.Options) (_ *store.Store, err 
 	}
 	e.writes = store.NewCombiner(1, e.transaction)
 	s, err := store.New(ctx, store.Parts{
-		Engine: e, SQL: statements(), Name: "sqlite", Durability: a.durability(), Classify: classify, DB: app,
-		Checks: checks(readers, a.path),
+		Engine: e, SQL: a.names.Of(statements()), Names: a.names, Name: "sqlite", Durability: a.durability(),
+		Classify: classify, DB: app, Checks: checks(readers, a),
 	}, o)
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
@@ -108,25 +108,20 @@ func Migrations(ctx context.Context, dsn string) ([]migrate.Migration, error) {
 	if err != nil {
 		return nil, err
 	}
-	ms, err := load()
-	if err != nil || !a.exists() {
-		return ms, err
+	if !a.exists() {
+		return schema(a.names).List()
 	}
 	db, err := a.pool(1, "query_only(on)")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = db.Close() }()
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, explainOpen(err)
-	}
-	defer func() { _ = conn.Close() }()
-	there, err := migrated(ctx, conn)
-	if err != nil {
-		return nil, explainOpen(err)
-	}
-	return migrate.Status(ctx, conn, ms, there)
+	var ms []migrate.Migration
+	err = onConn(ctx, db, func(conn *sql.Conn) error {
+		ms, err = schema(a.names).Status(ctx, conn)
+		return err
+	})
+	return ms, explainOpen(err)
 }
 
 // Migrate brings the schema of the store at dsn forward, and makes the store if
@@ -144,70 +139,47 @@ func Migrate(ctx context.Context, dsn string) (int, error) {
 		return 0, err
 	}
 	defer func() { _ = db.Close() }()
-	n, err := bringForward(ctx, db)
+	n, err := bringForward(ctx, db, a.names)
 	return n, explainOpen(err)
 }
 
-func load() ([]migrate.Migration, error) {
-	dir, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
+// schema is how SQLite migrates: under the write lock, so that of several
+// processes that start together one migrates, and the others find it done.
+func schema(n store.Names) migrate.Schema {
+	return migrate.Schema{
+		Files: migrations, Names: n.In,
+		Exists: `select count(*) > 0 from sqlite_master where type = 'table' and name = 'posthorn_migration'`,
+		Alone: func(ctx context.Context, conn *sql.Conn, fn func(migrate.Conn) error) error {
+			tx, err := conn.BeginTx(ctx, nil)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = tx.Rollback() }() // does nothing after the commit
+			if err := fn(tx); err != nil {
+				return err
+			}
+			return tx.Commit()
+		},
 	}
-	return migrate.Load(dir)
 }
 
-// bringForward migrates under the write lock, so that of several processes
-// that start together one migrates, and the others find it done.
-func bringForward(ctx context.Context, db *sql.DB) (int, error) {
-	ms, err := load()
-	if err != nil {
-		return 0, err
-	}
+// onConn runs fn on a connection of the pool.
+func onConn(ctx context.Context, db *sql.DB, fn func(*sql.Conn) error) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if done, err := upToDate(ctx, conn, ms); err != nil || done {
-		return 0, err
-	}
-	tx, err := conn.BeginTx(ctx, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = tx.Rollback() }()
-	there, err := migrated(ctx, tx)
-	if err != nil {
-		return 0, err
-	}
-	n, err := migrate.Apply(ctx, tx, ms, there)
-	if err != nil {
-		return 0, err
-	}
-	return n, tx.Commit()
+	return fn(conn)
 }
 
-// upToDate looks without a lock: opening an up-to-date store writes nothing.
-func upToDate(ctx context.Context, conn *sql.Conn, ms []migrate.Migration) (bool, error) {
-	there, err := migrated(ctx, conn)
-	if err != nil || !there {
-		return false, err
-	}
-	status, err := migrate.Status(ctx, conn, ms, there)
-	if err != nil {
-		return false, err
-	}
-	return !status[len(status)-1].AppliedAt.IsZero(), nil
-}
-
-// migrated reports whether the table of migrations exists.
-func migrated(ctx context.Context, c migrate.Conn) (there bool, err error) {
-	rows, err := c.QueryContext(ctx, "select 1 from sqlite_master where type = 'table' and name = 'posthorn_migration'")
-	if err != nil {
-		return false, err
-	}
-	err = eachRow(rows, func(store.Row) error { there = true; return nil })
-	return there, err
+// bringForward runs what is pending.
+func bringForward(ctx context.Context, db *sql.DB, names store.Names) (n int, err error) {
+	err = onConn(ctx, db, func(conn *sql.Conn) error {
+		n, err = schema(names).Forward(ctx, conn)
+		return err
+	})
+	return n, err
 }
 
 // checkEngine refuses an engine with a known fault.
@@ -257,10 +229,16 @@ func parse(dsn string) (address, error) {
 	if err != nil {
 		return address{}, fmt.Errorf("%w: %w", store.ErrDSN, err)
 	}
+	if a.names, err = store.TakeNames(values); err != nil {
+		return address{}, err
+	}
+	if a.names.Schema != "" {
+		return address{}, fmt.Errorf("%w: SQLite has no schemas; prefix= tells several stores apart", store.ErrDSN)
+	}
 	for key, vals := range values {
 		v := vals[len(vals)-1]
 		if key != "synchronous" || v != "full" && v != "normal" {
-			return address{}, fmt.Errorf("%w: %s=%s is unknown; synchronous=full|normal is all there is",
+			return address{}, fmt.Errorf("%w: %s=%s is unknown; there are synchronous=full|normal and prefix=",
 				store.ErrDSN, key, v)
 		}
 		a.synchronous = v

@@ -90,8 +90,7 @@ func (s *session) ExecMany(ctx context.Context, stmt string, rows [][]any) ([]in
 
 // oneRow is the list of parameters that an insertion of values ends with.
 func oneRow(stmt string) (one string, ok bool) {
-	head, one, ok := strings.Cut(stmt, " values ")
-	return one, ok && strings.HasPrefix(head, "insert into posthorn_message")
+	return store.InsertRow, strings.HasSuffix(stmt, " values "+store.InsertRow)
 }
 
 func fill(s []int64, v int64) {

@@ -263,10 +263,13 @@ func checkFiles(t *testing.T, dir string) {
 	}
 }
 
-func TestAnAddressOfSQLiteIsRefused(t *testing.T) {
+func TestAddressesThatTheDemoCannotCountInAreRefused(t *testing.T) {
 	t.Parallel()
-	out, err := small(build(t), "--store", "sqlite:x.db").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), demo.ErrAddress.Error()) {
-		t.Errorf("%v\n%s", err, out)
+	binary := build(t)
+	for _, dsn := range []string{"sqlite:x.db", "postgres://u@127.0.0.1:1/d?schema=x", "mysql://u@127.0.0.1:1/d?prefix=x_"} {
+		out, err := small(binary, "--store", dsn).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), demo.ErrAddress.Error()) {
+			t.Errorf("%s: %v\n%s", dsn, err, out)
+		}
 	}
 }

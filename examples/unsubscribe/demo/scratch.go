@@ -51,6 +51,11 @@ func (o *options) chooseServer(env string) error {
 		return fmt.Errorf("%w: without --store it uses a SQLite file of its own, in the directory that TMPDIR names",
 			ErrAddress)
 	}
+	_, query, _ := strings.Cut(o.server, "?")
+	if strings.Contains(query, "schema=") || strings.Contains(query, "prefix=") {
+		return fmt.Errorf("%w: it counts in tables that have their usual names; leave schema= and prefix= out",
+			ErrAddress)
+	}
 	return open.CheckStore(o.server)
 }
 

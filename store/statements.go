@@ -1,0 +1,160 @@
+package store
+
+// Statements are a dialect's statements. The core gives arguments in the order
+// of the comments; times are milliseconds by the store's clock.
+type Statements struct {
+	StoreID string // → value
+	Now     string // → the store's clock in ms; empty where that is the host's
+
+	Insert string // id, kind, queue, priority, state, due, wake, sent, attempt, header, body
+	// InsertTx is Insert guarded by the store's id as its last argument: it
+	// touches no row in another store.
+	InsertTx string
+
+	Due     string // now → sequence and state of rows that have come due, some hundreds at most, locked
+	Crashed string // seq: writes an attempt for a lease that ran out
+	Promote string // seq, now: makes a row ready whose time has come
+	Ready   string // queue → 1 if it has a ready row, else nothing
+	// Claim takes ready rows: token, worker, now, lease end, queue, limit →
+	// columns of scanClaim. With a ClaimMark it only locks them: queue, limit;
+	// then ClaimMark and a list of sequences marks them: token, worker, now,
+	// lease end, seq….
+	Claim, ClaimMark string
+	NextWake         string // → earliest wake, or null
+	Extend           string // lease end, seq, token
+	// Claims is followed by a list of sequences and, to lock what nobody else
+	// has locked, by SkipLocked (empty where there is one writer): seq… → seq,
+	// token.
+	Claims, SkipLocked string
+	Ack                string // seq, token
+	DropLog            string // message id
+	Postpone           string // state, due, wake, counted, queue, seq, token
+	Letter             string // died, reason, class, error, seq, token
+	LogTrim            string // message id, message id, number of attempts to keep
+	LogAttempt         string // message id, number, worker, started, duration (µs), class, error, stack
+
+	Savepoint, Release, RollbackTo string // of one unit in a group
+	// Held locks the row of a claim: seq, token → 1. It waits for a backend
+	// that may still be committing. Empty where a commit's outcome is certain.
+	Held string
+
+	Heartbeat   string // columns of WorkerRecord
+	Deregister  string // id
+	Workers     string // → rows
+	PurgeWorker string // seen before
+	Stop        string // →
+	StopGen     string // → generation
+	ReleaseDead string // now, worker, now: gives back what a dead worker held
+
+	Depths       string // now → rows of QueueStats
+	LetterCounts string // → queue, count
+	Find         string // id → a live message
+	Ahead        string // queue, priority, priority, due, due, seq → count
+	Letters      string // see letters.go; the WHERE clause is appended
+	Attempts     string // message id → rows
+	LetterBack   string // now, now, seq: copies a letter's envelope back to its queue
+	LetterDrop   string // seq
+	LetterGone   string // now, seq: marks as discarded
+	LetterPurge  string // died before
+	AttemptPurge string // removes attempts that belong to nothing
+}
+
+// insertMessage names the columns that Insert and its like fill.
+const insertMessage = `insert into posthorn_message
+  (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body)`
+
+// InsertRow are the parameters of one row of Insert.
+const InsertRow = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+// Portable are the statements that every database understands as they are. A
+// dialect adds what is missing, and replaces what its database does better in
+// words of its own. A question mark is a parameter.
+func Portable() Statements {
+	s := Statements{
+		StoreID: `select value from posthorn_meta where name = 'store_id'`,
+
+		Insert: insertMessage + ` values ` + InsertRow,
+		InsertTx: insertMessage + ` select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? from posthorn_meta
+			where name = 'store_id' and value = ?`,
+
+		Crashed: `insert into posthorn_attempt
+			  (message_id, number, worker, started_at, duration_us, class, error, stack)
+			select id, attempt + 1, worker, claimed_at, (wake_at - claimed_at) * 1000, 'crash',
+			  'its worker fell silent while holding it', ''
+			from posthorn_message where seq = ?`,
+		// MySQL makes the assignments from left to right.
+		Promote: `update posthorn_message
+			set crashes = crashes + case when state = 2 then 1 else 0 end,
+			  state = 0, token = null, worker = null, claimed_at = null
+			where seq = ? and state > 0 and wake_at <= ?`,
+		Ready:    `select 1 from posthorn_message where state = 0 and queue = ? limit 1`,
+		NextWake: `select min(wake_at) from posthorn_message where state > 0`,
+		Extend:   `update posthorn_message set wake_at = ? where seq = ? and token = ?`,
+		Ack:      `delete from posthorn_message where seq = ? and token = ?`,
+		DropLog:  `delete from posthorn_attempt where message_id = ?`,
+		Postpone: `update posthorn_message
+			set state = ?, due_at = ?, wake_at = ?, attempt = attempt + ?, queue = coalesce(nullif(?, ''), queue),
+			  token = null, worker = null, claimed_at = null
+			where seq = ? and token = ?`,
+		Letter: `insert into posthorn_letter
+			  (died_at, reason, class, error,
+			   id, kind, queue, priority, attempt, deliveries, crashes, sent_at, header, body)
+			select ?, ?, ?, ?, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, header, body
+			from posthorn_message where seq = ? and token = ?`,
+		LogAttempt: `insert into posthorn_attempt
+			  (message_id, number, worker, started_at, duration_us, class, error, stack)
+			values (?, ?, ?, ?, ?, ?, ?, ?)`,
+		LogTrim: `delete from posthorn_attempt where message_id = ? and seq <= (select seq from (
+			  select seq from posthorn_attempt where message_id = ? order by seq desc limit 1 offset ?) old)`,
+	}
+	operate(&s)
+	inspect(&s)
+	return s
+}
+
+// operate adds the statements of groups, workers and orders.
+func operate(s *Statements) {
+	s.Claims = `select seq, token from posthorn_message where seq in`
+	s.Savepoint = `savepoint posthorn_unit`
+	s.Release = `release savepoint posthorn_unit`
+	s.RollbackTo = `rollback to savepoint posthorn_unit`
+	s.Heartbeat = `insert into posthorn_worker
+			  (id, host, pid, program, version, state, lists, started_at, seen_at, handled, failed, rss,
+			   in_flight, concurrency)
+			values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			on conflict (id) do update set state = excluded.state, seen_at = excluded.seen_at,
+			  handled = excluded.handled, failed = excluded.failed, rss = excluded.rss,
+			  in_flight = excluded.in_flight`
+	s.Deregister = `delete from posthorn_worker where id = ?`
+	s.Workers = `select id, host, pid, program, version, state, lists, started_at, seen_at, handled, failed, rss,
+			  in_flight, concurrency from posthorn_worker order by started_at, id`
+	s.PurgeWorker = `delete from posthorn_worker where seen_at < ?`
+	s.Stop = `update posthorn_control set version = version + 1 where name = 'stop'`
+	s.StopGen = `select version from posthorn_control where name = 'stop'`
+	s.ReleaseDead = `update posthorn_message set wake_at = ?
+			where state > 0 and wake_at > ? and state = 2 and worker = ?`
+}
+
+// inspect adds the statements of dead letters and figures.
+func inspect(s *Statements) {
+	s.Depths = `select queue, state, count(*), min(due_at) from posthorn_message group by state, queue`
+	s.LetterCounts = `select queue, count(*) from posthorn_letter where discarded_at is null group by queue`
+	s.Find = `select seq, id, kind, queue, priority, state, attempt, deliveries, crashes, due_at, wake_at, sent_at,
+			  coalesce(claimed_at, 0), coalesce(worker, ''), header, body from posthorn_message where id = ?`
+	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (priority > ?
+			  or priority = ? and (due_at < ? or due_at = ? and seq < ?))`
+	s.Letters = `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
+			  reason, class, error, header, body from posthorn_letter`
+	s.Attempts = `select number, worker, started_at, duration_us, class, error, stack
+			from posthorn_attempt where message_id = ? order by seq`
+	s.LetterBack = insertMessage + `
+			select id, kind, queue, priority, 0, ?, ?, sent_at, 0, header, body
+			from posthorn_letter where seq = ?`
+	s.LetterDrop = `delete from posthorn_letter where seq = ?`
+	s.LetterGone = `update posthorn_letter set discarded_at = ? where seq = ? and discarded_at is null`
+	s.LetterPurge = `delete from posthorn_letter where died_at < ?`
+	s.AttemptPurge = `delete from posthorn_attempt where seq in (
+			select a.seq from posthorn_attempt a
+			where not exists (select 1 from posthorn_message m where m.id = a.message_id)
+			  and not exists (select 1 from posthorn_letter l where l.id = a.message_id) limit 1000)`
+}
