@@ -34,3 +34,57 @@ const (
 	ClassUnique  driver.Class = "unique"   // a unique key is taken
 	ClassNoTable driver.Class = "no_table" // a table or column is missing
 )
+
+// A Fault names what a database's error is about, finer than its class, which
+// follows from it. Each dialect has one table from the codes of its database to
+// faults, and a function Fault that looks an error up in it. An error that has
+// no fault is of the statement, in a way that needs no name of its own.
+type Fault string
+
+// The faults of the store or of the way to it: they are of driver.ClassTransient.
+const (
+	FaultDeadlock           Fault = "deadlock"             // two transactions waited for each other; this one gave way
+	FaultSerialization      Fault = "serialization"        // another transaction has changed what this one has read
+	FaultLockTimeout        Fault = "lock_timeout"         // somebody else holds the lock
+	FaultReadOnly           Fault = "read_only"            // a replica, or a server or file that cannot be written now
+	FaultTooManyConnections Fault = "too_many_connections" // the server lets no more in
+	FaultShutdown           Fault = "shutdown"             // the server stops, starts, or ended the session by hand
+	FaultConnectionLost     Fault = "connection_lost"      // or never had
+	FaultIdleTimeout        Fault = "idle_timeout"         // the server ended a session that did nothing
+	FaultDiskFull           Fault = "disk_full"
+	FaultStorage            Fault = "storage"   // files that cannot be read or written, or are damaged
+	FaultResources          Fault = "resources" // memory, or a limit that the server's settings set
+	FaultChanged            Fault = "changed"   // a table was altered meanwhile
+)
+
+// The faults of a statement or its values: they are the handler's own, and cost
+// it an attempt.
+const (
+	FaultUnique           Fault = "unique"            // a unique key is taken; of ClassUnique
+	FaultNoTable          Fault = "no_table"          // a table or column is missing; of ClassNoTable
+	FaultStatement        Fault = "statement"         // SQLite says no more than: syntax, or no table; of ClassNoTable
+	FaultSyntax           Fault = "syntax"            // the statement, or a name or type in it, is wrong
+	FaultTooLong          Fault = "too_long"          // a value is longer than its column or than any may be
+	FaultOutOfRange       Fault = "out_of_range"      // a number does not fit
+	FaultValue            Fault = "value"             // a value is none of the column's type
+	FaultNotNull          Fault = "not_null"          // a value is missing
+	FaultConstraint       Fault = "constraint"        // a foreign key or a check forbids it
+	FaultPermission       Fault = "permission"        // the role may not
+	FaultStatementTimeout Fault = "statement_timeout" // the statement was ended, by its time limit or by hand
+	FaultAborted          Fault = "aborted"           // an earlier statement has aborted the transaction
+)
+
+// Class is what the fault means for a message: driver.ClassTransient,
+// ClassUnique, ClassNoTable, or empty when it is the statement's own.
+func (f Fault) Class() driver.Class {
+	switch f {
+	case FaultDeadlock, FaultSerialization, FaultLockTimeout, FaultReadOnly, FaultTooManyConnections, FaultShutdown,
+		FaultConnectionLost, FaultIdleTimeout, FaultDiskFull, FaultStorage, FaultResources, FaultChanged:
+		return driver.ClassTransient
+	case FaultUnique:
+		return ClassUnique
+	case FaultNoTable, FaultStatement:
+		return ClassNoTable
+	}
+	return ""
+}

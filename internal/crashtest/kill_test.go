@@ -190,6 +190,10 @@ func TestKilledWorkersLoseAndDoubleNothing(t *testing.T) {
 	}{
 		{"on SQLite", func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "store.db") }},
 		{"on PostgreSQL", func(t *testing.T) string { return servers.PostgreSQL(t).DSN() }},
+		{"on MariaDB", func(t *testing.T) string {
+			d := servers.MariaDB(t)
+			return fmt.Sprintf("mysql://%s@%s/%s", d.Server.Superuser(), d.Server.Addr(), d.Name)
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) { killing(t, c.dsn(t)) })
 	}

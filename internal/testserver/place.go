@@ -94,7 +94,7 @@ func sweep(parent string) {
 			continue
 		}
 		if lockFile(f, syscall.LOCK_NB) == nil {
-			_ = os.RemoveAll(filepath.Dir(path))
+			_ = (&place{dir: filepath.Dir(path)}).remove()
 		}
 		_ = f.Close()
 	}
@@ -108,7 +108,7 @@ func (p *place) leave() error {
 		return nil
 	}
 	defer p.lock.Close()
-	return os.RemoveAll(p.dir)
+	return p.remove()
 }
 
 // copyTree copies a directory; the copy belongs to the account.

@@ -13,67 +13,6 @@ import (
 	"github.com/posthorn/posthorn/store/mysql"
 )
 
-// provoke returns the error of the last statement on one connection.
-func (r *rig) provoke(statements ...string) (err error) {
-	r.Helper()
-	c := r.conn()
-	defer func() { _ = c.Close() }()
-	for i, s := range statements {
-		if _, err = c.ExecContext(r.soon(), s); err != nil && i < len(statements)-1 {
-			r.Fatalf("%s: %v", s, err)
-		}
-	}
-	return err
-}
-
-func TestTheStatementsOwnFaultsAreNotTheStores(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	r.exec(`create table strict (id int primary key, name varchar(3) not null, small tinyint)`,
-		`insert into strict values (1, 'a', 1)`, `create user if not exists nobody`)
-	for name, stmt := range map[string]string{
-		"not null": `insert into strict values (2, null, 1)`, "too long": `insert into strict values (2, 'abcd', 1)`,
-		"out of range": `insert into strict values (2, 'a', 1000)`, "syntax": `this is no statement`,
-		"no table": `select * from nowhere`, "unique": `insert into strict values (1, 'a', 1)`,
-		"no procedure": `call nothing()`, "division": `signal sqlstate '45000'`,
-	} {
-		err := r.provoke(stmt)
-		if err == nil || r.store.Classify(err) != "" {
-			t.Errorf("%s: error %v has class %q, want none", name, err, r.store.Classify(err))
-		}
-	}
-	err := r.provoke(`set max_statement_time = 0.05`, `select sleep(10) from strict`)
-	if err == nil || r.store.Classify(err) != "" {
-		t.Errorf("statement timeout: error %v has class %q, want none", err, r.store.Classify(err))
-	}
-	db, err := r.server.Open("nobody", "information_schema")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	_, err = db.ExecContext(r.soon(), `select * from mysql.user`)
-	if err == nil || r.store.Classify(err) != "" {
-		t.Errorf("permission: error %v has class %q, want none", err, r.store.Classify(err))
-	}
-}
-
-func TestFaultsOfTheServerAreTransient(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	r.blocked()
-	for name, statements := range map[string][]string{
-		"lock timeout":     {`set innodb_lock_wait_timeout = 1`, `update part set n = 5 where id = 1`},
-		"lock, nowait":     {`begin`, `select n from part where id = 1 for update nowait`},
-		"read-only":        {`start transaction read only`, `insert into part values (9, 9)`},
-		"killed by itself": {`kill connection_id()`},
-	} {
-		err := r.provoke(statements...)
-		if r.store.Classify(err) != driver.ClassTransient {
-			t.Errorf("%s: error %v has class %q, want transient", name, err, r.store.Classify(err))
-		}
-	}
-}
-
 func TestAFullOrStoppedServerIsTransientAndTheStoreHeals(t *testing.T) {
 	t.Parallel()
 	server := testserver.MariaDB(t, testserver.Options{Settings: map[string]string{"max_connections": "30"}})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -24,60 +25,50 @@ const (
 	deadlock    = 1213 // undoes the whole transaction
 )
 
-// classes are the classes of errors by number:
+// faults are the faults by number:
 // https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html,
 // https://mariadb.com/kb/en/mariadb-error-code-reference/.
-func classes() map[uint16]driver.Class {
-	return map[uint16]driver.Class{
-		1021: driver.ClassTransient, // disk full
-		1030: driver.ClassTransient, // error from the storage engine
-		1037: driver.ClassTransient, // out of memory
-		1041: driver.ClassTransient, // out of resources
-		1114: driver.ClassTransient, // table is full: so is the disk
-		1180: driver.ClassTransient, // error during commit
-		1203: driver.ClassTransient, // too many connections of the user
-		1206: driver.ClassTransient, // too many locks
-		1412: driver.ClassTransient, // table definition has changed
-		1615: driver.ClassTransient, // prepared statement needs to be prepared again
-		3572: driver.ClassTransient, // row is locked, with nowait
+func faults() map[store.Fault][]uint16 {
+	return map[store.Fault][]uint16{
+		store.FaultDeadlock:           {deadlock},
+		store.FaultLockTimeout:        {lockTimeout, 3572}, // MySQL: row is locked, with nowait
+		store.FaultSerialization:      {1020},              // MariaDB: row has changed, under innodb_snapshot_isolation
+		store.FaultReadOnly:           {1290, 1792, 1836},  // --read-only: a demoted server; transaction; mode
+		store.FaultTooManyConnections: {1040, 1203, 1226},  // of all; of the user
+		store.FaultShutdown:           {1053, 1077, 1079},
+		store.FaultConnectionLost: {
+			1080, 1129, // closing was forced; host is blocked
+			1152, 1153, 1184, // aborted; packet was too large: the server hangs up; aborted
+			1158, 1159, 1160, 1161, // cannot read, read timed out, cannot write, write timed out
+			1927, 3169, 3170, // killed: MariaDB, MySQL, MySQL at its memory limit
+		},
+		store.FaultIdleTimeout: {4031},             // MySQL tells; MariaDB just hangs up
+		store.FaultDiskFull:    {1021, 1114},       // table is full: so is the disk
+		store.FaultStorage:     {1030, 1180},       // of the storage engine; during commit
+		store.FaultResources:   {1037, 1041, 1206}, // memory; too many locks
+		store.FaultChanged:     {1412, 1615},       // table definition; prepared statement needs to be prepared again
 
-		lockTimeout: driver.ClassTransient,
-		deadlock:    driver.ClassTransient,
+		store.FaultUnique:  {1062, 1586},             // the second with the name of the key
+		store.FaultNoTable: {1146, 1054, 1046, 1049}, // table, column, no database chosen, no such database
 
-		1062: store.ClassUnique,
-		1586: store.ClassUnique, // with the name of the key
-
-		1146: store.ClassNoTable, // no such table
-		1054: store.ClassNoTable, // no such column
-		1046: store.ClassNoTable, // no database chosen
-		1049: store.ClassNoTable, // no such database
+		store.FaultSyntax:     {1064, 1149, 1305},
+		store.FaultTooLong:    {1406, 1265, 1301}, // column; would be cut; result is larger than a packet
+		store.FaultOutOfRange: {1264, 1690},
+		store.FaultValue:      {1366, 1292, 1365},       // for the column; for the type; division by zero
+		store.FaultNotNull:    {1048, 1364},             // null; no default
+		store.FaultConstraint: {1451, 1452, 3819, 4025}, // foreign keys; checks of MySQL and MariaDB
+		store.FaultPermission: {
+			1044, 1045, 1142, 1143, 1227, 1370, // database, login, table, column, privilege, routine
+		},
+		store.FaultStatementTimeout: {1317, 1969, 3024}, // interrupted; time limits of MariaDB and MySQL
 	}
 }
 
-// endings are the errors after which a connection must not be used again, all
-// of them transient; the same sources.
-func endings() map[uint16]bool {
-	return map[uint16]bool{
-		1040: true, // too many connections
-		1053: true, // shutdown
-		1077: true, // normal shutdown
-		1079: true, // shutdown is complete
-		1080: true, // closing of a connection was forced
-		1129: true, // host is blocked
-		1152: true, // connection was aborted
-		1153: true, // packet was too large: the server hangs up
-		1158: true, // network: cannot read
-		1159: true, // network: read timed out
-		1160: true, // network: cannot write
-		1161: true, // network: write timed out
-		1184: true, // connection was aborted
-		1290: true, // --read-only or --super-read-only: a demoted server
-		1792: true, // read-only transaction
-		1836: true, // read-only mode
-		1927: true, // MariaDB: connection was killed
-		3169: true, // MySQL: session was killed
-		3170: true, // MySQL: memory limit of a session
-		4031: true, // MySQL: disconnected for being idle
+// endings are the faults after which a connection must not be used again.
+func endings() []store.Fault {
+	return []store.Fault{
+		store.FaultReadOnly, store.FaultTooManyConnections, store.FaultShutdown, store.FaultConnectionLost,
+		store.FaultIdleTimeout,
 	}
 }
 
@@ -90,24 +81,32 @@ func number(err error) uint16 {
 	return 0
 }
 
-// classify maps an error of the server or the way to it to its class; empty
-// means that it is the statement's own fault.
-func classify(err error) driver.Class {
-	switch n := number(err); {
-	case n != 0 && endings()[n]:
-		return driver.ClassTransient
-	case n != 0:
-		return classes()[n]
-	case lost(err):
-		return driver.ClassTransient
+// Fault names what an error of the server or the way to it is about; see
+// [store.Fault].
+func Fault(err error) store.Fault {
+	n := number(err)
+	if n == 0 {
+		if lost(err) {
+			return store.FaultConnectionLost
+		}
+		return ""
+	}
+	for fault, numbers := range faults() {
+		if slices.Contains(numbers, n) {
+			return fault
+		}
 	}
 	return ""
 }
 
+// classify maps an error of the server or the way to it to its class; empty
+// means that it is the statement's own fault.
+func classify(err error) driver.Class { return Fault(err).Class() }
+
 // lost reports whether the connection that gave err is gone or useless.
 func lost(err error) bool {
 	if n := number(err); n != 0 {
-		return endings()[n]
+		return slices.Contains(endings(), Fault(err))
 	}
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false

@@ -13,9 +13,10 @@ import (
 	"github.com/posthorn/posthorn/internal/proxy"
 )
 
-// startBouncer starts PgBouncer before a server, and returns its address. It
-// ends with the test, which is skipped where PgBouncer is not installed.
-func startBouncer(t *testing.T, server, mode string) string {
+// startBouncer starts PgBouncer before a server, with more settings than the
+// mode of its pools, and returns its address. It ends with the test, which is
+// skipped where PgBouncer is not installed.
+func startBouncer(t *testing.T, server, mode string, settings ...string) string {
 	t.Helper()
 	program := findBouncer(t)
 	port, err := proxy.FreePort()
@@ -31,16 +32,16 @@ func startBouncer(t *testing.T, server, mode string) string {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	users, settings := filepath.Join(dir, "users.txt"), filepath.Join(dir, "bouncer.ini")
+	users, config := filepath.Join(dir, "users.txt"), filepath.Join(dir, "bouncer.ini")
 	mustWrite(t, users, `"postgres" ""`)
 	text := fmt.Sprintf("[databases]\n* = host=%s port=%s\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port=%d\n"+
 		"unix_socket_dir=\nauth_type=trust\nauth_file=%s\npool_mode=%s\nserver_idle_timeout=60\n",
 		host, serverPort, port, users, mode)
-	args := []string{settings}
+	args := []string{config}
 	if os.Getuid() == 0 {
-		args = []string{"-u", "nobody", settings}
+		args = []string{"-u", "nobody", config}
 	}
-	mustWrite(t, settings, text)
+	mustWrite(t, config, text+strings.Join(settings, "\n"))
 	runBouncer(t, exec.CommandContext(t.Context(), program, args...))
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {

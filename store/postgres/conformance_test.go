@@ -22,20 +22,41 @@ func TestPostgreSQLKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	drivertest.Run(t, func(t *testing.T) drivertest.Opened {
 		t.Helper()
-		dsn := servers.PostgreSQL(t).DSN()
-		open := func(t *testing.T) *store.Store {
-			t.Helper()
-			s, err := postgres.Open(t.Context(), dsn, store.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return s
-		}
-		s := open(t)
-		return drivertest.Opened{
-			Transport: s, DB: s.DB(),
-			Reopen:      func(t *testing.T) driver.Transport { t.Helper(); return open(t) },
-			Placeholder: func(n int) string { return fmt.Sprintf("$%d", n) },
-		}
+		return opened(t, servers.PostgreSQL(t).DSN())
 	})
+}
+
+// A pooler that lends sessions for single transactions passes no notifications
+// on and keeps no prepared statement: all is found by polling.
+func TestPostgreSQLBehindPgBouncerKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	pooler := startBouncer(t, servers.PostgreSQL(t).Server.Addr(), "transaction", "server_reset_query_always=1")
+	drivertest.Run(t, func(t *testing.T) drivertest.Opened {
+		t.Helper()
+		return opened(t, behind(pooler, servers.PostgreSQL(t).Name))
+	})
+}
+
+// behind is the address of a database by a pooler.
+func behind(pooler, database string) string {
+	return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&default_query_exec_mode=exec", pooler, database)
+}
+
+// opened is a store in an empty database.
+func opened(t *testing.T, dsn string) drivertest.Opened {
+	t.Helper()
+	open := func(t *testing.T) *store.Store {
+		t.Helper()
+		s, err := postgres.Open(t.Context(), dsn, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open(t)
+	return drivertest.Opened{
+		Transport: s, DB: s.DB(),
+		Reopen:      func(t *testing.T) driver.Transport { t.Helper(); return open(t) },
+		Placeholder: func(n int) string { return fmt.Sprintf("$%d", n) },
+	}
 }

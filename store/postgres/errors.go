@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
@@ -15,33 +16,45 @@ import (
 	"github.com/posthorn/posthorn/store/guard"
 )
 
-// classes are the classes of errors by SQLSTATE, or by its first two digits:
+// faults are the faults by SQLSTATE, or by its first two digits:
 // https://www.postgresql.org/docs/current/errcodes-appendix.html.
-func classes() map[string]driver.Class {
-	return map[string]driver.Class{
-		"08":    driver.ClassTransient, // connection exceptions
-		"53":    driver.ClassTransient, // insufficient resources: too many connections, disk full, out of memory
-		"57P01": driver.ClassTransient, // admin shutdown
-		"57P02": driver.ClassTransient, // crash shutdown
-		"57P03": driver.ClassTransient, // cannot connect now
-		"57P05": driver.ClassTransient, // idle session timeout
-		"25P03": driver.ClassTransient, // idle in transaction session timeout
-		"25006": driver.ClassTransient, // read-only transaction: a demoted server
-		"40001": driver.ClassTransient, // serialization failure
-		"40P01": driver.ClassTransient, // deadlock detected
-		"55P03": driver.ClassTransient, // lock not available
-		"58":    driver.ClassTransient, // system error
-		"XX":    driver.ClassTransient, // internal error, corruption
-		"23505": store.ClassUnique,
-		"42P01": store.ClassNoTable, // undefined table
-		"42703": store.ClassNoTable, // undefined column
-		"3F000": store.ClassNoTable, // undefined schema
+func faults() map[string]store.Fault {
+	return map[string]store.Fault{
+		"08":    store.FaultConnectionLost,
+		"22":    store.FaultValue,
+		"22001": store.FaultTooLong,
+		"22003": store.FaultOutOfRange,
+		"23":    store.FaultConstraint,
+		"23502": store.FaultNotNull,
+		"23505": store.FaultUnique,
+		"25006": store.FaultReadOnly, // a read-only transaction: a demoted server
+		"25P02": store.FaultAborted,
+		"25P03": store.FaultIdleTimeout, // inside a transaction
+		"28":    store.FaultPermission,  // to connect
+		"3F000": store.FaultNoTable,     // no such schema
+		"40001": store.FaultSerialization,
+		"40P01": store.FaultDeadlock,
+		"42":    store.FaultSyntax, // with wrong names and types
+		"42501": store.FaultPermission,
+		"42703": store.FaultNoTable, // no such column
+		"42P01": store.FaultNoTable,
+		"53":    store.FaultResources,
+		"53100": store.FaultDiskFull,
+		"53300": store.FaultTooManyConnections,
+		"55P03": store.FaultLockTimeout,
+		"57014": store.FaultStatementTimeout,
+		"57P01": store.FaultShutdown, // or pg_terminate_backend
+		"57P02": store.FaultShutdown, // another process of the server has crashed
+		"57P03": store.FaultShutdown, // cannot connect now
+		"57P05": store.FaultIdleTimeout,
+		"58":    store.FaultStorage, // the system around the server
+		"XX":    store.FaultStorage, // internal errors, corruption
 	}
 }
 
-// classify maps an error of the server or the way to it to its class; empty
-// means that it is the statement's own fault.
-func classify(err error) driver.Class {
+// Fault names what an error of the server or the way to it is about; see
+// [store.Fault].
+func Fault(err error) store.Fault {
 	var (
 		pg  *pgconn.PgError
 		net net.Error
@@ -51,18 +64,19 @@ func classify(err error) driver.Class {
 	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return ""
 	case errors.As(err, &pg):
-		table := classes()
-		if c, ok := table[pg.Code]; ok {
-			return c
-		}
-		return table[pg.Code[:2]]
+		table := faults()
+		return cmp.Or(table[pg.Code], table[pg.Code[:min(2, len(pg.Code))]])
 	case errors.As(err, &con), errors.As(err, &net),
 		errors.Is(err, sqldriver.ErrBadConn), errors.Is(err, sql.ErrConnDone), errors.Is(err, guard.ErrLost),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), pgconn.SafeToRetry(err):
-		return driver.ClassTransient
+		return store.FaultConnectionLost
 	}
 	return ""
 }
+
+// classify maps an error of the server or the way to it to its class; empty
+// means that it is the statement's own fault.
+func classify(err error) driver.Class { return Fault(err).Class() }
 
 // named reports whether an error says that it is of this database, and not of
 // some other connection of a handler.

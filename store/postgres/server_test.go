@@ -29,6 +29,14 @@ func send(t *testing.T, s *store.Store, id string) error {
 // effect receives a message of queue q and runs fn in its transaction.
 func effect(t *testing.T, s *store.Store, fn func(ctx context.Context, tx driver.Tx) error) {
 	t.Helper()
+	if err := outcome(t, s, fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// outcome is effect for one that may go wrong.
+func outcome(t *testing.T, s *store.Store, fn func(ctx context.Context, tx driver.Tx) error) error {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c, err := s.Consume(ctx, driver.Subscription{Queues: []string{"q"}, Lease: patience, Worker: "w"})
@@ -40,11 +48,7 @@ func effect(t *testing.T, s *store.Store, fn func(ctx context.Context, tx driver
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range s.Transact(ctx, []driver.Unit{{Delivery: ds[0], Context: ctx, Timeout: patience, Effect: fn}}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	return s.Transact(ctx, []driver.Unit{{Delivery: ds[0], Context: ctx, Timeout: patience, Effect: fn}})[0]
 }
 
 // text is the one value of a query.

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
@@ -12,31 +13,52 @@ import (
 	"github.com/posthorn/posthorn/store"
 )
 
-// classify maps an error of the database to its class, by SQLite's result code
-// (https://www.sqlite.org/rescode.html); empty means that it is the
-// statement's own fault.
-func classify(err error) driver.Class {
+// faults are the faults by SQLite's extended result codes, and by the primary
+// ones: https://www.sqlite.org/rescode.html.
+func faults() map[int]store.Fault {
+	return map[int]store.Fault{
+		lib.SQLITE_BUSY:          store.FaultLockTimeout, // another process holds the lock
+		lib.SQLITE_BUSY_SNAPSHOT: store.FaultSerialization,
+		lib.SQLITE_LOCKED:        store.FaultLockTimeout,
+		lib.SQLITE_PROTOCOL:      store.FaultLockTimeout,
+		lib.SQLITE_READONLY:      store.FaultReadOnly,
+		lib.SQLITE_FULL:          store.FaultDiskFull,
+		lib.SQLITE_IOERR:         store.FaultStorage,
+		lib.SQLITE_CANTOPEN:      store.FaultStorage,
+		lib.SQLITE_CORRUPT:       store.FaultStorage,
+		lib.SQLITE_NOTADB:        store.FaultStorage,
+		lib.SQLITE_NOMEM:         store.FaultResources,
+
+		lib.SQLITE_ERROR:                 store.FaultStatement,
+		lib.SQLITE_TOOBIG:                store.FaultTooLong,
+		lib.SQLITE_MISMATCH:              store.FaultValue,
+		lib.SQLITE_CONSTRAINT:            store.FaultConstraint,
+		lib.SQLITE_CONSTRAINT_DATATYPE:   store.FaultValue,
+		lib.SQLITE_CONSTRAINT_NOTNULL:    store.FaultNotNull,
+		lib.SQLITE_CONSTRAINT_UNIQUE:     store.FaultUnique,
+		lib.SQLITE_CONSTRAINT_PRIMARYKEY: store.FaultUnique,
+		lib.SQLITE_AUTH:                  store.FaultPermission,
+		lib.SQLITE_PERM:                  store.FaultPermission,
+		lib.SQLITE_INTERRUPT:             store.FaultStatementTimeout,
+	}
+}
+
+// Fault names what an error of the database is about; see [store.Fault].
+func Fault(err error) store.Fault {
 	var e *engine.Error
 	switch {
-	case err == nil:
-		return ""
+	case errors.As(err, &e):
+		table := faults()
+		return cmp.Or(table[e.Code()], table[primary(e)])
 	case errors.Is(err, sqldriver.ErrBadConn), errors.Is(err, sql.ErrConnDone):
-		return driver.ClassTransient
-	case !errors.As(err, &e):
-		return ""
-	case e.Code() == lib.SQLITE_CONSTRAINT_UNIQUE, e.Code() == lib.SQLITE_CONSTRAINT_PRIMARYKEY:
-		return store.ClassUnique
-	}
-	switch primary(e) {
-	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED, lib.SQLITE_PROTOCOL, // another process holds the lock
-		lib.SQLITE_IOERR, lib.SQLITE_FULL, lib.SQLITE_CANTOPEN, lib.SQLITE_READONLY, // the disk
-		lib.SQLITE_NOMEM, lib.SQLITE_CORRUPT, lib.SQLITE_NOTADB:
-		return driver.ClassTransient
-	case lib.SQLITE_ERROR:
-		return store.ClassNoTable
+		return store.FaultConnectionLost
 	}
 	return ""
 }
+
+// classify maps an error of the database to its class; empty means that it is
+// the statement's own fault.
+func classify(err error) driver.Class { return Fault(err).Class() }
 
 // broken reports whether the connection that gave err must not be used again.
 func broken(err error) bool {
