@@ -38,7 +38,8 @@ func (s *Store) Consume(_ context.Context, sub driver.Subscription) (driver.Cons
 		return nil, fmt.Errorf("consume: %w", err)
 	}
 	sub.Queues = slices.Clone(sub.Queues)
-	return &consumer{store: s, sub: sub, ears: ears}, nil
+	pace := Pace{Fast: cmp.Or(s.Fast, s.opts.Poll), Slow: s.opts.Poll}
+	return &consumer{store: s, sub: sub, ears: ears, pace: pace, found: time.Now()}, nil
 }
 
 // A consumer receives from some queues of the store.
@@ -47,9 +48,11 @@ type consumer struct {
 	sub    driver.Subscription
 	ears   *ears
 	unsure []driver.Delivery // of claims of whose commit nobody knows the outcome yet
-	misses int               // hints in a row that led to nothing
-	echo   time.Duration     // when to look again after the last hint; 0: it has died away
-	calls  sync.RWMutex      // Close waits for calls under way
+	pace   Pace
+	found  time.Time     // when the last message was
+	misses int           // hints in a row that led to nothing
+	echo   time.Duration // when to look again after the last hint; 0: it has died away
+	calls  sync.RWMutex  // Close waits for calls under way
 }
 
 // begin notes a call under way, until done is called.
@@ -81,7 +84,7 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 			return nil, c.store.explain("receive", cmp.Or(ctx.Err(), err))
 		}
 		if len(ds) > 0 {
-			c.misses, c.echo = 0, 0
+			c.misses, c.echo, c.found = 0, 0, time.Now()
 			return ds, nil
 		}
 		c.wait(ctx, next)
@@ -145,7 +148,7 @@ func (c *consumer) look(ctx context.Context, q Session) (there bool, next time.D
 	if err := q.Query(ctx, c.store.SQL.NextWake, nil, func(r Row) error { return r.Scan(&wake) }); err != nil {
 		return false, 0, err
 	}
-	next = c.store.opts.Poll
+	next = c.pace.After(time.Since(c.found))
 	next += time.Duration(rand.Int64N(int64(next)/4 + 1)) // spread: a fleet does not poll in step
 	if wake.Valid {
 		next = min(next, time.Duration(min(wake.Int64-now, next.Milliseconds()+1))*time.Millisecond)

@@ -22,7 +22,7 @@ import (
 // Options are the settings that all dialects share.
 type Options struct {
 	MaxBody     int           // the largest body in bytes; 0 means driver.MaxBody
-	Poll        time.Duration // how long an idle consumer trusts hints alone; 0 means 1 s
+	Poll        time.Duration // how long an idle consumer waits for hints before it looks; 0 means 1 s
 	GroupBudget time.Duration // how long effects may keep one transaction open; 0 means 25 ms
 	StuckGrace  time.Duration // how long after its deadline an effect is waited for; 0 means 2 s
 	Log         *slog.Logger  // nil means silence
@@ -65,7 +65,10 @@ type Parts struct {
 	DB         *sql.DB                  // a pool for the application, on the same database
 	// Named reports whether an error says that it is this database's; nil when
 	// all that Classify knows do.
-	Named  func(error) bool
+	Named func(error) bool
+	// Fast is how soon a consumer may look again while messages come often; 0
+	// means that hints can be trusted, and it looks after Options.Poll.
+	Fast   time.Duration
 	Lanes  int     // driver.Capabilities.Lanes
 	Checks []Check // for Examine
 }

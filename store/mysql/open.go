@@ -25,8 +25,12 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// idlePoll is how often an idle consumer looks: the server tells nobody of changes.
-const idlePoll = 200 * time.Millisecond
+// How often a consumer looks, since the server tells nobody of changes: while
+// messages come often, and when it has been idle for long.
+const (
+	busyPoll = 5 * time.Millisecond
+	idlePoll = 250 * time.Millisecond
+)
 
 // Open opens the store at dsn, mysql://USER:PASSWORD@HOST:PORT/DATABASE or the
 // same with mariadb, and brings its schema forward. prefix=NAME_ gives its
@@ -73,7 +77,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	e := pool.New(d, pools, nil, x.sizes)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: stmts, Names: a.names, Name: "mysql", Durability: known.durability,
-		Classify: classify, Named: named, DB: pools.App, Lanes: x.sizes.Effects, Checks: x.checks(),
+		Classify: classify, Named: named, DB: pools.App, Fast: busyPoll, Lanes: x.sizes.Effects, Checks: x.checks(),
 	}, o)
 	if err != nil {
 		return nil, errors.Join(err, e.Close())

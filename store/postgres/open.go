@@ -54,9 +54,13 @@ var migrations embed.FS
 // migrationLock is the key of the advisory lock that migrators take.
 const migrationLock = 0x706f7374686f726e // "posthorn"
 
-// idlePoll is how often an idle consumer looks: what DispatchTx sent is told to
-// nobody, since nobody but its caller knows of the commit.
-const idlePoll = 500 * time.Millisecond
+// How often a consumer looks, while messages come often and when it has been idle
+// for long: what DispatchTx sent is told to nobody, since nobody but its caller
+// knows of the commit, and notifications do not pass a pooler.
+const (
+	busyPoll = 10 * time.Millisecond
+	idlePoll = 500 * time.Millisecond
+)
 
 // Open opens the store at dsn, a postgres:// URL, and brings its schema
 // forward. Errors: store.ErrDSN, ErrPlaintext, ErrSession, ErrTooNew, ErrEngine,
@@ -102,7 +106,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: a.names.Of(statements()), Names: a.names, Name: "postgres", Durability: durability,
 		Classify: classify, Named: named,
-		Rebind: d.Rebind, DB: app, Lanes: sizes.Effects, Checks: x.checks(),
+		Rebind: d.Rebind, DB: app, Fast: busyPoll, Lanes: sizes.Effects, Checks: x.checks(),
 	}, o)
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
