@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthorn/posthorn/internal/migrate"
+	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/transport/open"
 )
 
@@ -26,11 +29,12 @@ func (s *session) migrateCommand() *cobra.Command {
 		Use: "migrate", Short: "Bring the store's schema forward, or show its steps",
 		Example: s.example(`
 			migrate status
+			migrate plan
 			migrate print
 			migrate up`),
 		Args: cobra.ArbitraryArgs, RunE: s.family,
 	}
-	cmd.AddCommand(s.migrateUpCommand(), s.migrateStatusCommand(), s.migratePrintCommand())
+	cmd.AddCommand(s.migrateUpCommand(), s.migrateStatusCommand(), s.migratePlanCommand(), s.migratePrintCommand())
 	return cmd
 }
 
@@ -95,6 +99,30 @@ func (s *session) migrateStatusCommand() *cobra.Command {
 	return cmd
 }
 
+func (s *session) migratePlanCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use: "plan", Short: "Show what migrate up would do, and do nothing",
+		Example: s.example(`
+			migrate plan
+			migrate plan -o json`),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ms, err := s.migrations(cmd.Context())
+			if err != nil {
+				return err
+			}
+			pending := migrate.Pending(ms)
+			if len(pending) == 0 {
+				s.say("nothing to do\n")
+			}
+			return s.showMigrations(output, pending)
+		},
+	}
+	outputFlag(cmd, &output)
+	return cmd
+}
+
 func (s *session) showMigrations(as string, ms []migrate.Migration) error {
 	rows := make([]migrationRow, len(ms))
 	for i, m := range ms {
@@ -119,25 +147,90 @@ func (s *session) showMigrations(as string, ms []migrate.Migration) error {
 	})
 }
 
+// printFlags are the flags of migrate print.
+type printFlags struct {
+	pending    bool
+	role, user string
+}
+
 func (s *session) migratePrintCommand() *cobra.Command {
-	var pending bool
+	var f printFlags
 	cmd := &cobra.Command{
-		Use: "print [VERSION]", Short: "Print the SQL of the migrations, for whoever must approve it",
+		Use: "print [VERSION]", Short: "Print the SQL of the migrations, or of a role's rights, for whoever must approve it",
 		Example: s.example(`
 			migrate print
-			migrate print 1
-			migrate print --pending`),
+			migrate print --pending
+			migrate print --role worker --user shop`),
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.role != "" || f.user != "" {
+				return s.printGrants(f, args)
+			}
 			ms, err := s.migrations(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return s.printSQL(ms, args, pending)
+			return s.printSQL(ms, args, f.pending)
 		},
 	}
-	cmd.Flags().BoolVar(&pending, "pending", false, "only those that have not been applied")
+	cmd.Flags().BoolVar(&f.pending, "pending", false, "only those that have not been applied")
+	cmd.Flags().StringVar(&f.role, "role", "", "the rights of a role instead: "+roles())
+	cmd.Flags().StringVar(&f.user, "user", "", "who gets the rights: NAME, on MySQL NAME@HOST, too")
+	_ = cmd.RegisterFlagCompletionFunc("role", // fails only for a flag that does not exist
+		func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return strings.Split(roles(), ", "), cobra.ShellCompDirectiveNoFileComp
+		})
 	return cmd
+}
+
+// roles names the roles, for messages.
+func roles() string {
+	return strings.Join(strings.Fields(strings.Trim(fmt.Sprint(store.Roles()), "[]")), ", ")
+}
+
+// printGrants prints the rights of a role. The store need not be reachable.
+func (s *session) printGrants(f printFlags, args []string) error {
+	role := store.Role(f.role)
+	try := s.app.Name + " migrate print --role worker --user NAME"
+	switch {
+	case !slices.Contains(store.Roles(), role):
+		return usage(fmt.Sprintf("--role wants one of %s, not %q", roles(), f.role), try)
+	case f.user == "":
+		return usage("--role wants --user, who gets the rights", try)
+	case f.pending || len(args) > 0:
+		return usage("--role prints no migrations: leave the version and --pending out", try)
+	}
+	cfg, err := s.config()
+	if err != nil {
+		return err
+	}
+	text, err := open.Grants(cfg.Store.Reveal(), role, f.user)
+	switch {
+	case errors.Is(err, store.ErrUser):
+		return usage("--user: "+err.Error(), try)
+	case errors.Is(err, store.ErrNoRoles):
+		return &fault{Code: "E-UNSUPPORTED", Title: "there is nobody to grant rights to", What: err.Error(), Exit: exitFailed,
+			Try: "give the rights with chown and chmod, or name a server's --store", err: err}
+	case err != nil:
+		return s.storeFault(err)
+	}
+	for _, line := range grantNotes(role) {
+		s.print("-- %s\n", line)
+	}
+	_, _ = io.WriteString(s.io.Stdout, text)
+	return nil
+}
+
+// grantNotes are what an administrator has to know beside the statements.
+func grantNotes(role store.Role) []string {
+	const after = "Run this after migrate up, and again after an upgrade that made a table."
+	switch role {
+	case store.RoleOwner:
+		return []string{"Run this before migrate up, which this user runs."}
+	case store.RoleWorker:
+		return []string{after, "The tables of the application need grants of their own."}
+	}
+	return []string{after}
 }
 
 func (s *session) printSQL(ms []migrate.Migration, args []string, pending bool) error {

@@ -38,7 +38,8 @@ type dialect struct {
 	migrations func(ctx context.Context, dsn string) ([]migrate.Migration, error)
 	migrate    func(ctx context.Context, dsn string) (int, error)
 	exists     func(ctx context.Context, dsn string) (bool, error)
-	check      func(dsn string) error // of an address; nil takes all
+	check      func(dsn string) error            // of an address; nil takes all
+	grants     func(store.Grant) (string, error) // nil: its database has no users
 }
 
 // dialects is the table of stores.
@@ -49,17 +50,19 @@ func dialects() []dialect {
 	}, {
 		scheme: "postgres", form: "postgres://USER@HOST:PORT/DATABASE",
 		open: postgres.Open, migrations: postgres.Migrations, migrate: postgres.Migrate,
-		exists: schemaExists(postgres.Migrations), check: postgres.CheckAddress,
+		exists: schemaExists(postgres.Migrations), check: postgres.CheckAddress, grants: store.Grant.PostgreSQL,
 	}, {
 		scheme: "postgresql", form: "",
 		open: postgres.Open, migrations: postgres.Migrations, migrate: postgres.Migrate,
-		exists: schemaExists(postgres.Migrations), check: postgres.CheckAddress,
+		exists: schemaExists(postgres.Migrations), check: postgres.CheckAddress, grants: store.Grant.PostgreSQL,
 	}, {
 		scheme: "mysql", form: "mysql://USER@HOST:PORT/DATABASE",
 		open: mysql.Open, migrations: mysql.Migrations, migrate: mysql.Migrate, exists: schemaExists(mysql.Migrations),
+		grants: store.Grant.MySQL,
 	}, {
 		scheme: "mariadb", form: "",
 		open: mysql.Open, migrations: mysql.Migrations, migrate: mysql.Migrate, exists: schemaExists(mysql.Migrations),
+		grants: store.Grant.MySQL,
 	}}
 }
 
