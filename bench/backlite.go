@@ -16,7 +16,8 @@ const backliteWorkers = 500
 // backliteSystem is backlite without retention of what is done.
 func backliteSystem() system {
 	return system{
-		name: "backlite", title: "backlite", module: "github.com/mikestefanello/backlite", backlog: 6000,
+		subject: subject{sqliteKind().name, "backlite"},
+		title:   "backlite", module: "github.com/mikestefanello/backlite", backlog: 6000,
 		settings: "500 workers, nothing retained, no cleaner",
 		lacks: "it has no completion inside the handler's transaction, and its worker does not hear of " +
 			"messages that another process sent",
@@ -40,15 +41,12 @@ type backliteBus struct {
 	workers int
 }
 
-func openBacklite(ctx context.Context, path string, l load) (bus, error) {
-	db, err := openPool(ctx, path)
+func openBacklite(ctx context.Context, address string, l load) (bus, error) {
+	db, err := openPool(address)
 	if err != nil {
 		return nil, err
 	}
-	b := &backliteBus{pool: db, workers: backliteWorkers}
-	if l.concurrency > 0 {
-		b.workers = l.concurrency
-	}
+	b := &backliteBus{pool: db, workers: l.slots(backliteWorkers)}
 	b.client, err = backlite.NewClient(backlite.ClientConfig{
 		DB: db, NumWorkers: b.workers, ReleaseAfter: time.Minute,
 	})

@@ -14,21 +14,19 @@ import (
 )
 
 // asWorker as the first argument makes the program the worker process of a
-// run: it works on the file that the second argument names until its standard
-// input ends, and reports on its standard output.
+// run: it works on the database that the second argument names until its
+// standard input ends, and reports on its standard output.
 const asWorker = "as-worker"
-
-// settling is how long a worker process starts up before it counts as idle.
-const settling = time.Second
 
 // An order is what a worker process is to do.
 type order struct {
-	System      string
-	Path        string
+	subject
+	Address     string
 	Concurrency int
 	Until       int // say "done" after so many messages; 0: never
 	Times       int // messages whose latency is wanted
 	Idle        bool
+	Settle      time.Duration // how long it starts up before it counts as idle
 }
 
 // The lines that a worker process says before its report.
@@ -52,11 +50,11 @@ func obey(ctx context.Context, text string) error {
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		return fmt.Errorf("read order: %w", err)
 	}
-	i := slices.IndexFunc(systems(), func(s system) bool { return s.name == o.System })
+	i := slices.IndexFunc(systems(), func(s system) bool { return s.subject == o.subject })
 	if i < 0 {
-		return fmt.Errorf("read order: there is no system %q", o.System)
+		return fmt.Errorf("read order: there is no system %v", o.subject)
 	}
-	b, err := systems()[i].open(ctx, o.Path, load{concurrency: o.Concurrency})
+	b, err := systems()[i].open(ctx, o.Address, load{concurrency: o.Concurrency})
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
@@ -76,7 +74,7 @@ func follow(ctx context.Context, b bus, o order) (report, error) {
 	worker.Go(func() { failed = b.work(working, load{concurrency: o.Concurrency, seen: c.note}) })
 	fmt.Println(lineReady)
 	var rep report
-	err := c.attend(ctx, o.Idle, &rep)
+	err := c.attend(ctx, o, &rep)
 	stop()
 	worker.Wait()
 	rep.Seen = int(c.seen.Load())
@@ -105,10 +103,10 @@ func (c *counter) note(n note) {
 }
 
 // attend waits for the end of standard input and takes the figures.
-func (c *counter) attend(ctx context.Context, idle bool, rep *report) (err error) {
+func (c *counter) attend(ctx context.Context, o order, rep *report) (err error) {
 	var before time.Duration
-	if idle {
-		pause(ctx, settling)
+	if o.Idle {
+		pause(ctx, o.Settle)
 		if before, err = cpuTime(); err != nil {
 			return err
 		}
@@ -117,7 +115,7 @@ func (c *counter) attend(ctx context.Context, idle bool, rep *report) (err error
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
 		return err
 	}
-	if idle {
+	if o.Idle {
 		after, err := cpuTime()
 		if err != nil {
 			return err

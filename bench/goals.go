@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // A goal is a ratio to a peer in the same run, or a bound. None of them is
 // asserted: machines differ.
 type goal struct {
+	store     string
 	work, key string
 	title     string
 	peer      string  // empty: a bound that must not be exceeded
@@ -16,28 +19,55 @@ type goal struct {
 	unit      unit    // of a bound
 }
 
-// goals are those of Posthorn on SQLite with synchronous=FULL.
+// goals are those of Posthorn, with nothing of its promises switched off.
 func goals() []goal {
-	return []goal{
-		{work: "handle", key: "rate", title: "handle, no-op", peer: "backlite", floor: 15, summit: 40},
-		{work: "handle-tx", key: "rate", title: "handle, one INSERT", peer: "goqite", floor: 25, summit: 50},
-		{work: "dispatch-64", key: "rate", title: "dispatch one, 64 callers", peer: "backlite", floor: 15},
-		{work: "dispatch-8", key: "rate", title: "dispatch one, 8 callers", peer: "river", floor: 3},
-		{work: "dispatch-many", key: "rate", title: "dispatch many", peer: "river", floor: 2, summit: 3},
-		{work: "dispatch-many", key: "rate", title: "dispatch many", peer: rawName, summit: 0.9},
-		{work: "latency", key: "p50_ms", title: "latency p50", floor: 1.5, summit: 1.2, unit: millis},
-		{work: "latency", key: "p99_ms", title: "latency p99", floor: 4, summit: 3, unit: millis},
-		{work: "rss", key: "peak_mb", title: "resident memory at concurrency 64", floor: 40, unit: megabytes},
-		{work: "idle", key: "percent", title: "idle worker, of one core", floor: 1, unit: percent},
+	return slices.Concat(
+		on("sqlite", []goal{
+			{work: "handle", title: "handle, no-op", peer: "backlite", floor: 15, summit: 40},
+			{work: "handle-tx", title: "handle, one INSERT", peer: "goqite", floor: 25, summit: 50},
+			{work: "dispatch-64", title: "dispatch one, 64 callers", peer: "backlite", floor: 15},
+			{work: "dispatch-8", title: "dispatch one, 8 callers", peer: "river", floor: 3},
+			{work: "dispatch-many", title: "dispatch many", peer: "river", floor: 2, summit: 3},
+		}),
+		on("postgres", []goal{
+			{work: "handle", title: "handle, no-op", peer: "river", floor: 4, summit: 10},
+			{work: "handle-tx", title: "handle, one INSERT", peer: "river", floor: 10, summit: 15},
+			{work: "handle-tx", title: "handle, one INSERT", peer: "gue", floor: 4},
+			{work: "handle-tx", title: "handle, one INSERT", peer: "watermill", floor: 3},
+			{work: "dispatch-64", title: "dispatch one, 64 callers", peer: "river", floor: 5},
+			{work: "dispatch-8", title: "dispatch one, 8 callers", peer: "river", floor: 3},
+			{work: "dispatch-many", title: "dispatch many", peer: "river", floor: 2, summit: 3},
+		}),
+		on("mariadb", []goal{
+			{work: "handle", title: "handle, no-op", peer: "watermill", floor: 3.5, summit: 20},
+			{work: "handle-tx", title: "handle, one INSERT", peer: "watermill", floor: 3, summit: 5},
+		}),
+	)
+}
+
+// on completes the goals of one store with those that every store has. What
+// names no figure is about a rate.
+func on(store string, own []goal) []goal {
+	gs := append(own,
+		goal{work: "dispatch-many", title: "dispatch many", peer: rawName, summit: 0.9},
+		goal{work: "latency", key: "p50_ms", title: "latency p50", floor: 1.5, summit: 1.2, unit: millis},
+		goal{work: "latency", key: "p99_ms", title: "latency p99", floor: 4, summit: 3, unit: millis},
+		goal{work: "rss", key: "peak_mb", title: "resident memory at concurrency 64", floor: 40, unit: megabytes},
+		goal{work: "idle", key: "percent", title: "idle worker, of one core", floor: 1, unit: percent},
+	)
+	for i := range gs {
+		gs[i].store, gs[i].key = store, cmp.Or(gs[i].key, "rate")
 	}
+	return gs
 }
 
 // measured is the goal's figure.
 func (g goal) measured(rs results) float64 {
+	us := subject{g.store, ours}
 	if g.peer == "" {
-		return rs.median(g.work, g.key, "posthorn")
+		return rs.median(g.work, g.key, us)
 	}
-	return rs.ratio(g.work, g.key, "posthorn", g.peer)
+	return rs.ratio(g.work, g.key, us, subject{g.store, g.peer})
 }
 
 // verdict says how far the figure got.

@@ -26,7 +26,8 @@ const goqiteWorkers = 8
 // slots are full, and keeps a goroutine for four seconds after each message.
 func goqiteSystem() system {
 	return system{
-		name: "goqite", title: "goqite", module: "maragu.dev/goqite", backlog: 2000,
+		subject: subject{sqliteKind().name, "goqite"},
+		title:   "goqite", module: "maragu.dev/goqite", backlog: 2000,
 		settings: "8 loops of receive, handle, delete (faster than its runner); poll every 5 ms; " +
 			"with the INSERT: receive, INSERT and delete in one transaction; batches: SendTx in one transaction",
 		without: []string{"handle-tx-alone"},
@@ -40,8 +41,8 @@ type goqiteBus struct {
 	queue *goqite.Queue
 }
 
-func openGoqite(ctx context.Context, path string, _ load) (bus, error) {
-	db, err := openPool(ctx, path)
+func openGoqite(ctx context.Context, address string, _ load) (bus, error) {
+	db, err := openPool(address)
 	if err != nil {
 		return nil, err
 	}
@@ -82,10 +83,7 @@ func (b *goqiteBus) sendMany(ctx context.Context, ns []note) error {
 }
 
 func (b *goqiteBus) work(ctx context.Context, l load) error {
-	workers := goqiteWorkers
-	if l.concurrency > 0 {
-		workers = l.concurrency
-	}
+	workers := l.slots(goqiteWorkers)
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	errs := make([]error, workers)

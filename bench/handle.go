@@ -30,10 +30,7 @@ func handleWorks() []work {
 // drainWork measures how fast a worker empties a backlog.
 func drainWork(l load) func(context.Context, *rig, system) (map[string]float64, error) {
 	return func(ctx context.Context, r *rig, s system) (map[string]float64, error) {
-		n := r.backlog(s)
-		if l.alone {
-			n = max(n/10, 10)
-		}
+		n := r.backlog(s, l)
 		var perSecond float64
 		err := r.with(ctx, s, l, func(b bus, _ string) error {
 			if err := preload(ctx, b, n); err != nil {

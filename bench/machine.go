@@ -3,8 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -80,10 +78,10 @@ func lineOf(text, key string) string {
 
 // A machine says on what the figures were measured.
 type machine struct {
-	date, cpu, memory, load, place, engine string
+	date, cpu, memory, load, place string
 }
 
-func thisMachine(ctx context.Context, dir string) (machine, error) {
+func thisMachine(dir string) machine {
 	m := machine{date: time.Now().UTC().Format("2006-01-02 15:04 UTC"), load: loadAverage()}
 	cpuinfo, _ := os.ReadFile("/proc/cpuinfo") // what is not known is not shown
 	meminfo, _ := os.ReadFile("/proc/meminfo")
@@ -91,13 +89,7 @@ func thisMachine(ctx context.Context, dir string) (machine, error) {
 	m.cpu = fmt.Sprintf("%d × %s %s", runtime.NumCPU(), runtime.GOARCH, name)
 	m.memory = fmt.Sprintf("%.0f GB", kilobytes(string(meminfo), "MemTotal:")/1e6)
 	m.place = fileSystem(dir)
-	db, err := sql.Open("sqlite", ":memory:")
-	if err != nil {
-		return m, err
-	}
-	defer func() { _ = db.Close() }()
-	err = db.QueryRowContext(ctx, "select sqlite_version()").Scan(&m.engine)
-	return m, err
+	return m
 }
 
 // loadAverage tells whether the machine had other things to do.

@@ -1,9 +1,14 @@
-// Command bench measures Posthorn on SQLite beside its peers, in one run.
+// Command bench measures Posthorn on each of its stores, beside the peers that
+// use the same store, in one run.
 //
-//	go run .                 the table, in three to five minutes
-//	go run . -quick          some seconds: shows that everything works
-//	go run . -json           one JSON line for each run, instead of the table
-//	go run . -only handle    one or some of the works, with commas
+//	go run .                    the table: three rounds of about five minutes
+//	go run . -quick             less than a minute: shows that everything works
+//	go run . -json              one JSON line for each run, instead of the table
+//	go run . -only handle       one or some of the works, with commas
+//	go run . -stores postgres   one or some of the stores, with commas
+//
+// PostgreSQL and MariaDB are private servers, started from the installed
+// programs with settings that lose nothing.
 //
 // Peers and Posthorn alternate within each round, and ratios are taken within
 // a round. The program starts itself as the worker process where it needs one.
@@ -38,7 +43,7 @@ func main() {
 type flags struct {
 	quick, json             bool
 	rounds                  int
-	only, systems           string
+	only, stores, systems   string
 	dir, markdown, profiled string
 }
 
@@ -53,24 +58,32 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := f.rig()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(r.dir) }()
 	stop, err := profile(f.profiled)
 	if err != nil {
 		return err
 	}
-	return errors.Join(measure(ctx, f, r), stop())
+	return errors.Join(f.bench(ctx), stop())
+}
+
+// bench does what the flags ask for.
+func (f flags) bench(ctx context.Context) error {
+	r, err := f.rig()
+	if err != nil {
+		return err
+	}
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	return errors.Join(measure(ctx, f, r), r.close())
 }
 
 func parse(args []string) (f flags, err error) {
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
-	set.BoolVar(&f.quick, "quick", false, "a smoke run of some seconds; its figures mean nothing")
+	set.BoolVar(&f.quick, "quick", false, "a smoke run of less than a minute; its figures mean nothing")
 	set.BoolVar(&f.json, "json", false, "write one JSON line for each run to standard output, and no table")
 	set.IntVar(&f.rounds, "rounds", 0, "number of rounds (default 3, with -quick 1)")
 	set.StringVar(&f.only, "only", "", "works to run, with commas: "+strings.Join(workNames(), ", "))
+	set.StringVar(&f.stores, "stores", "", "stores to measure, with commas: "+strings.Join(storeNames(), ", "))
 	set.StringVar(&f.systems, "systems", "", "systems to measure, with commas: "+strings.Join(systemNames(), ", "))
 	set.StringVar(&f.dir, "dir", "", "where the databases are made; not on tmpfs (default the temporary directory)")
 	set.StringVar(&f.markdown, "markdown", "", "write the table to this `file`, too")
@@ -98,9 +111,19 @@ func workNames() []string {
 func systemNames() []string {
 	var names []string
 	for _, s := range systems() {
-		names = append(names, s.name)
+		if !slices.Contains(names, s.System) {
+			names = append(names, s.System)
+		}
 	}
 	return append(names, rawName)
+}
+
+func storeNames() []string {
+	var names []string
+	for _, k := range kinds() {
+		names = append(names, k.name)
+	}
+	return names
 }
 
 // rig builds what the flags ask for.
@@ -112,26 +135,33 @@ func (f flags) rig() (*rig, error) {
 	if f.rounds > 0 {
 		r.rounds = f.rounds
 	}
-	wanted, err := choose("work", f.only, workNames())
-	if err != nil {
+	wantedWork, err1 := choose("work", f.only, workNames())
+	wantedStore, err2 := choose("store", f.stores, storeNames())
+	wantedSystem, err3 := choose("system", f.systems, systemNames())
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}
 	for _, w := range allWorks() {
-		if wanted(w.name) && (!w.linux || hasProc()) {
+		if wantedWork(w.name) && (!w.linux || hasProc()) {
 			r.works = append(r.works, w)
 		}
 	}
-	if wanted, err = choose("system", f.systems, systemNames()); err != nil {
-		return nil, err
-	}
-	r.rawToo = wanted(rawName)
+	r.rawToo = wantedSystem(rawName)
 	for _, s := range systems() {
-		if wanted(s.name) {
+		if wantedStore(s.Store) && wantedSystem(s.System) {
 			r.systems = append(r.systems, s)
 		}
 	}
-	r.dir, err = os.MkdirTemp(f.dir, "posthorn-bench-")
-	return r, err
+	for _, k := range kinds() {
+		if wantedStore(k.name) && (r.rawToo || len(r.on(k)) > 0) {
+			r.kinds = append(r.kinds, k)
+		}
+	}
+	var err error
+	if r.dir, err = os.MkdirTemp(f.dir, "posthorn-bench-"); err != nil {
+		return nil, err
+	}
+	return r, os.Chmod(r.dir, 0o711) //nolint:gosec // a server's own user passes through to its data
 }
 
 // choose reads a list of names; an empty one wants all.
@@ -150,11 +180,7 @@ func choose(what, list string, known []string) (wanted func(string) bool, err er
 
 // measure runs everything and writes what came out.
 func measure(ctx context.Context, f flags, r *rig) error {
-	d := document{rig: r, quick: f.quick}
-	var err error
-	if d.machine, err = thisMachine(ctx, r.dir); err != nil {
-		return fmt.Errorf("ask the machine: %w", err)
-	}
+	d := document{machine: thisMachine(r.dir), rig: r, quick: f.quick}
 	lines := json.NewEncoder(io.Discard)
 	if f.json {
 		lines = json.NewEncoder(os.Stdout)

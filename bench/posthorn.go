@@ -3,21 +3,28 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/store"
-	"github.com/posthorn/posthorn/store/sqlite"
+	"github.com/posthorn/posthorn/transport/open"
 	"github.com/posthorn/posthorn/worker"
 )
 
+// ours is the system name of Posthorn, on every store.
+const ours = "posthorn"
+
 // posthornSystem is Posthorn with its defaults, but for the concurrency.
-func posthornSystem() system {
+func posthornSystem(k kind, backlog int) system {
 	return system{
-		name: "posthorn", title: "Posthorn", module: "github.com/posthorn/posthorn", backlog: 40_000,
+		subject: subject{k.name, ours},
+		title:   "Posthorn", module: "github.com/posthorn/posthorn", backlog: backlog,
 		settings: "defaults, concurrency 64; without group commit: store.Options.GroupBudget 1 ns, " +
 			"so that each message has a transaction of its own",
-		open: openPosthorn,
+		open: func(ctx context.Context, address string, l load) (bus, error) {
+			return openPosthorn(ctx, address, l, k.effect)
+		},
 	}
 }
 
@@ -28,26 +35,23 @@ const posthornConcurrency = 64
 type posthornBus struct {
 	store      *store.Store
 	dispatcher *posthorn.Dispatcher
+	effect     string
 }
 
-func openPosthorn(ctx context.Context, path string, l load) (bus, error) {
+func openPosthorn(ctx context.Context, address string, l load, effect string) (bus, error) {
 	var o store.Options
 	if l.alone {
 		o.GroupBudget = time.Nanosecond
 	}
-	s, err := sqlite.Open(ctx, "sqlite:"+path, o)
+	s, err := open.Store(ctx, address, o)
 	if err != nil {
 		return nil, err
 	}
-	b := &posthornBus{store: s}
+	b := &posthornBus{store: s, effect: effect}
 	if b.dispatcher, err = posthorn.NewDispatcher(s, posthorn.DispatcherOptions{}); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.Close())
 	}
-	if err := checkDurable(ctx, s.DB()); err != nil {
-		return nil, err
-	}
-	_, err = s.DB().ExecContext(ctx, effectTable)
-	return b, err
+	return b, nil
 }
 
 func (b *posthornBus) send(ctx context.Context, n note) error {
@@ -69,7 +73,7 @@ func (b *posthornBus) work(ctx context.Context, l load) error {
 	if l.insert {
 		posthorn.HandleTx(mux, func(ctx context.Context, tx *posthorn.Tx, n note) error {
 			l.seen(n)
-			_, err := tx.ExecContext(ctx, effectInsert, n.N, n.Text)
+			_, err := tx.ExecContext(ctx, b.effect, n.N, n.Text)
 			return err
 		})
 	} else {
@@ -78,11 +82,7 @@ func (b *posthornBus) work(ctx context.Context, l load) error {
 			return nil
 		})
 	}
-	concurrency := posthornConcurrency
-	if l.concurrency > 0 {
-		concurrency = l.concurrency
-	}
-	w, err := worker.New(b.store, mux, worker.Options{Concurrency: concurrency})
+	w, err := worker.New(b.store, mux, worker.Options{Concurrency: l.slots(posthornConcurrency)})
 	if err != nil {
 		return err
 	}

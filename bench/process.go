@@ -47,9 +47,9 @@ const warmUp = 10
 // latency sends at a steady rate to a worker in another process.
 func latency(ctx context.Context, r *rig, s system) (map[string]float64, error) {
 	var figures map[string]float64
-	err := r.with(ctx, s, load{}, func(b bus, path string) error {
+	err := r.with(ctx, s, load{}, func(b bus, address string) error {
 		n := int(r.latency / interval)
-		c, err := hire(ctx, order{System: s.name, Path: path, Until: warmUp + n, Times: warmUp + n})
+		c, err := hire(ctx, order{subject: s.subject, Address: address, Until: warmUp + n, Times: warmUp + n})
 		if err != nil {
 			return err
 		}
@@ -93,12 +93,12 @@ func sendSteadily(ctx context.Context, b bus, n int) error {
 // residentMemory is what a worker process needs while it drains a backlog.
 func residentMemory(ctx context.Context, r *rig, s system) (map[string]float64, error) {
 	var figures map[string]float64
-	err := r.with(ctx, s, load{}, func(b bus, path string) error {
-		n := r.backlog(s)
+	err := r.with(ctx, s, load{}, func(b bus, address string) error {
+		n := r.backlog(s, load{})
 		if err := preload(ctx, b, n); err != nil {
 			return err
 		}
-		c, err := hire(ctx, order{System: s.name, Path: path, Concurrency: 64, Until: n})
+		c, err := hire(ctx, order{subject: s.subject, Address: address, Concurrency: 64, Until: n})
 		if err != nil {
 			return err
 		}
@@ -115,12 +115,12 @@ func residentMemory(ctx context.Context, r *rig, s system) (map[string]float64, 
 // idleCPU is what a worker process burns without work.
 func idleCPU(ctx context.Context, r *rig, s system) (map[string]float64, error) {
 	var figures map[string]float64
-	err := r.with(ctx, s, load{}, func(_ bus, path string) error {
-		c, err := hire(ctx, order{System: s.name, Path: path, Idle: true})
+	err := r.with(ctx, s, load{}, func(_ bus, address string) error {
+		c, err := hire(ctx, order{subject: s.subject, Address: address, Idle: true, Settle: r.settle})
 		if err != nil {
 			return err
 		}
-		rep, err := c.report(func() error { pause(ctx, settling+r.idle); return ctx.Err() })
+		rep, err := c.report(func() error { pause(ctx, r.settle+r.idle); return ctx.Err() })
 		if err != nil {
 			return err
 		}

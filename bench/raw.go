@@ -4,91 +4,72 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"sync"
 	"time"
 )
 
 // claimBatch is the size of a claim in rawClaim.
 const claimBatch = 500
 
-// rawSchema is the least that a queue needs.
-const rawSchema = `
-create table raw (seq integer primary key, state integer not null default 0, body blob not null);
-create index raw_ready on raw (seq) where state = 0;`
-
-// A rawFile is a bare SQLite file: what the machine can do at most with this
-// driver, these settings and prepared statements, on one connection.
-type rawFile struct {
-	begin, commit, insert, claim, remove *sql.Stmt
+// A bare is a table with the least that a queue needs and no system on it: what
+// the machine can do at most with this database, driver and these settings.
+type bare interface {
+	// insert inserts n rows in one transaction. It may be called concurrently.
+	insert(ctx context.Context, n int) error
+	// claim marks the first n rows in one transaction, and reads them.
+	claim(ctx context.Context, n int) ([]int64, error)
+	// remove deletes rows in one transaction.
+	remove(ctx context.Context, seqs []int64) error
+	db() *sql.DB
+	close() error
 }
 
-// withRaw runs fn on a fresh bare file.
-func withRaw(ctx context.Context, r *rig, fn func(*rawFile) (float64, error)) (map[string]float64, error) {
-	path, remove, err := r.file()
+// withBare runs fn on a fresh table.
+func withBare(ctx context.Context, s *site, fn func(bare) (float64, error)) (map[string]float64, error) {
+	address, err := s.fresh(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer remove()
-	db, err := openPool(ctx, path)
+	b, err := s.kind.bare(ctx, address)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = db.Close() }()
-	f, err := newRawFile(ctx, db)
-	if err != nil {
-		return nil, err
+	var perSecond float64
+	if err = s.check(ctx, b.db()); err == nil {
+		perSecond, err = fn(b)
 	}
-	perSecond, err := fn(f)
-	return map[string]float64{"rate": perSecond}, err
+	return map[string]float64{"rate": perSecond}, s.leave(ctx, address, err, b.close)
 }
 
-func newRawFile(ctx context.Context, db *sql.DB) (*rawFile, error) {
-	if _, err := db.ExecContext(ctx, rawSchema); err != nil {
-		return nil, err
-	}
-	f := &rawFile{}
-	for _, s := range []struct {
-		stmt **sql.Stmt
-		text string
-	}{
-		{&f.begin, "begin immediate"},
-		{&f.commit, "commit"},
-		{&f.insert, "insert into raw (body) values (?)"},
-		{&f.claim, `update raw set state = 1
-			where seq in (select seq from raw where state = 0 order by seq limit ?) returning seq, body`},
-		{&f.remove, "delete from raw where seq = ?"},
-	} {
-		var err error
-		if *s.stmt, err = db.PrepareContext(ctx, s.text); err != nil {
-			return nil, err
-		}
-	}
-	return f, nil
-}
+// rawRun measures a limit of the machine, on one kind of store.
+type rawRun func(ctx context.Context, r *rig, s *site) (map[string]float64, error)
 
-// transaction runs fn between begin immediate and commit. The pool has one
-// connection, so that they meet the same one.
-func (f *rawFile) transaction(ctx context.Context, fn func() error) error {
-	if _, err := f.begin.ExecContext(ctx); err != nil {
-		return err
-	}
-	if err := fn(); err != nil {
-		return err
-	}
-	_, err := f.commit.ExecContext(ctx)
-	return err
-}
-
-// insertMany inserts n rows in one transaction.
-func (f *rawFile) insertMany(ctx context.Context, n int) error {
-	body := make([]byte, 200)
-	return f.transaction(ctx, func() error {
-		for range n {
-			if _, err := f.insert.ExecContext(ctx, body); err != nil {
-				return err
+// rawCommits is the rate of transactions of one INSERT each.
+func rawCommits(callers int) rawRun {
+	return func(ctx context.Context, r *rig, s *site) (map[string]float64, error) {
+		return withBare(ctx, s, func(b bare) (float64, error) {
+			one := func() error { return b.insert(ctx, 1) }
+			if _, err := together(callers, r.warming(), one); err != nil {
+				return 0, err
 			}
-		}
-		return nil
-	})
+			return together(callers, r.spell, one)
+		})
+	}
+}
+
+// together is the rate of several callers that repeat a piece of work.
+func together(callers int, spell time.Duration, one func() error) (float64, error) {
+	rates, errs := make([]float64, callers), make([]error, callers)
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() { rates[i], errs[i] = repeat(spell, 1, one) })
+	}
+	wg.Wait()
+	var all float64
+	for _, rate := range rates {
+		all += rate
+	}
+	return all, firstError(errs)
 }
 
 // repeat calls fn until the spell is over; fn does n pieces of work each time.
@@ -103,32 +84,25 @@ func repeat(spell time.Duration, n int, fn func() error) (float64, error) {
 	return float64(done) / time.Since(began).Seconds(), nil
 }
 
-// rawCommits is the rate of transactions of one INSERT each.
-func rawCommits(ctx context.Context, r *rig) (map[string]float64, error) {
-	return withRaw(ctx, r, func(f *rawFile) (float64, error) {
-		return repeat(r.spell, 1, func() error { return f.insertMany(ctx, 1) })
-	})
-}
-
 // rawInsert is the rate of INSERTs in transactions of a thousand.
-func rawInsert(ctx context.Context, r *rig) (map[string]float64, error) {
-	return withRaw(ctx, r, func(f *rawFile) (float64, error) {
-		return repeat(r.spell, batch, func() error { return f.insertMany(ctx, batch) })
+func rawInsert(ctx context.Context, r *rig, s *site) (map[string]float64, error) {
+	return withBare(ctx, s, func(b bare) (float64, error) {
+		return repeat(r.spell, batch, func() error { return b.insert(ctx, batch) })
 	})
 }
 
 // rawClaim is the rate of claim and delete in batches, two commits a batch.
-func rawClaim(ctx context.Context, r *rig) (map[string]float64, error) {
-	n := max(int(80_000*r.scale)/claimBatch, 1) * claimBatch
-	return withRaw(ctx, r, func(f *rawFile) (float64, error) {
+func rawClaim(ctx context.Context, r *rig, s *site) (map[string]float64, error) {
+	n := max(int(float64(s.claims)*r.scale)/claimBatch, 1) * claimBatch
+	return withBare(ctx, s, func(b bare) (float64, error) {
 		for range n / claimBatch {
-			if err := f.insertMany(ctx, claimBatch); err != nil {
+			if err := b.insert(ctx, claimBatch); err != nil {
 				return 0, err
 			}
 		}
 		began := time.Now()
 		for range n / claimBatch {
-			if err := f.claimAndRemove(ctx); err != nil {
+			if err := claimAndRemove(ctx, b); err != nil {
 				return 0, err
 			}
 		}
@@ -136,34 +110,26 @@ func rawClaim(ctx context.Context, r *rig) (map[string]float64, error) {
 	})
 }
 
-func (f *rawFile) claimAndRemove(ctx context.Context) error {
-	var seqs []int64
-	err := f.transaction(ctx, func() (err error) {
-		seqs, err = f.claimed(ctx)
-		return err
-	})
+func claimAndRemove(ctx context.Context, b bare) error {
+	seqs, err := b.claim(ctx, claimBatch)
 	if err != nil {
 		return err
 	}
 	if len(seqs) != claimBatch {
 		return fmt.Errorf("%d rows claimed, not %d", len(seqs), claimBatch)
 	}
-	return f.transaction(ctx, func() error {
-		for _, seq := range seqs {
-			if _, err := f.remove.ExecContext(ctx, seq); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return b.remove(ctx, seqs)
 }
 
-func (f *rawFile) claimed(ctx context.Context) ([]int64, error) {
-	rows, err := f.claim.QueryContext(ctx, claimBatch)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }() // Err below tells what matters
+// rawRows are what a claim gives back: a sequence and a body each.
+type rawRows interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+}
+
+// readClaimed reads the rows of a claim.
+func readClaimed(rows rawRows) ([]int64, error) {
 	var seqs []int64
 	for rows.Next() {
 		var seq int64

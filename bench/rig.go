@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -27,7 +28,7 @@ type work struct {
 	once    bool // takes long and varies little: the first round only
 	linux   bool // needs /proc
 	run     func(ctx context.Context, r *rig, s system) (map[string]float64, error)
-	raw     func(ctx context.Context, r *rig) (map[string]float64, error) // the limit of the machine, or nil
+	raw     rawRun // the limit of the machine, or nil
 }
 
 // A sizes is how long and how large the runs are.
@@ -36,68 +37,109 @@ type sizes struct {
 	spell   time.Duration // of a run bound by time
 	scale   float64       // of a backlog
 	latency time.Duration // of sending at a steady rate
+	settle  time.Duration // of a worker process, before it counts as idle
 	idle    time.Duration
 }
 
-// fullSizes make three to five minutes together.
+// fullSizes make about five minutes a round.
 func fullSizes() sizes {
-	return sizes{rounds: 3, spell: time.Second, scale: 1, latency: 5 * time.Second, idle: 10 * time.Second}
+	return sizes{
+		rounds: 3, spell: time.Second, scale: 1, latency: 5 * time.Second, settle: time.Second, idle: 10 * time.Second,
+	}
 }
+
+// warming is how long callers send before it counts: until then pools open
+// their connections.
+func (s sizes) warming() time.Duration { return s.spell / 5 }
 
 // quickSizes show that everything works; the figures mean nothing.
 func quickSizes() sizes {
 	return sizes{
-		rounds: 1, spell: 50 * time.Millisecond, scale: 0.02, latency: 300 * time.Millisecond,
-		idle: 200 * time.Millisecond,
+		rounds: 1, spell: 20 * time.Millisecond, scale: 0.01, latency: 100 * time.Millisecond,
+		settle: 50 * time.Millisecond, idle: 100 * time.Millisecond,
 	}
 }
 
-// A rig runs works on systems, each run in a directory of its own.
+// A rig runs works on systems, each run on a database of its own.
 type rig struct {
 	sizes
 	dir     string
 	works   []work
+	kinds   []kind
 	systems []system
 	rawToo  bool
+	sites   []*site      // of the kinds, while the rig is open
 	told    io.Writer    // progress
 	emit    func(result) // each run, as it ends
 }
 
-// A result is one run of one work on one system.
+// A result is one run of one work on one subject.
 type result struct {
-	Round   int                `json:"round"`
-	Work    string             `json:"work"`
-	System  string             `json:"system"` // or "raw"
+	Round int    `json:"round"`
+	Work  string `json:"work"`
+	subject
 	Figures map[string]float64 `json:"figures"`
 }
 
-// rawName is the system name of the machine's own limits.
-const rawName = "raw"
+// open makes the hosts ready.
+func (r *rig) open(ctx context.Context) error {
+	for _, k := range r.kinds {
+		s, err := k.open(ctx, r.dir)
+		if err != nil {
+			return errors.Join(err, r.close())
+		}
+		r.sites = append(r.sites, s)
+	}
+	return nil
+}
+
+// close ends the hosts and removes all that the rig has made.
+func (r *rig) close() error {
+	var err error
+	for _, s := range r.sites {
+		err = errors.Join(err, s.close())
+	}
+	return errors.Join(err, os.RemoveAll(r.dir))
+}
+
+// on lists the systems of a kind of store.
+func (r *rig) on(k kind) []system {
+	return slices.DeleteFunc(slices.Clone(r.systems), func(s system) bool { return s.Store != k.name })
+}
+
+// siteOf is where a system is measured.
+func (r *rig) siteOf(s system) *site {
+	return r.sites[slices.IndexFunc(r.sites, func(t *site) bool { return t.name == s.Store })]
+}
 
 // all runs every work on every system, round by round. Within a round the
-// systems alternate on each work, and each round begins with another system,
-// so that a change of the machine's mood meets all of them.
+// systems of a store alternate on each work, and each round begins with another
+// one, so that a change of the machine's mood meets all of them.
 func (r *rig) all(ctx context.Context) error {
 	for round := range r.rounds {
 		for _, w := range r.works {
 			if w.once && round > 0 {
 				continue
 			}
-			if err := r.round(ctx, round, w); err != nil {
-				return err
+			for _, s := range r.sites {
+				if err := r.round(ctx, round, w, s); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
 }
 
-func (r *rig) round(ctx context.Context, round int, w work) error {
-	for i := range r.systems {
-		s := r.systems[(i+round)%len(r.systems)]
+// round does one work on the systems of one store.
+func (r *rig) round(ctx context.Context, round int, w work, at *site) error {
+	systems := r.on(at.kind)
+	for i := range systems {
+		s := systems[(i+round)%len(systems)]
 		if !s.offers(w.name) {
 			continue
 		}
-		err := r.one(ctx, result{Round: round + 1, Work: w.name, System: s.name},
+		err := r.one(ctx, result{Round: round + 1, Work: w.name, subject: s.subject},
 			func(ctx context.Context) (map[string]float64, error) { return w.run(ctx, r, s) })
 		if err != nil {
 			return err
@@ -106,8 +148,8 @@ func (r *rig) round(ctx context.Context, round int, w work) error {
 	if w.raw == nil || !r.rawToo {
 		return nil
 	}
-	return r.one(ctx, result{Round: round + 1, Work: w.name, System: rawName},
-		func(ctx context.Context) (map[string]float64, error) { return w.raw(ctx, r) })
+	return r.one(ctx, result{Round: round + 1, Work: w.name, subject: subject{at.name, rawName}},
+		func(ctx context.Context) (map[string]float64, error) { return w.raw(ctx, r, at) })
 }
 
 // one does one run and emits its result.
@@ -118,39 +160,43 @@ func (r *rig) one(
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if res.Figures, err = run(ctx); err != nil {
-		return fmt.Errorf("measure %s of %s: %w", res.Work, res.System, err)
+		return fmt.Errorf("measure %s of %s on %s: %w", res.Work, res.System, res.Store, err)
 	}
-	fmt.Fprintf(r.told, "round %d/%d  %-16s %-9s %s\n", res.Round, r.rounds, res.Work, res.System, short(res.Figures))
+	fmt.Fprintf(r.told, "round %d/%d  %-16s %-9s %-16s %s\n",
+		res.Round, r.rounds, res.Work, res.Store, res.System, short(res.Figures))
 	r.emit(res)
 	return nil
 }
 
-// file is the path of a fresh database, and what removes it.
-func (r *rig) file() (path string, remove func(), err error) {
-	dir, err := os.MkdirTemp(r.dir, "run-")
-	if err != nil {
-		return "", nil, err
-	}
-	return filepath.Join(dir, "bench.db"), func() { _ = os.RemoveAll(dir) }, nil
-}
-
 // with runs fn on a freshly opened system.
-func (r *rig) with(ctx context.Context, s system, l load, fn func(b bus, path string) error) error {
-	path, remove, err := r.file()
+func (r *rig) with(ctx context.Context, s system, l load, fn func(b bus, address string) error) error {
+	at := r.siteOf(s)
+	address, err := at.fresh(ctx)
 	if err != nil {
 		return err
 	}
-	defer remove()
-	b, err := s.open(ctx, path, l)
+	b, err := s.open(ctx, address, l)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
-	if err := fn(b, path); err != nil {
-		_ = b.close() // the first error tells more
-		return err
+	err = at.check(ctx, b.db())
+	if err == nil && l.insert {
+		_, err = b.db().ExecContext(ctx, effectTable)
 	}
-	return b.close()
+	if err == nil {
+		err = fn(b, address)
+	}
+	return at.leave(ctx, address, err, b.close)
 }
 
 // backlog is how many messages a system is given to handle.
-func (r *rig) backlog(s system) int { return max(int(float64(s.backlog)*r.scale), 10) }
+func (r *rig) backlog(s system, l load) int {
+	n := s.backlog
+	if l.insert && s.backlogTx > 0 {
+		n = s.backlogTx
+	}
+	if l.alone {
+		n /= 10
+	}
+	return max(int(float64(n)*r.scale), 10)
+}

@@ -73,10 +73,10 @@ func short(figures map[string]float64) string {
 type results []result
 
 // of lists what was measured of a figure on a system, by round.
-func (rs results) of(work, key, system string) map[int]float64 {
+func (rs results) of(work, key string, s subject) map[int]float64 {
 	out := map[int]float64{}
 	for _, r := range rs {
-		if v, ok := r.Figures[key]; ok && r.Work == work && r.System == system {
+		if v, ok := r.Figures[key]; ok && r.Work == work && r.subject == s {
 			out[r.Round] = v
 		}
 	}
@@ -84,14 +84,14 @@ func (rs results) of(work, key, system string) map[int]float64 {
 }
 
 // median of a figure on a system; NaN when it was not measured.
-func (rs results) median(work, key, system string) float64 {
-	return median(slices.Collect(maps.Values(rs.of(work, key, system))))
+func (rs results) median(work, key string, s subject) float64 {
+	return median(slices.Collect(maps.Values(rs.of(work, key, s))))
 }
 
 // ratio of two systems: the median of the rounds' ratios, so that both sides
 // of each were measured within seconds of each other.
-func (rs results) ratio(work, key, system, peer string) float64 {
-	ours, theirs := rs.of(work, key, system), rs.of(work, key, peer)
+func (rs results) ratio(work, key string, s, peer subject) float64 {
+	ours, theirs := rs.of(work, key, s), rs.of(work, key, peer)
 	var ratios []float64
 	for round, v := range ours {
 		if p, ok := theirs[round]; ok && p > 0 {

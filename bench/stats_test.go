@@ -43,21 +43,29 @@ func TestQuantileIsTheLeastThatIsNotExceededByItsPart(t *testing.T) {
 // the third of which the peer is missing.
 func sample() results {
 	run := func(round int, system string, rate float64) result {
-		return result{Round: round, Work: "handle", System: system, Figures: map[string]float64{"rate": rate}}
+		return result{
+			Round: round, Work: "handle", subject: from(system), Figures: map[string]float64{"rate": rate},
+		}
 	}
+	elsewhere := run(1, "peer", 1)
+	elsewhere.Store = "sqlite"
 	return results{
 		run(1, "posthorn", 600), run(1, "peer", 20), run(2, "posthorn", 100), run(2, "peer", 5), run(3, "posthorn", 900),
+		elsewhere,
 	}
 }
 
+// from names a system of the sample.
+func from(system string) subject { return subject{"postgres", system} }
+
 func TestRatiosAreTakenWithinARound(t *testing.T) {
-	if got := sample().ratio("handle", "rate", "posthorn", "peer"); got != 25 { // of 30 and 20
+	if got := sample().ratio("handle", "rate", from("posthorn"), from("peer")); got != 25 { // of 30 and 20
 		t.Errorf("ratio = %v, want 25", got)
 	}
-	if got := sample().ratio("handle", "rate", "posthorn", "nobody"); !math.IsNaN(got) {
+	if got := sample().ratio("handle", "rate", from("posthorn"), from("nobody")); !math.IsNaN(got) {
 		t.Errorf("ratio to an unmeasured peer = %v, want NaN", got)
 	}
-	if got := sample().median("handle", "rate", "posthorn"); got != 600 {
+	if got := sample().median("handle", "rate", from("posthorn")); got != 600 {
 		t.Errorf("median = %v, want 600", got)
 	}
 }

@@ -3,12 +3,8 @@ package main
 import (
 	"context"
 	"database/sql"
-	"fmt"
-	"net/url"
 	"slices"
 	"time"
-
-	_ "modernc.org/sqlite" // registers the driver that all the systems share
 )
 
 // A note is the message that every system carries: 200 bytes of JSON.
@@ -38,7 +34,15 @@ type load struct {
 	seen        func(note)
 }
 
-// A bus is a system that was opened on a file of its own.
+// slots is how many handlers run at once, for a system that is best with some.
+func (l load) slots(best int) int {
+	if l.concurrency > 0 {
+		return l.concurrency
+	}
+	return best
+}
+
+// A bus is a system that was opened on a database of its own.
 type bus interface {
 	// send accepts one note: it is durable on return.
 	send(ctx context.Context, n note) error
@@ -48,78 +52,45 @@ type bus interface {
 	work(ctx context.Context, l load) error
 	// left counts the messages that are not done.
 	left(ctx context.Context) (int, error)
-	// db is a pool on the same file.
+	// db is a pool on the same database.
 	db() *sql.DB
 	close() error
 }
 
-// A system is one of those that are measured.
+// A system is one of those that are measured: a product on a kind of store.
 type system struct {
-	name     string // in flags and JSON
-	title    string // in tables
-	module   string // its Go module, for the version
-	settings string // how it is tuned
-	backlog  int    // messages that it handles in about a second
-	lacks    string // works that it does not offer, and why
-	without  []string
-	open     func(ctx context.Context, path string, l load) (bus, error)
+	subject
+	title     string // in tables
+	module    string // its Go module, for the version
+	settings  string // how it is tuned
+	backlog   int    // messages that it handles in about a second
+	backlogTx int    // the same where each has an INSERT; 0: as many
+	lacks     string // works that it does not offer, and why
+	without   []string
+	open      func(ctx context.Context, address string, l load) (bus, error)
 }
+
+// A subject is what is measured: a system of a kind of store, or the limit of
+// the machine there.
+type subject struct {
+	Store  string `json:"store"`
+	System string `json:"system"`
+}
+
+// rawName is the system name of the machine's own limits.
+const rawName = "raw"
 
 // offers reports whether the system takes part in a work.
 func (s system) offers(work string) bool {
 	return !slices.Contains(s.without, work)
 }
 
-// systems lists all that are measured, Posthorn first.
+// systems lists all that are measured, by store, Posthorn first.
 func systems() []system {
-	return []system{posthornSystem(), goqiteSystem(), backliteSystem(), riverSystem()}
-}
-
-// effectTable is where the handlers with an INSERT write.
-const effectTable = `create table if not exists effect (n integer not null, text text not null)`
-
-// effectInsert is their INSERT.
-const effectInsert = `insert into effect (n, text) values (?, ?)`
-
-// openPool opens the pool of a peer: one connection, as goqite and River
-// advise and as measures best for backlite, with the pragmas of Posthorn's.
-func openPool(ctx context.Context, path string) (*sql.DB, error) {
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
-		"busy_timeout(10000)", "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
-		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)",
-	}}
-	db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
-	if err != nil {
-		return nil, err
+	return []system{
+		posthornSystem(sqliteKind(), 40_000), goqiteSystem(), backliteSystem(), riverSQLiteSystem(),
+		posthornSystem(postgresKind(), 40_000), riverPostgresSystem(), gueSystem(), watermillPostgresSystem(),
+		watermillQueueSystem(),
+		posthornSystem(mariadbKind(), 20_000), watermillMariaDBSystem(),
 	}
-	db.SetMaxOpenConns(1)
-	db.SetMaxIdleConns(1)
-	if err := checkDurable(ctx, db); err != nil {
-		return nil, err
-	}
-	_, err = db.ExecContext(ctx, effectTable)
-	return db, err
-}
-
-// checkDurable proves the settings that make figures comparable.
-func checkDurable(ctx context.Context, db *sql.DB) error {
-	var mode string
-	var level int
-	if err := db.QueryRowContext(ctx, "pragma journal_mode").Scan(&mode); err != nil {
-		return fmt.Errorf("read journal mode: %w", err)
-	}
-	if err := db.QueryRowContext(ctx, "pragma synchronous").Scan(&level); err != nil {
-		return fmt.Errorf("read synchronous: %w", err)
-	}
-	if mode != "wal" || level != 2 {
-		return fmt.Errorf("journal mode %s, synchronous %d: want wal and 2 (full)", mode, level)
-	}
-	return nil
-}
-
-// count runs a query for one number.
-func count(ctx context.Context, db *sql.DB, query string) (int, error) {
-	var n int
-	err := db.QueryRowContext(ctx, query).Scan(&n)
-	return n, err
 }

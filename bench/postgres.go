@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/posthorn/posthorn/internal/testserver"
+)
+
+// effectInsertNumbered is effectInsert with the parameters of PostgreSQL.
+const effectInsertNumbered = `insert into effect (n, text) values ($1, $2)`
+
+func postgresKind() kind {
+	return kind{
+		name: "postgres", title: "PostgreSQL", effect: effectInsertNumbered, claims: 80_000,
+		notes: fmt.Sprintf("All use pgx %s; the peers use it natively, by a pool of %d connections (River: %d). "+
+			"Limit of the machine: as many connections as callers, arrays as parameters",
+			version("github.com/jackc/pgx/v5"), peerConnections, riverConnections),
+		launch: launchPostgres, examine: examinePostgres, bare: openBarePostgres,
+	}
+}
+
+func launchPostgres(dir string) (host, error) {
+	s, err := startServer(dir, testserver.PostgreSQL, map[string]string{
+		"max_connections": connections, "shared_buffers": "256MB",
+		"max_wal_size": "4GB", // no checkpoint within a run
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.dropping = "drop database %s with (force)"
+	s.addressOf = func(s *testserver.Server, database string) string { return s.DSN(s.Superuser(), database) }
+	return s, nil
+}
+
+func examinePostgres(ctx context.Context, db *sql.DB) (string, error) {
+	var version, sync, commit, pages, buffers string
+	err := db.QueryRowContext(ctx, `select current_setting('server_version'), current_setting('fsync'),
+		current_setting('synchronous_commit'), current_setting('full_page_writes'), current_setting('shared_buffers')`,
+	).Scan(&version, &sync, &commit, &pages, &buffers)
+	if err != nil {
+		return "", err
+	}
+	if sync != "on" || commit != "on" || pages != "on" {
+		return "", fmt.Errorf("fsync %s, synchronous_commit %s, full_page_writes %s: want on", sync, commit, pages)
+	}
+	return fmt.Sprintf("%s, `fsync=on`, `synchronous_commit=on`, `full_page_writes=on`, `shared_buffers=%s`",
+		version, buffers), nil
+}
+
+// peerConnections is the size of a peer's pool: each of the most callers has a
+// connection, with which gue and Watermill are best.
+const peerConnections = 64
+
+// A pgPool is the pool of a peer, and the same one under database/sql.
+type pgPool struct {
+	native *pgxpool.Pool
+	std    *sql.DB
+}
+
+func openPgPool(ctx context.Context, address string, size int32) (pgPool, error) {
+	config, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		return pgPool{}, err
+	}
+	config.MaxConns = size
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return pgPool{}, err
+	}
+	return pgPool{native: pool, std: stdlib.OpenDBFromPool(pool)}, nil
+}
+
+func (p pgPool) db() *sql.DB { return p.std }
+
+func (p pgPool) close() error {
+	err := p.std.Close()
+	p.native.Close()
+	return err
+}
