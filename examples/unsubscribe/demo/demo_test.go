@@ -266,7 +266,9 @@ func checkFiles(t *testing.T, dir string) {
 func TestAddressesThatTheDemoCannotCountInAreRefused(t *testing.T) {
 	t.Parallel()
 	binary := build(t)
-	for _, dsn := range []string{"sqlite:x.db", "postgres://u@127.0.0.1:1/d?schema=x", "mysql://u@127.0.0.1:1/d?prefix=x_"} {
+	for _, dsn := range []string{
+		"sqlite:x.db", "postgres://u@127.0.0.1:1/d?schema=x", "mysql://u@127.0.0.1:1/d?prefix=x_",
+	} {
 		out, err := small(binary, "--store", dsn).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), demo.ErrAddress.Error()) {
 			t.Errorf("%s: %v\n%s", dsn, err, out)
