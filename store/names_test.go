@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ import (
 
 var servers testserver.Shared
 
-func TestMain(m *testing.M) { servers.Main(m) }
+func TestMain(m *testing.M) { os.Exit(servers.Main(m).Run()) }
 
 func TestNamesAreWrittenIntoStatements(t *testing.T) {
 	t.Parallel()
@@ -62,10 +63,11 @@ type place struct {
 }
 
 func places(t *testing.T) map[string]place {
+	maria := servers.MariaDB(t)
 	return map[string]place{
 		"SQLite":     {sqlite.Open, "sqlite:" + filepath.Join(t.TempDir(), "two.db"), "prefix=q_"},
 		"PostgreSQL": {postgres.Open, servers.PostgreSQL(t).DSN(), "schema=jobs&prefix=q_"},
-		"MariaDB":    {mysql.Open, servers.MariaDB(t).DSN(), "prefix=q_"},
+		"MariaDB":    {mysql.Open, "mysql://root@" + maria.Server.Addr() + "/" + maria.Name, "prefix=q_"},
 	}
 }
 
