@@ -43,7 +43,10 @@ build: ## Build bin/posthorn
 demo: ## Run the main job on real-shaped mail, with a worker killed in the middle
 	@go run ./examples/unsubscribe demo
 
-bench: ## Measure rates, latency, idle CPU and memory
+bench: ## Measure rates, latency, idle CPU and memory, once, on all stores
+	@cd bench && go run . -rounds 1
+
+bench-full: ## The same in several rounds, for medians
 	@cd bench && go run .
 
 fuzz-short: ## Run each fuzz target for 3 seconds
@@ -63,4 +66,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@echo "building golangci-lint; the first time takes some minutes" >&2
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-.PHONY: help setup test tidy lint vet fmt generate mod build demo bench fuzz-short cover ci
+.PHONY: help setup test tidy lint vet fmt generate mod build demo bench bench-full fuzz-short cover ci
