@@ -71,9 +71,13 @@ func (n Names) Table(name string) string {
 }
 
 // Own reports whether a table of this name, without its schema, is Posthorn's.
-// Case does not matter.
+// Case does not matter. All that begins with "posthorn_" is reserved where that
+// is the prefix; another prefix may be that of an application's own tables.
 func (n Names) Own(name string) bool {
 	rest, ok := strings.CutPrefix(strings.ToLower(name), n.prefix())
+	if ok && n.Prefix == "" {
+		return true
+	}
 	return ok && ownName.FindString(defaultPrefix+rest) == defaultPrefix+rest
 }
 

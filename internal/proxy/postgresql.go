@@ -11,6 +11,7 @@ import (
 // Codes in the place of a protocol version; see "Message Formats" in the
 // PostgreSQL manual.
 const (
+	cancelRequest = 80877102
 	sslRequest    = 80877103
 	gssEncRequest = 80877104
 )
@@ -19,6 +20,7 @@ const (
 // length without that byte, and its content; the client's first has no type.
 type pgSession struct {
 	started    bool            // that first message has come
+	deaf       bool            // to requests to cancel
 	statements map[string]bool // by name: is it a COMMIT?
 	portals    map[string]bool // by name: does it run one?
 
@@ -48,9 +50,11 @@ func (s *pgSession) startup(r *bufio.Reader) (frame, error) {
 	if err != nil {
 		return frame{}, err
 	}
-	switch binary.BigEndian.Uint32(head[4:]) {
-	case sslRequest, gssEncRequest:
+	switch code := binary.BigEndian.Uint32(head[4:]); {
+	case code == sslRequest || code == gssEncRequest:
 		s.asked.Store(true)
+	case code == cancelRequest && s.deaf:
+		return frame{}, io.EOF
 	default:
 		s.started = true
 	}

@@ -12,9 +12,10 @@ type Protocol int
 
 // The protocols. A connection that changes to TLS is forwarded unread.
 const (
-	Plain      Protocol = iota // bytes without a meaning
-	PostgreSQL                 // version 3.0, which all servers since 7.4 speak
-	MySQL                      // also MariaDB; not its compressed form
+	Plain       Protocol = iota // bytes without a meaning
+	PostgreSQL                  // version 3.0, which all servers since 7.4 speak
+	MySQL                       // also MariaDB; not its compressed form
+	Uncancelled                 // PostgreSQL without its requests to cancel a statement, which go nowhere
 )
 
 // commitText is all that asks for nothing but a COMMIT.
@@ -28,8 +29,8 @@ const maxText = 512
 // sends, on a new connection.
 func (p Protocol) splitters() (up, down splitter) {
 	switch p {
-	case PostgreSQL:
-		s := &pgSession{statements: map[string]bool{}, portals: map[string]bool{}}
+	case PostgreSQL, Uncancelled:
+		s := &pgSession{statements: map[string]bool{}, portals: map[string]bool{}, deaf: p == Uncancelled}
 		return s.up, s.down
 	case MySQL:
 		s := &mysqlSession{}

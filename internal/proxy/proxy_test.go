@@ -49,6 +49,23 @@ func TestBytesArriveUnchanged(t *testing.T) {
 	}
 }
 
+func TestARequestToCancelAStatementCanGoNowhere(t *testing.T) {
+	t.Parallel()
+	request := []byte{0, 0, 0, 16, 4, 210, 22, 46, 0, 0, 0, 1, 0, 0, 0, 2} // of process 1 with the key 2
+	for protocol, want := range map[proxy.Protocol][]byte{proxy.PostgreSQL: request, proxy.Uncancelled: {}} {
+		arrived := make(chan []byte, 1)
+		conn := dial(t, proxy.New(t, protocol, serve(t, func(conn net.Conn) {
+			got, _ := io.ReadAll(conn)
+			arrived <- got
+		})))
+		_, err := conn.Write(request)
+		check(t, errors.Join(err, conn.CloseWrite()))
+		if got := <-arrived; !bytes.Equal(got, want) {
+			t.Errorf("protocol %d forwards %v, want %v", protocol, got, want)
+		}
+	}
+}
+
 func TestACutIsSeenOnBothSides(t *testing.T) {
 	t.Parallel()
 	ended := make(chan error, 2)

@@ -139,11 +139,23 @@ func (e *Engine) Write(ctx context.Context, fn store.WriteFunc) error {
 
 // tries is how often a transaction of Posthorn's own is tried: a connection may
 // have gone stale, and servers end transactions that deadlock.
-const tries = 4
+const tries = 8
+
+// The pause before another try doubles up to a bound, and is spread, so that two
+// transactions that deadlocked do not meet again.
+const (
+	firstPause = time.Millisecond
+	lastPause  = 20 * time.Millisecond
+)
 
 // transaction runs writes on the lane's own connection.
 func (e *Engine) transaction(ctx context.Context, lane int, fns []store.WriteFunc) (err error) {
-	for range tries {
+	pause := firstPause
+	for try := range tries {
+		if try > 1 { // a stale connection needs no pause
+			<-time.After(rand.N(pause))
+			pause = min(2*pause, lastPause)
+		}
 		err = e.once(ctx, &e.own[lane], fns)
 		var f *fault
 		if !errors.As(err, &f) || f.committing {

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -10,8 +11,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/drivertest"
 	"github.com/posthorn/posthorn/internal/proxy"
+	"github.com/posthorn/posthorn/internal/testserver"
+	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/store/postgres"
 )
+
+// discards makes PgBouncer clean a session after each transaction, and not only
+// when a connection ends that had the session for itself.
+const discards = "server_reset_query_always=1"
 
 // startBouncer starts PgBouncer before a server, with more settings than the
 // mode of its pools, and returns its address. It ends with the test, which is
@@ -34,24 +44,21 @@ func startBouncer(t *testing.T, server, mode string, settings ...string) string 
 	}
 	users, config := filepath.Join(dir, "users.txt"), filepath.Join(dir, "bouncer.ini")
 	mustWrite(t, users, `"postgres" ""`)
-	text := fmt.Sprintf("[databases]\n* = host=%s port=%s\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port=%d\n"+
-		"unix_socket_dir=\nauth_type=trust\nauth_file=%s\npool_mode=%s\nserver_idle_timeout=60\n",
-		host, serverPort, port, users, mode)
+	mustWrite(t, config, fmt.Sprintf("[databases]\n* = host=%s port=%s\n[pgbouncer]\nlisten_addr=127.0.0.1\n"+
+		"listen_port=%d\nunix_socket_dir=\nauth_type=trust\nauth_file=%s\npool_mode=%s\nserver_idle_timeout=5\n"+
+		"log_connections=0\nlog_disconnections=0\n%s\n",
+		host, serverPort, port, users, mode, strings.Join(settings, "\n")))
 	args := []string{config}
 	if os.Getuid() == 0 {
 		args = []string{"-u", "nobody", config}
 	}
-	mustWrite(t, config, text+strings.Join(settings, "\n"))
 	runBouncer(t, exec.CommandContext(t.Context(), program, args...))
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", addr); err == nil {
-			_ = conn.Close()
-			return addr
-		}
+	awaitListener(t, addr)
+	if diesOfCancelling(t, program) {
+		return proxy.New(t, proxy.Uncancelled, addr).Addr()
 	}
-	t.Fatal("PgBouncer does not listen")
-	return ""
+	return addr
 }
 
 func findBouncer(t *testing.T) string {
@@ -63,6 +70,21 @@ func findBouncer(t *testing.T) string {
 	}
 	t.Skip("PgBouncer is not installed")
 	return ""
+}
+
+// diesOfCancelling reports whether PgBouncer is 1.18 or older: a request to
+// cancel a statement could end it, https://github.com/pgbouncer/pgbouncer/issues/822.
+func diesOfCancelling(t *testing.T, program string) bool {
+	t.Helper()
+	said, err := exec.CommandContext(t.Context(), program, "--version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(string(said), "PgBouncer %d.%d", &major, &minor); err != nil {
+		t.Fatalf("%s: %v", said, err)
+	}
+	return major == 1 && minor < 19
 }
 
 // runBouncer runs PgBouncer until the end of the test.
@@ -80,4 +102,105 @@ func runBouncer(t *testing.T, cmd *exec.Cmd) {
 			t.Logf("PgBouncer said:\n%s", said.String())
 		}
 	})
+}
+
+func awaitListener(t *testing.T, addr string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			_ = conn.Close()
+			return
+		}
+	}
+	t.Fatal("PgBouncer does not listen")
+}
+
+// behind is the address of a database by a pooler.
+func behind(pooler, database string) string {
+	return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&default_query_exec_mode=exec", pooler, database)
+}
+
+// A pooler that lends sessions for single transactions passes no notifications
+// on and keeps no prepared statement: all is found by polling.
+func TestPostgreSQLBehindPgBouncerKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	// A server of its own, whose databases need not be dropped one by one.
+	server := testserver.PostgreSQL(t, testserver.Options{Volatile: true, Settings: map[string]string{
+		"max_connections": "300",
+	}})
+	pooler, databases := startBouncer(t, server.Addr(), "transaction", discards), make(chan int, 1)
+	databases <- 0
+	drivertest.Run(t, func(t *testing.T) drivertest.Opened {
+		t.Helper()
+		n := <-databases
+		databases <- n + 1
+		if err := server.Exec(fmt.Sprint("create database behind_", n)); err != nil {
+			t.Fatal(err)
+		}
+		return opened(t, behind(pooler, fmt.Sprint("behind_", n)))
+	})
+}
+
+func TestWhatAHandlerLeavesDoesNotPassAPoolerThatDiscards(t *testing.T) {
+	t.Parallel()
+	for name, stmt := range map[string]string{
+		"setting":            "select set_config('statement_timeout', '31s', false)",
+		"setting of its own": "select set_config('shop.tenant', '7', false)",
+		"role":               "select set_config('role', 'pg_monitor', false)",
+		"advisory lock":      "select pg_advisory_lock(7)",
+		"temporary table":    "create temp table leftover (n int)",
+		"prepared statement": "prepare leftover as select 1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := servers.PostgreSQL(t)
+			// One session of the server, so that the next one cannot get another.
+			pooler := startBouncer(t, d.Server.Addr(), "transaction", discards, "default_pool_size=1")
+			s := openStore(t, behind(pooler, d.Name), store.Options{})
+			if err := send(t, s, "leaves"); err != nil {
+				t.Fatal(err)
+			}
+			_ = outcome(t, s, func(ctx context.Context, tx driver.Tx) error { // it may be refused, too
+				_, err := tx.ExecContext(ctx, stmt)
+				return err
+			})
+			if err := send(t, s, "finds"); err != nil {
+				t.Fatal(err)
+			}
+			effect(t, s, virgin(t))
+		})
+	}
+}
+
+// virgin is a handler that finds nothing of another one in its session.
+func virgin(t *testing.T) func(ctx context.Context, tx driver.Tx) error {
+	return func(ctx context.Context, tx driver.Tx) error {
+		var found string
+		err := tx.QueryRowContext(ctx, `select concat_ws(', ',
+			(select 'statement timeout' where current_setting('statement_timeout') <> '0'),
+			(select 'tenant' where current_setting('shop.tenant', true) <> ''),
+			(select 'role' where current_user <> session_user),
+			(select 'lock' from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()),
+			(select 'table' from pg_class where relname = 'leftover'),
+			(select 'statement' from pg_prepared_statements where name = 'leftover'))`).Scan(&found)
+		if found != "" {
+			t.Errorf("the next handler finds the %s of another", found)
+		}
+		return err
+	}
+}
+
+func TestAPoolerThatDoesNotPassSessionSettingsOnIsNoStore(t *testing.T) {
+	t.Parallel()
+	d := servers.PostgreSQL(t)
+	pooler := startBouncer(t, d.Server.Addr(), "transaction")
+	s, err := postgres.Open(t.Context(), behind(pooler, d.Name), store.Options{Server: store.ServerOptions{
+		Session: map[string]string{"statement_timeout": "31s"},
+	}})
+	if err == nil {
+		_ = s.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "statement_timeout") {
+		t.Errorf("opening returned %v, want an error that names statement_timeout", err)
+	}
 }

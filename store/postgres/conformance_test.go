@@ -26,22 +26,6 @@ func TestPostgreSQLKeepsTheContract(t *testing.T) {
 	})
 }
 
-// A pooler that lends sessions for single transactions passes no notifications
-// on and keeps no prepared statement: all is found by polling.
-func TestPostgreSQLBehindPgBouncerKeepsTheContract(t *testing.T) {
-	t.Parallel()
-	pooler := startBouncer(t, servers.PostgreSQL(t).Server.Addr(), "transaction", "server_reset_query_always=1")
-	drivertest.Run(t, func(t *testing.T) drivertest.Opened {
-		t.Helper()
-		return opened(t, behind(pooler, servers.PostgreSQL(t).Name))
-	})
-}
-
-// behind is the address of a database by a pooler.
-func behind(pooler, database string) string {
-	return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&default_query_exec_mode=exec", pooler, database)
-}
-
 // opened is a store in an empty database.
 func opened(t *testing.T, dsn string) drivertest.Opened {
 	t.Helper()

@@ -21,8 +21,8 @@ import (
 type scene struct {
 	*testing.T
 	server *testserver.Server
-	db     *sql.DB // of the superuser
-	ctx    context.Context
+	db     *sql.DB         // of the superuser
+	ctx    context.Context //nolint:containedctx // of the test
 }
 
 // newScene makes tables for provocations in a database.

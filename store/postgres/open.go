@@ -24,6 +24,13 @@
 // prefix=NAME_ gives them another prefix, so that several stores fit into one
 // database; see [store.Names].
 //
+// Behind a pooler that lends sessions for single transactions, as PgBouncer does
+// with pool_mode=transaction, the address wants default_query_exec_mode=exec, and
+// the pooler wants server_reset_query_always=1: closing a connection to it does
+// not end the server's session, so Posthorn cannot destroy one that a handler
+// left changed. Settings of the session belong to the role there (alter role …
+// set …).
+//
 // Names of hosts are resolved anew for each connection, by pgconn. A connection
 // is given up after connect_timeout seconds (5 without it) for each host.
 package postgres
