@@ -32,6 +32,11 @@ type Dialect struct {
 	Inspect func(ctx context.Context, conn *sql.Conn) (left string, err error)
 	// Whole reports whether a commit would keep the transaction. Nil: it would.
 	Whole func(conn *sql.Conn) bool
+	// Wipe undoes what handlers have left in the session that outlives the
+	// transaction: before a commit, or together with a rollback. It is for
+	// sessions that somebody else gets after the transaction, before Inspect can
+	// look at them; nil where each connection keeps its own.
+	Wipe func(ctx context.Context, conn *sql.Conn, rollback bool) error
 	// Local says that Inspect finds things that end with the transaction, too.
 	Local bool
 }

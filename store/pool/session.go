@@ -140,6 +140,9 @@ func (s *session) Begin(ctx context.Context, raw bool) (*sql.Tx, error) {
 
 // Commit commits it.
 func (s *session) Commit(ctx context.Context) (err error) {
+	if err := s.wipe(ctx, false); err != nil {
+		return s.note(err)
+	}
 	s.open = false
 	if s.raw != nil {
 		err = s.askRaw(ctx, func(context.Context) error { return s.raw.Commit() })
@@ -154,6 +157,7 @@ func (s *session) Commit(ctx context.Context) (err error) {
 
 // Rollback ends the transaction if there is one.
 func (s *session) Rollback(ctx context.Context) {
+	_ = s.wipe(ctx, true)
 	s.open = false
 	if s.raw != nil {
 		_ = s.askRaw(ctx, func(context.Context) error { return s.raw.Rollback() })
@@ -163,6 +167,15 @@ func (s *session) Rollback(ctx context.Context) {
 		return // the server rolls back when it sees that nobody is there
 	}
 	_, _ = s.Exec(ctx, "rollback")
+}
+
+// wipe undoes what handlers have left, where the session is not the connection's
+// own.
+func (s *session) wipe(ctx context.Context, rollback bool) error {
+	if s.dialect.Wipe == nil || s.visits == 0 || s.broken || !s.open {
+		return nil
+	}
+	return s.ask(ctx, func(ctx context.Context) error { return s.dialect.Wipe(ctx, s.conn, rollback) })
 }
 
 // Inspect looks for what handlers have left behind. What cannot be looked at is

@@ -30,6 +30,7 @@ type address struct {
 	config *pgx.ConnConfig
 	hosts  int
 	names  store.Names
+	pooled bool // a pooler lends the server's sessions; see settlePooler
 }
 
 // parse reads an address and adds the settings of the session. It never repeats

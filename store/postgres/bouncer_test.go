@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -18,10 +19,6 @@ import (
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/postgres"
 )
-
-// discards makes PgBouncer clean a session after each transaction, and not only
-// when a connection ends that had the session for itself.
-const discards = "server_reset_query_always=1"
 
 // startBouncer starts PgBouncer before a server, with more settings than the
 // mode of its pools, and returns its address. It ends with the test, which is
@@ -117,7 +114,7 @@ func awaitListener(t *testing.T, addr string) {
 
 // behind is the address of a database by a pooler.
 func behind(pooler, database string) string {
-	return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&default_query_exec_mode=exec", pooler, database)
+	return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", pooler, database)
 }
 
 // A pooler that lends sessions for single transactions passes no notifications
@@ -128,7 +125,7 @@ func TestPostgreSQLBehindPgBouncerKeepsTheContract(t *testing.T) {
 	server := testserver.PostgreSQL(t, testserver.Options{Volatile: true, Settings: map[string]string{
 		"max_connections": "300",
 	}})
-	pooler, databases := startBouncer(t, server.Addr(), "transaction", discards), make(chan int, 1)
+	pooler, databases := startBouncer(t, server.Addr(), "transaction"), make(chan int, 1)
 	databases <- 0
 	drivertest.Run(t, func(t *testing.T) drivertest.Opened {
 		t.Helper()
@@ -141,7 +138,7 @@ func TestPostgreSQLBehindPgBouncerKeepsTheContract(t *testing.T) {
 	})
 }
 
-func TestWhatAHandlerLeavesDoesNotPassAPoolerThatDiscards(t *testing.T) {
+func TestWhatAHandlerLeavesDoesNotPassAPooler(t *testing.T) {
 	t.Parallel()
 	for name, stmt := range map[string]string{
 		"setting":            "select set_config('statement_timeout', '31s', false)",
@@ -155,7 +152,7 @@ func TestWhatAHandlerLeavesDoesNotPassAPoolerThatDiscards(t *testing.T) {
 			t.Parallel()
 			d := servers.PostgreSQL(t)
 			// One session of the server, so that the next one cannot get another.
-			pooler := startBouncer(t, d.Server.Addr(), "transaction", discards, "default_pool_size=1")
+			pooler := startBouncer(t, d.Server.Addr(), "transaction", "default_pool_size=1")
 			s := openStore(t, behind(pooler, d.Name), store.Options{})
 			if err := send(t, s, "leaves"); err != nil {
 				t.Fatal(err)
@@ -190,17 +187,25 @@ func virgin(t *testing.T) func(ctx context.Context, tx driver.Tx) error {
 	}
 }
 
-func TestAPoolerThatDoesNotPassSessionSettingsOnIsNoStore(t *testing.T) {
+func TestSessionSettingsAndAPoolerDoNotGoTogether(t *testing.T) {
 	t.Parallel()
 	d := servers.PostgreSQL(t)
-	pooler := startBouncer(t, d.Server.Addr(), "transaction")
-	s, err := postgres.Open(t.Context(), behind(pooler, d.Name), store.Options{Server: store.ServerOptions{
-		Session: map[string]string{"statement_timeout": "31s"},
-	}})
-	if err == nil {
-		_ = s.Close()
-	}
-	if err == nil || !strings.Contains(err.Error(), "statement_timeout") {
-		t.Errorf("opening returned %v, want an error that names statement_timeout", err)
+	for name, more := range map[string]string{
+		"refused by the pooler":      "",
+		"swallowed without an error": "ignore_startup_parameters=statement_timeout",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pooler := startBouncer(t, d.Server.Addr(), "transaction", more)
+			s, err := postgres.Open(t.Context(), behind(pooler, d.Name), store.Options{Server: store.ServerOptions{
+				Session: map[string]string{"statement_timeout": "31s"},
+			}})
+			if err == nil {
+				_ = s.Close()
+			}
+			if !errors.Is(err, store.ErrSession) {
+				t.Errorf("opening returned %v, want %v", err, store.ErrSession)
+			}
+		})
 	}
 }

@@ -113,9 +113,8 @@ func (x examiner) pooler(ctx context.Context) (store.Finding, error) {
 		return store.Finding{
 			Level:    store.LevelWarning,
 			Evidence: "a pooler lends sessions for single transactions, as PgBouncer does with pool_mode=transaction",
-			Fix: "give workers an address that leads to the server itself, or set server_reset_query_always=1 in " +
-				"PgBouncer: without it, what a handler leaves in a session reaches the next message; " +
-				"notifications do not pass it either, and workers find messages by polling",
+			Fix: "nothing that must be done: what handlers leave is undone with each transaction, and workers find " +
+				"messages by polling; for lower latency give them an address that leads to the server itself",
 		}, nil
 	default:
 		return ok("a pooler is in between; it keeps a session for each connection"), nil

@@ -24,12 +24,10 @@
 // prefix=NAME_ gives them another prefix, so that several stores fit into one
 // database; see [store.Names].
 //
-// Behind a pooler that lends sessions for single transactions, as PgBouncer does
-// with pool_mode=transaction, the address wants default_query_exec_mode=exec, and
-// the pooler wants server_reset_query_always=1: closing a connection to it does
-// not end the server's session, so Posthorn cannot destroy one that a handler
-// left changed. Settings of the session belong to the role there (alter role …
-// set …).
+// A pooler that lends the server's sessions, such as PgBouncer, is found when the
+// store is opened: then nothing is prepared, what handlers left is undone before
+// each commit, and other processes' messages are found by polling. Settings of
+// the session belong to the role there (alter role … set …).
 //
 // Names of hosts are resolved anew for each connection, by pgconn. A connection
 // is given up after connect_timeout seconds (5 without it) for each host.
@@ -86,6 +84,9 @@ func Open(ctx context.Context, dsn string, o store.Options) (*store.Store, error
 }
 
 func open(ctx context.Context, a address, o store.Options) (*store.Store, error) {
+	if err := a.settlePooler(ctx, len(o.Server.Session)); err != nil {
+		return nil, err
+	}
 	config := a.config
 	app := stdlib.OpenDB(*config)
 	durability, err := prepare(ctx, app, a.names, o.AsIs)
@@ -108,8 +109,8 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 			return inspectSession(ctx, conn, config.User)
 		},
 	}
-	e := pool.New(d, pool.Pools{Guarded: guarded, Control: stdlib.OpenDB(*config), App: app},
-		newEars(config, a.names.Channel()), sizes)
+	e := pool.New(a.forPooler(d), pool.Pools{Guarded: guarded, Control: stdlib.OpenDB(*config), App: app},
+		a.ears(), sizes)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: a.names.Of(statements()), Names: a.names, Name: "postgres", Durability: durability,
 		Classify: classify, Named: named,
