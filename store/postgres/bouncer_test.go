@@ -154,19 +154,34 @@ func TestWhatAHandlerLeavesDoesNotPassAPooler(t *testing.T) {
 			// One session of the server, so that the next one cannot get another.
 			pooler := startBouncer(t, d.Server.Addr(), "transaction", "default_pool_size=1")
 			s := openStore(t, behind(pooler, d.Name), store.Options{})
-			if err := send(t, s, "leaves"); err != nil {
-				t.Fatal(err)
-			}
-			_ = outcome(t, s, func(ctx context.Context, tx driver.Tx) error { // it may be refused, too
+			leaving := func(ctx context.Context, tx driver.Tx) error {
 				_, err := tx.ExecContext(ctx, stmt)
 				return err
-			})
-			if err := send(t, s, "finds"); err != nil {
-				t.Fatal(err)
 			}
-			effect(t, s, virgin(t))
+			leaveAndFind(t, s, "shared", driver.Unit{Effect: leaving})
+			leaveAndFind(t, s, "alone", driver.Unit{Effect: leaving, Alone: true})
+			failing := func(ctx context.Context, tx driver.Tx) error { return errors.Join(leaving(ctx, tx), errOwn) }
+			leaveAndFind(t, s, "failed", driver.Unit{Effect: failing})
+			leaveAndFind(t, s, "failed-alone", driver.Unit{Effect: failing, Alone: true})
 		})
 	}
+}
+
+// errOwn is a handler's own.
+var errOwn = errors.New("no")
+
+// leaveAndFind runs a unit that leaves something in the session, and then a
+// handler that looks for it.
+func leaveAndFind(t *testing.T, s *store.Store, way string, u driver.Unit) {
+	t.Helper()
+	if err := send(t, s, "leaves-"+way); err != nil {
+		t.Fatal(err)
+	}
+	_ = outcomeOf(t, s, u) // it may be refused, too
+	if err := send(t, s, "finds-"+way); err != nil {
+		t.Fatal(err)
+	}
+	effect(t, s, virgin(t))
 }
 
 // virgin is a handler that finds nothing of another one in its session.

@@ -37,6 +37,12 @@ func effect(t *testing.T, s *store.Store, fn func(ctx context.Context, tx driver
 // outcome is effect for one that may go wrong.
 func outcome(t *testing.T, s *store.Store, fn func(ctx context.Context, tx driver.Tx) error) error {
 	t.Helper()
+	return outcomeOf(t, s, driver.Unit{Timeout: patience, Effect: fn})
+}
+
+// outcomeOf runs a unit for the next message.
+func outcomeOf(t *testing.T, s *store.Store, u driver.Unit) error {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c, err := s.Consume(ctx, driver.Subscription{Queues: []string{"q"}, Lease: patience, Worker: "w"})
@@ -48,7 +54,8 @@ func outcome(t *testing.T, s *store.Store, fn func(ctx context.Context, tx drive
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.Transact(ctx, []driver.Unit{{Delivery: ds[0], Context: ctx, Timeout: patience, Effect: fn}})[0]
+	u.Delivery, u.Context = ds[0], ctx
+	return s.Transact(ctx, []driver.Unit{u})[0]
 }
 
 // text is the one value of a query.
