@@ -146,6 +146,9 @@ func withConn(ctx context.Context, dsn string, fn func(*sql.Conn, store.Names) e
 	if err != nil {
 		return err
 	}
+	if err := a.settlePooler(ctx, 0); err != nil {
+		return explainOpen(err)
+	}
 	return explainOpen(pool.OnConn(ctx, stdlib.OpenDB(*a.config), func(conn *sql.Conn) error {
 		return fn(conn, a.names)
 	}))
