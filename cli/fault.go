@@ -136,6 +136,8 @@ func storeMeanings() []meaning {
 			exitConfig},
 		{store.ErrSession, "E-STORE-SESSION", "the server does not take a session setting",
 			"correct it below session: in the configuration; config explain session", exitConfig},
+		{store.ErrUntrusted, "E-STORE-UNTRUSTED", "the server's certificate is not trusted",
+			"name its authority by sslrootcert= or tls-ca=, or correct the host's name", exitConfig},
 		{store.ErrPlaintext, "E-STORE-PLAINTEXT", "the way to the store is not encrypted",
 			"use TLS, or allow plaintext in the address", exitConfig},
 		{store.ErrNotAStore, "E-STORE-FOREIGN", "this is not a Posthorn store",

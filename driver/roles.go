@@ -63,6 +63,14 @@ type Classifier interface {
 	Classify(err error) Class
 }
 
+// Diagnoser is the role of a transport that can say what an error of its
+// database is about, finer than its class, for people who read logs.
+type Diagnoser interface {
+	// Fault returns a name such as deadlock, unique or connection_lost, and an
+	// empty one for an error that is not the database's, or has no name.
+	Fault(err error) string
+}
+
 // A WorkerRecord is a worker as the registry knows it.
 type WorkerRecord struct {
 	ID, Host, Program, Version, State string
@@ -97,6 +105,7 @@ type Maintainer interface {
 type Roles struct {
 	Transactor Transactor
 	Classifier Classifier
+	Diagnoser  Diagnoser
 	Registry   Registry
 	Maintainer Maintainer
 }
@@ -106,6 +115,7 @@ func RolesOf(t Transport) Roles {
 	var r Roles
 	r.Transactor, _ = t.(Transactor)
 	r.Classifier, _ = t.(Classifier)
+	r.Diagnoser, _ = t.(Diagnoser)
 	r.Registry, _ = t.(Registry)
 	r.Maintainer, _ = t.(Maintainer)
 	return r

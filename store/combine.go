@@ -11,9 +11,6 @@ import (
 // maxShared bounds the writes that share one commit.
 const maxShared = 1000
 
-// A WriteFunc is the work of one Engine.Write.
-type WriteFunc = func(context.Context, Session) error
-
 // A Combiner lets writes share transactions. There are some lanes, each of
 // which can run one transaction at a time; whoever gets a free lane runs the
 // writes of all who wait at that moment. A lone write waits for nobody; under
@@ -21,7 +18,7 @@ type WriteFunc = func(context.Context, Session) error
 type Combiner struct {
 	lanes chan int
 	ended chan struct{} // closed by Close, so that nobody waits for a lane that it keeps
-	run   func(ctx context.Context, lane int, fns []WriteFunc) error
+	run   func(ctx context.Context, lane int, ws []*Write) error
 
 	mu     sync.Mutex
 	queue  []*write
@@ -30,7 +27,7 @@ type Combiner struct {
 
 // A write is one call that waits for its turn.
 type write struct {
-	fn   WriteFunc
+	*Write
 	err  error
 	done chan struct{}
 }
@@ -38,7 +35,7 @@ type write struct {
 // NewCombiner makes a Combiner with a number of lanes. run runs writes in one
 // transaction on a lane, and commits it; it is never called twice at a time
 // for the same lane.
-func NewCombiner(lanes int, run func(ctx context.Context, lane int, fns []WriteFunc) error) *Combiner {
+func NewCombiner(lanes int, run func(ctx context.Context, lane int, ws []*Write) error) *Combiner {
 	c := &Combiner{lanes: make(chan int, lanes), ended: make(chan struct{}), run: run}
 	for i := range lanes {
 		c.lanes <- i
@@ -46,14 +43,14 @@ func NewCombiner(lanes int, run func(ctx context.Context, lane int, fns []WriteF
 	return c
 }
 
-// Do runs fn in a transaction that it may share. It returns when that has been
-// committed, or fn's error, or that of the commit. When ctx ends before fn was
-// begun, fn is not run.
-func (c *Combiner) Do(ctx context.Context, fn WriteFunc) error {
+// Do writes in a transaction that may be shared. It returns when that has been
+// committed, or the write's error, or that of the commit. When ctx ends before
+// it was begun, nothing is written.
+func (c *Combiner) Do(ctx context.Context, wanted *Write) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	w := &write{fn: fn, done: make(chan struct{})}
+	w := &write{Write: wanted, done: make(chan struct{})}
 	if err := c.enqueue(w); err != nil {
 		return err
 	}
@@ -148,11 +145,11 @@ func (c *Combiner) serve(ctx context.Context, lane int) {
 // each runs again in its own, so that the failure is its own, too. When the
 // store is away they all fail.
 func (c *Combiner) shared(ctx context.Context, lane int, batch []*write) {
-	fns := make([]WriteFunc, len(batch))
+	ws := make([]*Write, len(batch))
 	for i, w := range batch {
-		fns[i] = w.fn
+		ws[i] = w.Write
 	}
-	err := c.run(ctx, lane, fns)
+	err := c.run(ctx, lane, ws)
 	if err != nil && len(batch) > 1 && !errors.Is(err, driver.ErrUnavailable) {
 		for _, w := range batch {
 			c.shared(ctx, lane, []*write{w})

@@ -44,15 +44,18 @@ func (s *Store) Consume(_ context.Context, sub driver.Subscription) (driver.Cons
 
 // A consumer receives from some queues of the store.
 type consumer struct {
-	store  *Store
-	sub    driver.Subscription
-	ears   *ears
-	unsure []driver.Delivery // of claims of whose commit nobody knows the outcome yet
-	pace   Pace
-	found  time.Time     // when the last message was
-	misses int           // hints in a row that led to nothing
-	echo   time.Duration // when to look again after the last hint; 0: it has died away
-	calls  sync.RWMutex  // Close waits for calls under way
+	store   *Store
+	sub     driver.Subscription
+	ears    *ears
+	unsure  []driver.Delivery // of claims of whose commit nobody knows the outcome yet
+	pace    Pace
+	found   time.Time     // when the last message was
+	looked  time.Time     // when it last looked for what comes due
+	trouble time.Time     // when the store was last away
+	hinted  bool          // there is probably something
+	misses  int           // hints in a row that led to nothing
+	echo    time.Duration // when to look again after the last hint; 0: it has died away
+	calls   sync.RWMutex  // Close waits for calls under way
 }
 
 // begin notes a call under way, until done is called.
@@ -81,10 +84,12 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 		}
 		ds, next, err := c.try(ctx, limit)
 		if err != nil {
+			c.trouble = time.Now()
 			return nil, c.store.explain("receive", cmp.Or(ctx.Err(), err))
 		}
 		if len(ds) > 0 {
 			c.misses, c.echo, c.found = 0, 0, time.Now()
+			c.hinted = len(ds) == limit
 			return ds, nil
 		}
 		c.wait(ctx, next)
@@ -103,145 +108,173 @@ func (c *consumer) ended(ctx context.Context) error {
 	}
 }
 
+// lookEvery is how often a busy consumer looks for what has come due: it claims
+// without looking, and delayed messages must not wait until it is idle.
+const lookEvery = 25 * time.Millisecond
+
 // try claims what is there. When nothing is, it says how long to wait at most.
-// It looks before it claims, so that an idle worker never takes a write lock.
+// It looks before it claims unless there is probably something, so that an idle
+// worker never takes a write lock.
 func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, next time.Duration, err error) {
 	if len(c.unsure) > 0 {
 		if ds, err = c.recall(ctx, limit); err != nil || len(ds) > 0 {
 			return ds, 0, err
 		}
 	}
-	var there bool
-	err = c.store.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
-		there, next, err = c.look(ctx, q)
-		return err
-	})
-	if err != nil || !there {
-		return nil, next, err
-	}
-	err = c.store.Engine.Write(ctx, func(ctx context.Context, q Session) (err error) {
-		ds, err = c.claim(ctx, q, limit)
-		return err
-	})
-	if errors.Is(err, driver.ErrOutcomeUnknown) {
-		c.unsure = ds
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	return ds, 0, nil
-}
-
-// look reports whether a claim would find something, else when to look again.
-func (c *consumer) look(ctx context.Context, q Session) (there bool, next time.Duration, err error) {
-	found := func(Row) error { there = true; return nil }
-	for _, queue := range c.sub.Queues {
-		if err := q.Query(ctx, c.store.SQL.Ready, []any{queue}, found); err != nil || there {
-			return there, 0, err
+	if c.hinted && len(c.sub.Queues) == 1 && time.Since(c.looked) < lookEvery {
+		ds, err = c.claim(ctx, c.sub.Queues, limit)
+		if err != nil || len(ds) > 0 {
+			return ds, 0, err
 		}
 	}
-	now, err := q.Now(ctx)
-	if err != nil {
-		return false, 0, err
+	c.hinted = false
+	seen, err := c.look(ctx)
+	if err == nil && seen.due() {
+		var n int
+		if n, err = c.promote(ctx); err == nil && n > 0 {
+			seen, err = c.look(ctx)
+		}
 	}
-	var wake sql.NullInt64
-	if err := q.Query(ctx, c.store.SQL.NextWake, nil, func(r Row) error { return r.Scan(&wake) }); err != nil {
-		return false, 0, err
+	if err != nil || len(seen.ready) == 0 {
+		return nil, c.until(seen), err
 	}
-	next = c.pace.After(time.Since(c.found))
-	next += time.Duration(rand.Int64N(int64(next)/4 + 1)) // spread: a fleet does not poll in step
-	if wake.Valid {
-		next = min(next, time.Duration(min(wake.Int64-now, next.Milliseconds()+1))*time.Millisecond)
-	}
-	return wake.Valid && wake.Int64 <= now, next, nil
+	ds, err = c.claim(ctx, seen.ready, limit)
+	return ds, 0, err
 }
 
-// claim takes deliveries in the session's transaction.
-func (c *consumer) claim(ctx context.Context, q Session, limit int) ([]driver.Delivery, error) {
-	now, err := q.Now(ctx)
-	if err != nil {
-		return nil, err
+// A sight is what a look has shown.
+type sight struct {
+	ready []string // the queues that have ready messages, in the order of the subscription
+	now   int64
+	wake  sql.NullInt64 // when the next message becomes ready
+}
+
+// due reports whether messages have become ready that are not marked so.
+func (s sight) due() bool { return s.wake.Valid && s.wake.Int64 <= s.now }
+
+// look sees what a claim would find.
+func (c *consumer) look(ctx context.Context) (seen sight, err error) {
+	c.looked = time.Now()
+	err = c.store.Engine.Read(ctx, func(ctx context.Context, q Session) error {
+		seen = sight{}
+		if c.store.SQL.Look != "" {
+			return q.Query(ctx, c.store.SQL.Look, []any{c.sub.Queues}, seen.scan)
+		}
+		for _, queue := range c.sub.Queues {
+			found := func(Row) error { seen.ready = append(seen.ready, queue); return nil }
+			if err := q.Query(ctx, c.store.SQL.Ready, []any{queue}, found); err != nil {
+				return err
+			}
+		}
+		if seen.now, err = q.Now(ctx); err != nil {
+			return err
+		}
+		return q.Query(ctx, c.store.SQL.NextWake, nil, func(r Row) error { return r.Scan(&seen.wake) })
+	})
+	return seen, err
+}
+
+// scan reads a row of Statements.Look.
+func (s *sight) scan(r Row) error {
+	var (
+		queue string
+		ready bool
+	)
+	err := r.Scan(&queue, &ready, &s.now, &s.wake)
+	if ready {
+		s.ready = append(s.ready, queue)
 	}
-	if err := c.store.promote(ctx, q, now); err != nil {
-		return nil, err
+	return err
+}
+
+// until is how long to wait at most after a look that has shown nothing.
+func (c *consumer) until(seen sight) time.Duration {
+	next := c.pace.After(time.Since(c.found))
+	next += time.Duration(rand.Int64N(int64(next)/4 + 1)) // spread: a fleet does not poll in step
+	if wait := seen.wake.Int64 - seen.now; seen.wake.Valid && wait > 0 {
+		next = min(next, time.Duration(min(wait, next.Milliseconds()+1))*time.Millisecond)
 	}
-	token, end := rand128(), now+c.sub.Lease.Milliseconds()
-	var out []driver.Delivery
-	for _, queue := range c.sub.Queues {
-		from := len(out)
-		ds, err := c.claimQueue(ctx, q, grip{token, now, end, queue, limit - from})
+	return next
+}
+
+// claim takes deliveries from the queues, an earlier one first.
+func (c *consumer) claim(ctx context.Context, queues []string, limit int) (out []driver.Delivery, err error) {
+	for _, queue := range queues {
+		var ds []driver.Delivery
+		t := &Take{
+			Token: rand128(), Worker: c.sub.Worker, Lease: c.sub.Lease.Milliseconds(),
+			Queue: queue, Limit: limit - len(out),
+		}
+		t.Begin = func() { ds = make([]driver.Delivery, 0, min(t.Limit, 64)) }
+		t.Row = func(r Row) error {
+			d, err := scanClaim(r, t.Token)
+			ds = append(ds, d)
+			return err
+		}
+		err = c.store.Engine.Write(ctx, &Write{Take: t})
+		if errors.Is(err, driver.ErrOutcomeUnknown) {
+			c.unsure = ds
+		}
+		if err != nil && len(out) > 0 {
+			return out, nil // the next call meets the error, if it stays
+		}
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, ds...)
-		sortClaim(out[from:])
-		if len(out) >= limit {
+		sortClaim(ds)
+		if out = append(out, ds...); len(out) >= limit {
 			break
 		}
 	}
 	return out, nil
 }
 
-// A grip is one claim's hold on a queue.
-type grip struct {
-	token    string
-	now, end int64
-	queue    string
-	limit    int
-}
-
-// claimQueue takes deliveries from one queue.
-func (c *consumer) claimQueue(ctx context.Context, q Session, g grip) ([]driver.Delivery, error) {
-	args := []any{g.token, c.sub.Worker, g.now, g.end, g.queue, g.limit}
-	marked := c.store.SQL.ClaimMark == ""
-	if !marked {
-		args = args[4:]
-	}
-	var out []driver.Delivery
-	err := q.Query(ctx, c.store.SQL.Claim, args, func(r Row) error {
-		d, err := scanClaim(r, g.token)
-		out = append(out, d)
-		return err
-	})
-	if err != nil || marked || len(out) == 0 {
-		return out, err
-	}
-	mark := []any{g.token, c.sub.Worker, g.now, g.end}
-	for _, d := range out {
-		mark = append(mark, seqOf(d.Token))
-	}
-	_, err = q.Exec(ctx, c.store.SQL.ClaimMark+list(len(out)), mark...)
-	return out, err
-}
-
 // list is a list of n parameters.
 func list(n int) string { return " (?" + strings.Repeat(", ?", n-1) + ")" }
 
-// promote makes ready what has come due: delayed messages, and those whose
-// lease ran out, which is a crash of their worker. The time is compared again
-// in the statement that changes the row, so a lease that was renewed is safe.
-func (s *Store) promote(ctx context.Context, q Session, now int64) error {
+// promote makes ready what has come due. For a while after the store was away it
+// spares leases: whoever holds one could not renew it either.
+func (c *consumer) promote(ctx context.Context) (n int, err error) {
+	spare := time.Since(c.trouble) < c.sub.Lease/2
+	err = c.store.write(ctx, func(ctx context.Context, q Session) error {
+		now, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		n, err = c.store.promote(ctx, q, now, spare)
+		return err
+	})
+	return n, err
+}
+
+// promote makes ready what has come due: delayed messages, and, unless they are
+// spared, those whose lease ran out, which is a crash of their worker. The time
+// is compared again in the statement that changes the row, so a lease that was
+// renewed is safe.
+func (s *Store) promote(ctx context.Context, q Session, now int64, spare bool) (n int, err error) {
 	var due, crashed [][]any
-	err := q.Query(ctx, s.SQL.Due, []any{now}, func(r Row) error {
+	err = q.Query(ctx, s.SQL.Due, []any{now}, func(r Row) error {
 		var seq int64
 		var state int
-		err := r.Scan(&seq, &state)
+		if err := r.Scan(&seq, &state); err != nil || spare && state == stateClaimed {
+			return err
+		}
 		due = append(due, []any{seq, now})
 		if state == stateClaimed {
 			crashed = append(crashed, []any{seq})
 		}
-		return err
+		return nil
 	})
 	if err != nil || len(due) == 0 {
-		return err
+		return 0, err
 	}
 	if len(crashed) > 0 {
 		if _, err := q.ExecMany(ctx, s.SQL.Crashed, crashed); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	_, err = q.ExecMany(ctx, s.SQL.Promote, due)
-	return err
+	return len(due), err
 }
 
 // scanClaim reads a row of Statements.Claim.
@@ -313,6 +346,7 @@ func (c *consumer) wait(ctx context.Context, next time.Duration) {
 	case <-c.ears.wake:
 		c.misses++
 		c.echo = firstEcho
+		c.hinted = c.store.FreeClaim
 		sleep(ctx, min(time.Duration(c.misses-patientAfter)*time.Millisecond, 20*time.Millisecond))
 	case <-timer.C:
 		if c.echo *= 2; c.echo == 0 || c.echo > lastEcho {
@@ -343,7 +377,7 @@ func (c *consumer) Extend(ctx context.Context, ds ...driver.Delivery) error {
 	}
 	defer done()
 	var lost []driver.Delivery
-	err = c.store.Engine.Write(ctx, func(ctx context.Context, q Session) (err error) {
+	err = c.store.write(ctx, func(ctx context.Context, q Session) (err error) {
 		lost, err = c.store.extend(ctx, q, c.sub.Lease, ds)
 		return err
 	})
@@ -351,16 +385,6 @@ func (c *consumer) Extend(ctx context.Context, ds ...driver.Delivery) error {
 		return &driver.LeaseLostError{Lost: lost}
 	}
 	return c.store.explain("extend", err)
-}
-
-func untouched(ds []driver.Delivery, touched []int64) []driver.Delivery {
-	var lost []driver.Delivery
-	for i, n := range touched {
-		if n == 0 {
-			lost = append(lost, ds[i])
-		}
-	}
-	return lost
 }
 
 // Close gives the consumer up, and waits for its calls.

@@ -9,10 +9,9 @@ import (
 // shared and committed, and how changes by others become known. All methods
 // may be called concurrently.
 type Engine interface {
-	// Write runs fn in a short transaction of Posthorn's own. Several calls may
-	// share one commit; fn may run more than once and must not keep state from
-	// a run that failed.
-	Write(ctx context.Context, fn WriteFunc) error
+	// Write writes in a short transaction of Posthorn's own. Several calls may
+	// share one commit.
+	Write(ctx context.Context, w *Write) error
 	// Read runs fn on a connection that writes nothing.
 	Read(ctx context.Context, fn func(context.Context, Session) error) error
 	// Exclusive lends a connection for a group of effects. A connection that fn
@@ -34,6 +33,9 @@ type Session interface {
 	// ExecMany runs a statement once for each row of arguments, in order, in as
 	// few round trips as the database can, and returns the rows touched by each.
 	ExecMany(ctx context.Context, stmt string, rows [][]any) ([]int64, error)
+	// Do writes all but the functions of some writes, in as few statements and
+	// round trips as the database can.
+	Do(ctx context.Context, ws ...*Write) error
 	// Query hands each row to scan.
 	Query(ctx context.Context, stmt string, args []any, scan func(Row) error) error
 }
@@ -50,6 +52,9 @@ type Conn interface {
 	Commit(ctx context.Context) error
 	// Rollback ends it, if it still stands. Afterwards none is open.
 	Rollback(ctx context.Context)
+	// Whole reports whether the open transaction still stands and a commit would
+	// keep it, as far as can be told without asking the server.
+	Whole() bool
 	// User is the connection for the statements of a handler.
 	User() UserConn
 	// Inspect says what handlers have left in the session since Begin; empty

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 
 	"github.com/posthorn/posthorn/driver"
@@ -27,7 +29,22 @@ var (
 	// ErrPlaintext: the way to a remote server would not be encrypted, and
 	// nobody has agreed to that.
 	ErrPlaintext = errors.New("plaintext to a remote server")
+	// ErrUntrusted: the server has not proven who it is: its certificate is not
+	// by an authority that is trusted, not for its host's name, or out of date.
+	ErrUntrusted = errors.New("server's certificate is not trusted")
 )
+
+// Untrusted reports whether err says that a server's certificate was refused,
+// which no waiting heals. Dialects say it as ErrUntrusted.
+func Untrusted(err error) bool {
+	var (
+		refused   *tls.CertificateVerificationError // what follows, unless it is checked by a function of one's own
+		authority x509.UnknownAuthorityError
+		name      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+	)
+	return errors.As(err, &refused) || errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid)
+}
 
 // Classes of errors that a dialect tells the core, beside driver.ClassTransient.
 const (
@@ -53,7 +70,7 @@ const (
 	FaultIdleTimeout        Fault = "idle_timeout"         // the server ended a session that did nothing
 	FaultDiskFull           Fault = "disk_full"
 	FaultStorage            Fault = "storage"   // files that cannot be read or written, or are damaged
-	FaultResources          Fault = "resources" // memory, or a limit that the server's settings set
+	FaultResources          Fault = "resources" // memory, or room that all work shares
 	FaultChanged            Fault = "changed"   // a table was altered meanwhile
 )
 
@@ -72,6 +89,7 @@ const (
 	FaultPermission       Fault = "permission"        // the role may not
 	FaultStatementTimeout Fault = "statement_timeout" // the statement was ended, by its time limit or by hand
 	FaultAborted          Fault = "aborted"           // an earlier statement has aborted the transaction
+	FaultLimit            Fault = "limit"             // the statement needs more than the settings let one have
 )
 
 // Class is what the fault means for a message: driver.ClassTransient,

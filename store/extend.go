@@ -96,7 +96,7 @@ func (c *consumer) recall(ctx context.Context, limit int) (ds []driver.Delivery,
 		return nil, err
 	}
 	var lost []driver.Delivery
-	err = c.store.Engine.Write(ctx, func(ctx context.Context, q Session) (err error) {
+	err = c.store.write(ctx, func(ctx context.Context, q Session) (err error) {
 		if _, err = c.store.held(ctx, q, seq, claim); err != nil {
 			return err
 		}

@@ -11,14 +11,16 @@ import (
 
 // Transact acknowledges the units and runs their effects: the group commit.
 //
-// The order inside the transaction is fixed: a savepoint, the unit's own
-// settlement, its effect, the savepoint's release. A settlement that touches no
-// row means a lost lease: the effect is not run. The release proves that the
-// transaction still stands, so no effect can be committed without its
-// settlement, nor a settlement without its effect, whatever a handler did to
-// the transaction.
+// A transaction is a row of spans. In each the claims of some units are settled
+// first, by one statement, and then their effects run. A settlement that touches
+// no row means a lost lease: the effect is not run. When all have run, the
+// transaction is asked whether it still stands, so no effect can be committed
+// without its settlement, nor a settlement without its effect, whatever a
+// handler did to the transaction. When an effect fails, its span is undone, and
+// the units of it run again, the failed one in a span of its own: what becomes of
+// a unit is never decided by its neighbours.
 func (s *Store) Transact(ctx context.Context, units []driver.Unit) []error {
-	g := &group{store: s, units: units, errs: make([]error, len(units))}
+	g := &group{store: s, units: units, errs: make([]error, len(units)), single: map[int]bool{}}
 	defer g.run.close()
 	for i := range units {
 		g.todo = append(g.todo, i)
@@ -46,17 +48,10 @@ type group struct {
 	alone bool  // the shared transaction failed: each unit has its own from now on
 	dirty bool  // a handler left something in the session: nobody else may see it
 	seen  []int // units whose effects have run in the open transaction
+
+	single map[int]bool // units that have failed once, beside others
+	saved  bool         // a savepoint stands
 }
-
-// A fate is what became of a unit in the open transaction.
-type fate uint8
-
-// The fates.
-const (
-	kept    fate = iota // done, if the transaction commits
-	dropped             // undone; the transaction stands
-	wrecked             // the transaction is gone
-)
 
 // round runs one transaction with as many of the units as the budget allows.
 // It returns an error when the store, not a unit, is at fault.
@@ -67,28 +62,30 @@ func (g *group) round(ctx context.Context, c Conn) error {
 		c.Rollback(ctx)
 		return err
 	}
-	began, done, rest := time.Now(), []int(nil), g.todo
-	g.dirty, g.seen = false, nil
-	for len(rest) > 0 {
-		i := rest[0]
-		if i != g.todo[0] && g.full(len(done), first, g.units[i], began) {
+	began, done := time.Now(), []int(nil)
+	g.dirty, g.seen, g.saved = false, nil, false
+	for len(g.todo) > 0 {
+		n := g.spanOf(len(done), first, began)
+		if n == 0 {
 			break
 		}
-		f, err := g.unit(ctx, c, raw, i)
-		if err != nil {
-			return g.fault(ctx, c, rest, err)
-		}
-		rest = rest[1:]
-		if f == wrecked {
+		sp := &span{group: g, conn: c, raw: raw, units: g.todo[:n], nested: g.store.Spans == 1 || g.shares(n, done)}
+		rest := g.todo[n:]
+		switch f, err := sp.do(ctx); {
+		case err != nil:
+			return g.fault(ctx, c, err)
+		case f == kept:
+			done, g.todo = append(done, sp.ran...), rest
+		case f == undone:
+			g.todo = append(sp.again, rest...)
+		default:
 			c.Rollback(ctx)
 			g.leave(ctx, c)
-			g.again(rest, i)
+			g.again(append(sp.again, rest...), sp.culprit)
 			return nil
 		}
-		if f == kept {
-			done = append(done, i)
-		}
 	}
+	rest := g.todo
 	if g.mixed(ctx, c) {
 		c.Rollback(ctx)
 		g.again(rest, nobody)
@@ -99,13 +96,31 @@ func (g *group) round(ctx context.Context, c Conn) error {
 	return nil
 }
 
-// full reports whether the next unit has to wait for another transaction. A
-// raw transaction is its handler's alone, even when the handler failed.
-func (g *group) full(done int, first, next driver.Unit, began time.Time) bool {
-	if g.dirty || g.alone || g.lonely(first) || g.lonely(next) {
-		return true
+// shares reports whether the next n units are in a transaction with others that
+// must not be undone with them.
+func (g *group) shares(n int, done []int) bool { return len(done) > 0 || n == 1 && len(g.todo) > 1 }
+
+// spanOf is how many of the next units may be settled together; 0 says that they
+// have to wait for another transaction. A raw transaction is its handler's alone,
+// even when the handler failed.
+func (g *group) spanOf(done int, first driver.Unit, began time.Time) int {
+	started := len(g.seen) > 0 || done > 0
+	if started && (g.dirty || g.alone || g.lonely(first)) {
+		return 0
 	}
-	return done > 0 && time.Since(began) > g.store.opts.GroupBudget
+	if done > 0 && time.Since(began) > g.store.opts.GroupBudget {
+		return 0
+	}
+	if g.alone || g.lonely(first) || g.single[g.todo[0]] {
+		return min(1, len(g.todo))
+	}
+	n := 0
+	for limit := g.store.width.get(g.store.Spans); n < min(limit, len(g.todo)); n++ {
+		if i := g.todo[n]; g.lonely(g.units[i]) || n > 0 && g.single[i] {
+			break
+		}
+	}
+	return n
 }
 
 // commit ends a round. When a shared commit fails, nothing says whose fault it
@@ -170,70 +185,11 @@ func (g *group) held(ctx context.Context, d driver.Delivery) (held bool, err err
 	if err != nil {
 		return false, err
 	}
-	err = g.store.Engine.Write(ctx, func(ctx context.Context, q Session) (err error) {
+	err = g.store.write(ctx, func(ctx context.Context, q Session) (err error) {
 		held, err = g.store.held(ctx, q, seq, claim)
 		return err
 	})
 	return held, err
-}
-
-// unit settles one unit and runs its effect. The error is a fault of the store.
-func (g *group) unit(ctx context.Context, c Conn, raw *sql.Tx, i int) (fate, error) {
-	u := g.units[i]
-	if u.Context.Err() != nil {
-		g.errs[i] = context.Cause(u.Context)
-		return dropped, nil
-	}
-	if _, _, err := splitToken(u.Delivery.Token); err != nil {
-		g.errs[i] = err
-		return dropped, nil
-	}
-	if _, err := c.Exec(ctx, g.store.SQL.Savepoint); err != nil {
-		return dropped, err
-	}
-	standing, err := g.settle(ctx, c, u.Delivery)
-	if err != nil {
-		return dropped, err
-	}
-	if !standing {
-		g.errs[i] = &driver.LeaseLostError{Lost: []driver.Delivery{u.Delivery}}
-		return g.undo(ctx, c), nil
-	}
-	g.errs[i] = g.effect(c, i, raw)
-	if g.errs[i] != nil {
-		f := g.undo(ctx, c)
-		if f == wrecked && g.store.Parts.Classify(g.errs[i]) == driver.ClassTransient {
-			// The connection was lost while the handler read its rows.
-			g.errs[i] = fmt.Errorf("%w: %w", driver.ErrUnavailable, g.errs[i])
-		}
-		return f, nil
-	}
-	if _, err := c.Exec(ctx, g.store.SQL.Release); err != nil {
-		g.errs[i] = fmt.Errorf("%w: %w", driver.ErrTxEnded, err)
-		return g.undo(ctx, c), nil // it stands if a statement failed and the handler kept silent about it
-	}
-	return kept, nil
-}
-
-// settle acknowledges the delivery in the transaction, and reports whether the
-// claim still stood.
-func (g *group) settle(ctx context.Context, c Conn, d driver.Delivery) (bool, error) {
-	b := &settling{store: g.store, q: c}
-	if err := b.ack(ctx, []driver.Delivery{d}); err != nil {
-		return false, err
-	}
-	return len(b.lost) == 0, nil
-}
-
-// undo goes back to where the unit began. A transaction that cannot is gone.
-func (g *group) undo(ctx context.Context, c Conn) fate {
-	if _, err := c.Exec(ctx, g.store.SQL.RollbackTo); err != nil {
-		return wrecked
-	}
-	if _, err := c.Exec(ctx, g.store.SQL.Release); err != nil {
-		return wrecked
-	}
-	return dropped
 }
 
 // effect runs the unit's effect under the session guard and its deadline.

@@ -159,7 +159,7 @@ func (s *Store) RemoveLetters(ctx context.Context, seqs ...int64) (int, error) {
 func (s *Store) eachLetter(
 	ctx context.Context, seqs []int64, change func(ctx context.Context, q Session, now, seq int64) (int64, error),
 ) (total int, err error) {
-	err = s.Engine.Write(ctx, func(ctx context.Context, q Session) error {
+	err = s.write(ctx, func(ctx context.Context, q Session) error {
 		total = 0
 		now, err := q.Now(ctx)
 		if err != nil {

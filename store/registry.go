@@ -20,7 +20,7 @@ func (s *Store) Heartbeat(ctx context.Context, w driver.WorkerRecord) (int64, er
 		return 0, fmt.Errorf("encode worker: %w", err)
 	}
 	var stop int64
-	err = s.Engine.Write(ctx, func(ctx context.Context, q Session) error {
+	err = s.write(ctx, func(ctx context.Context, q Session) error {
 		now, err := q.Now(ctx)
 		if err != nil {
 			return err
@@ -37,7 +37,7 @@ func (s *Store) Heartbeat(ctx context.Context, w driver.WorkerRecord) (int64, er
 
 // Deregister removes a worker's row.
 func (s *Store) Deregister(ctx context.Context, id string) error {
-	return s.explain("deregister worker", s.Engine.Write(ctx, func(ctx context.Context, q Session) error {
+	return s.explain("deregister worker", s.write(ctx, func(ctx context.Context, q Session) error {
 		_, err := q.Exec(ctx, s.SQL.Deregister, id)
 		return err
 	}))
@@ -47,7 +47,7 @@ func (s *Store) Deregister(ctx context.Context, id string) error {
 // included. It returns the new generation; a worker obeys at its next
 // heartbeat, and its row is gone once it has ended.
 func (s *Store) StopWorkers(ctx context.Context) (generation int64, err error) {
-	err = s.Engine.Write(ctx, func(ctx context.Context, q Session) error {
+	err = s.write(ctx, func(ctx context.Context, q Session) error {
 		if _, err := q.Exec(ctx, s.SQL.Stop); err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func scanWorker(r Row) (driver.WorkerRecord, error) {
 // dead: its supervisor has reaped its process. Never call it for a worker that
 // may still run. The messages are due at once, with a crash noted for each.
 func (s *Store) ReleaseWorker(ctx context.Context, id string) (released int64, err error) {
-	err = s.Engine.Write(ctx, func(ctx context.Context, q Session) error {
+	err = s.write(ctx, func(ctx context.Context, q Session) error {
 		now, err := q.Now(ctx)
 		if err != nil {
 			return err
@@ -109,7 +109,8 @@ func (s *Store) ReleaseWorker(ctx context.Context, id string) (released int64, e
 		if _, err := q.Exec(ctx, s.SQL.Deregister, id); err != nil {
 			return err
 		}
-		return s.promote(ctx, q, now)
+		_, err = s.promote(ctx, q, now, false)
+		return err
 	})
 	s.hub.wake()
 	return released, s.explain("release worker", err)
@@ -117,7 +118,7 @@ func (s *Store) ReleaseWorker(ctx context.Context, id string) (released int64, e
 
 // Maintain purges what is past its retention.
 func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
-	err := s.Engine.Write(ctx, func(ctx context.Context, q Session) error {
+	err := s.write(ctx, func(ctx context.Context, q Session) error {
 		now, err := q.Now(ctx)
 		if err != nil {
 			return err

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -26,58 +25,45 @@ func (s *Store) Send(ctx context.Context, envs ...driver.Envelope) error {
 	if len(envs) == 0 {
 		return nil
 	}
-	err := s.Engine.Write(ctx, func(ctx context.Context, q Session) error { return s.insert(ctx, q, envs) })
+	ms, err := messages(envs)
 	if err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	if err := s.Engine.Write(ctx, &Write{Send: ms}); err != nil {
 		return s.explain("send", err)
 	}
 	s.hub.wake()
 	return nil
 }
 
-// insert writes envelopes in the session's transaction.
-func (s *Store) insert(ctx context.Context, q Session, envs []driver.Envelope) error {
-	now, err := q.Now(ctx)
-	if err != nil {
-		return err
-	}
-	rows := make([][]any, len(envs))
+// messages are the rows of envelopes.
+func messages(envs []driver.Envelope) ([]Message, error) {
+	out := make([]Message, len(envs))
 	for i, e := range envs {
-		if rows[i], err = insertArgs(e, now); err != nil {
-			return err
+		m := Message{
+			ID: e.ID, Kind: e.Kind, Queue: e.Queue, Priority: e.Priority, Attempt: e.Attempt, Body: e.Body,
 		}
+		switch {
+		case e.Delay > 0:
+			m.Delay = ceilMillis(e.Delay)
+		case !e.NotBefore.IsZero():
+			m.At = min(max(0, e.NotBefore.Add(time.Millisecond-1).UnixMilli()), latest)
+		}
+		if m.Body == nil {
+			m.Body = []byte{}
+		}
+		var err error
+		if m.Header, err = encodeHeader(e.Header); err != nil {
+			return nil, err
+		}
+		out[i] = m
 	}
-	_, err = q.ExecMany(ctx, s.SQL.Insert, rows)
-	return err
+	return out, nil
 }
 
-// insertArgs are the arguments of Statements.Insert.
-func insertArgs(e driver.Envelope, now int64) ([]any, error) {
-	header, err := encodeHeader(e.Header)
-	if err != nil {
-		return nil, err
-	}
-	due, state := dueAt(e, now), stateReady
-	if due > now {
-		state = stateLater
-	}
-	body := e.Body
-	if body == nil {
-		body = []byte{}
-	}
-	return []any{e.ID, e.Kind, e.Queue, e.Priority, state, due, due, now, e.Attempt, header, body}, nil
-}
-
-// dueAt is when an envelope sent now is due.
-func dueAt(e driver.Envelope, now int64) int64 {
-	switch {
-	case e.Delay > 0:
-		return now + ceilMillis(e.Delay)
-	case !e.NotBefore.IsZero():
-		return min(max(now, e.NotBefore.Add(time.Millisecond-1).UnixMilli()), now+ceilMillis(math.MaxInt64))
-	default:
-		return now
-	}
-}
+// latest is the last time at which a message can be due: the end of the year
+// 9999, so that it can be written and read everywhere.
+const latest = 253402300799999
 
 // SendTx sends inside the caller's own transaction on the store's database. The
 // caller who goes on after an error and commits has sent the envelopes before
@@ -86,12 +72,16 @@ func (s *Store) SendTx(ctx context.Context, tx *sql.Tx, envs ...driver.Envelope)
 	if err := s.checkSend(envs); err != nil {
 		return err
 	}
+	ms, err := messages(envs)
+	if err != nil {
+		return fmt.Errorf("send in transaction: %w", err)
+	}
 	now, err := s.clock(ctx, tx)
 	if err != nil {
 		return s.explain("send in transaction", err)
 	}
-	for _, e := range envs {
-		if err := s.insertTx(ctx, tx, e, now); err != nil {
+	for _, m := range ms {
+		if err := s.insertTx(ctx, tx, m, now); err != nil {
 			return fmt.Errorf("send in transaction: %w", err)
 		}
 	}
@@ -108,12 +98,8 @@ func (s *Store) clock(ctx context.Context, tx *sql.Tx) (now int64, err error) {
 }
 
 // insertTx writes one envelope, unless the transaction is on another database.
-func (s *Store) insertTx(ctx context.Context, tx *sql.Tx, e driver.Envelope, now int64) error {
-	args, err := insertArgs(e, now)
-	if err != nil {
-		return err
-	}
-	res, err := tx.ExecContext(ctx, s.Rebind(s.SQL.InsertTx), append(args, s.id)...)
+func (s *Store) insertTx(ctx context.Context, tx *sql.Tx, m Message, now int64) error {
+	res, err := tx.ExecContext(ctx, s.Rebind(s.SQL.InsertTx), append(m.row(now), s.id)...)
 	if s.Parts.Classify(err) == ClassNoTable {
 		return fmt.Errorf("%w: %w", driver.ErrWrongStore, err)
 	}
@@ -137,15 +123,15 @@ func (s *Store) checkSend(envs []driver.Envelope) error {
 	return nil
 }
 
-func encodeHeader(h map[string]string) (any, error) {
+func encodeHeader(h map[string]string) (out sql.NullString, err error) {
 	if len(h) == 0 {
-		return nil, nil //nolint:nilnil // SQL's null is the encoding of no header
+		return out, nil
 	}
 	b, err := json.Marshal(h)
 	if err != nil {
-		return nil, fmt.Errorf("encode header: %w", err)
+		return out, fmt.Errorf("encode header: %w", err)
 	}
-	return string(b), nil
+	return sql.NullString{String: string(b), Valid: true}, nil
 }
 
 func decodeHeader(s sql.NullString) (map[string]string, error) {

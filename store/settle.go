@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -19,26 +20,65 @@ func (c *consumer) Settle(ctx context.Context, ss ...driver.Settlement) error {
 		return fmt.Errorf("settle: %w", err)
 	}
 	defer done()
-	var lost []driver.Delivery
-	err = c.store.Engine.Write(ctx, func(ctx context.Context, q Session) error {
-		b := &settling{store: c.store, q: q}
-		err := b.all(ctx, ss)
-		lost = b.lost
-		return err
-	})
+	w, acked, others, err := split(ss)
 	if err != nil {
-		return c.store.explain("settle", err)
+		return fmt.Errorf("settle: %w", err)
 	}
-	for _, s := range ss {
-		if s.Verdict != driver.Ack {
-			c.store.hub.wake() // it may be due at once
-			break
+	var lost []driver.Delivery
+	if len(others) > 0 {
+		w.Func = func(ctx context.Context, q Session) (err error) {
+			lost, err = c.store.settleEach(ctx, q, others)
+			return err
 		}
 	}
-	if len(lost) > 0 {
+	if err := c.store.Engine.Write(ctx, w); err != nil {
+		return c.store.explain("settle", err)
+	}
+	if len(others) > 0 {
+		c.store.hub.wake() // it may be due at once
+	}
+	if lost = append(lost, deliveriesOf(acked, w.Lost)...); len(lost) > 0 {
 		return &driver.LeaseLostError{Lost: lost}
 	}
 	return nil
+}
+
+// split makes a write of the acknowledgements, since they are most of the work,
+// and returns the other settlements.
+func split(ss []driver.Settlement) (w *Write, acked []driver.Delivery, others []driver.Settlement, err error) {
+	w = &Write{Ack: make([]Claim, 0, len(ss))}
+	for _, s := range ss {
+		if s.Verdict != driver.Ack {
+			others = append(others, s)
+			continue
+		}
+		claim, err := claimOf(s.Delivery)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		w.Ack, acked = append(w.Ack, claim), append(acked, s.Delivery)
+	}
+	return w, acked, others, nil
+}
+
+// claimOf is what a delivery holds.
+func claimOf(d driver.Delivery) (Claim, error) {
+	seq, token, err := splitToken(d.Token)
+	return Claim{Seq: seq, Token: token, ID: d.ID, History: d.Deliveries > 1}, err
+}
+
+// deliveriesOf are those of the deliveries whose claims are named.
+func deliveriesOf(ds []driver.Delivery, claims []Claim) (out []driver.Delivery) {
+	for _, d := range ds {
+		if len(claims) == 0 {
+			return out
+		}
+		c, _ := claimOf(d)
+		if i := slices.Index(claims, c); i >= 0 {
+			out, claims = append(out, d), slices.Delete(claims, i, i+1)
+		}
+	}
+	return out
 }
 
 // settling is a batch of settlements in one transaction.
@@ -46,59 +86,26 @@ type settling struct {
 	store *Store
 	q     Session
 	now   int64
-	lost  []driver.Delivery
 }
 
-// all settles the acknowledgements together, since they are most of the work,
-// and the others one by one.
-func (b *settling) all(ctx context.Context, ss []driver.Settlement) (err error) {
-	if b.now, err = b.q.Now(ctx); err != nil {
-		return err
+// settleEach settles one by one, and returns those whose claim was lost.
+func (s *Store) settleEach(
+	ctx context.Context, q Session, ss []driver.Settlement,
+) (lost []driver.Delivery, err error) {
+	b := &settling{store: s, q: q}
+	if b.now, err = q.Now(ctx); err != nil {
+		return nil, err
 	}
-	acks := make([]driver.Delivery, 0, len(ss))
 	for _, s := range ss {
-		if s.Verdict == driver.Ack {
-			acks = append(acks, s.Delivery)
-			continue
-		}
 		done, err := b.one(ctx, s)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !done {
-			b.lost = append(b.lost, s.Delivery)
+			lost = append(lost, s.Delivery)
 		}
 	}
-	return b.ack(ctx, acks)
-}
-
-// ack removes messages that are done, and the history of those that had one.
-func (b *settling) ack(ctx context.Context, ds []driver.Delivery) error {
-	if len(ds) == 0 {
-		return nil
-	}
-	rows := make([][]any, len(ds))
-	for i, d := range ds {
-		seq, claim, err := splitToken(d.Token)
-		if err != nil {
-			return err
-		}
-		rows[i] = []any{seq, claim}
-	}
-	touched, err := b.q.ExecMany(ctx, b.store.SQL.Ack, rows)
-	if err != nil {
-		return err
-	}
-	b.lost = append(b.lost, untouched(ds, touched)...)
-	for i, d := range ds {
-		if touched[i] == 0 || d.Deliveries <= 1 {
-			continue
-		}
-		if _, err := b.q.Exec(ctx, b.store.SQL.DropLog, d.ID); err != nil {
-			return err
-		}
-	}
-	return nil
+	return lost, nil
 }
 
 // one settles anything but an acknowledgement. It reports whether the claim

@@ -61,17 +61,27 @@ type Parts struct {
 	Name       string                   // of the dialect
 	Durability driver.Durability        // read from the live database
 	Rebind     func(stmt string) string // writes the parameters of a statement; nil leaves question marks
-	Classify   func(error) driver.Class // ClassTransient, ClassUnique, ClassNoTable or empty
+	Fault      func(error) Fault        // what an error is about, or empty; its class follows
 	DB         *sql.DB                  // a pool for the application, on the same database
 	// Named reports whether an error says that it is this database's; nil when
-	// all that Classify knows do.
+	// all that Fault knows do.
 	Named func(error) bool
 	// Fast is how soon a consumer may look again while messages come often; 0
 	// means that hints can be trusted, and it looks after Options.Poll.
-	Fast   time.Duration
-	Lanes  int     // driver.Capabilities.Lanes
-	Checks []Check // for Examine
+	Fast time.Duration
+	// Spans is how many units may be settled together before their effects run. It
+	// is 1 where a handler may be able to commit what was settled for others, and
+	// where a savepoint costs nothing: then each unit has one of its own.
+	Spans int
+	// FreeClaim says that a claim that finds nothing costs no more than a look.
+	FreeClaim bool
+	Lanes     int     // driver.Capabilities.Lanes
+	Checks    []Check // for Examine
 }
+
+// Classify gives the class of an error: driver.ClassTransient, ClassUnique,
+// ClassNoTable, or empty when it is the statement's own fault.
+func (p Parts) Classify(err error) driver.Class { return p.Fault(err).Class() }
 
 // A Store is an opened store. It is a driver.Transport with every role; all
 // its methods may be called concurrently.
@@ -81,6 +91,7 @@ type Store struct {
 	id      string // of this database, so that two stores are not mixed up
 	hub     hub
 	traces  traces
+	width   width
 	closing sync.Once
 }
 
@@ -124,9 +135,17 @@ func (s *Store) DB() *sql.DB { return s.Parts.DB }
 // counts only when it says that it is the database's: a handler has other
 // connections, too.
 func (s *Store) Classify(err error) driver.Class {
-	named := s.Named == nil || s.Named(err)
-	if errors.Is(err, driver.ErrUnavailable) || named && s.Parts.Classify(err) == driver.ClassTransient {
+	if errors.Is(err, driver.ErrUnavailable) || Fault(s.Fault(err)).Class() == driver.ClassTransient {
 		return driver.ClassTransient
+	}
+	return ""
+}
+
+// Fault names what an error of this database is about, as a [Fault]; it is empty
+// for any other error.
+func (s *Store) Fault(err error) string {
+	if s.Named == nil || s.Named(err) {
+		return string(s.Parts.Fault(err))
 	}
 	return ""
 }

@@ -86,21 +86,23 @@ const nobody = -1
 // culprit, who ended the transaction, has had its chance, and an effect that is
 // stuck is still running.
 func (g *group) again(rest []int, culprit int) {
-	ran := slices.DeleteFunc(g.seen, func(i int) bool {
+	all := slices.Concat(g.seen, rest)
+	slices.Sort(all)
+	all = slices.DeleteFunc(slices.Compact(all), func(i int) bool {
 		var stuck *driver.StuckError
 		return i == culprit || errors.As(g.errs[i], &stuck)
 	})
-	g.alone, g.todo, g.seen = true, append(ran, rest...), nil
+	g.alone, g.todo, g.seen = true, all, nil
 }
 
 // fault ends a round in which a statement of Posthorn's own failed. It is the
 // store's fault only where no handler was in the transaction before.
-func (g *group) fault(ctx context.Context, c Conn, rest []int, err error) error {
+func (g *group) fault(ctx context.Context, c Conn, err error) error {
 	c.Rollback(ctx)
 	if len(g.seen) == 0 {
 		return err
 	}
-	g.again(rest, nobody)
+	g.again(g.todo, nobody)
 	g.leave(ctx, c)
 	return nil
 }

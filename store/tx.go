@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/posthorn/posthorn/driver"
@@ -143,13 +144,17 @@ func (t *unitTx) Send(ctx context.Context, envs ...driver.Envelope) error {
 	if err := t.store.checkSend(envs); err != nil {
 		return err
 	}
+	ms, err := messages(envs)
+	if err != nil {
+		return fmt.Errorf("send in transaction: %w", err)
+	}
 	_, done, err := t.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
 	return t.store.explain("send in transaction", t.user.Own(func() error {
-		return t.store.insert(context.WithoutCancel(ctx), t.conn, envs)
+		return t.conn.Do(context.WithoutCancel(ctx), &Write{Send: ms})
 	}))
 }
 

@@ -19,9 +19,14 @@ const horizon = 100 * time.Millisecond
 
 // take claims messages until taking ends.
 func (w *Worker) take(taking context.Context) {
-	alone := false // a suspect was seen: claim one by one until it is over
+	var suspect *parcel // it is begun when nothing else is in hand
+	alone := false      // claim when nothing is in hand
 	for taking.Err() == nil {
-		room := w.room(alone)
+		if suspect != nil && w.hand.len() == 1 {
+			w.begin([]*parcel{suspect})
+			suspect = nil
+		}
+		room := w.room(alone || suspect != nil)
 		if room <= 0 {
 			w.waitForRoom(taking)
 			continue
@@ -32,7 +37,10 @@ func (w *Worker) take(taking context.Context) {
 			continue
 		}
 		w.weather.good(w.opts.Log)
-		alone = w.accept(ds, time.Now())
+		alone, suspect = w.accept(ds, time.Now())
+	}
+	if suspect != nil {
+		w.giveUp([]*parcel{suspect})
 	}
 }
 
@@ -40,11 +48,8 @@ func (w *Worker) take(taking context.Context) {
 // work ahead of the slots it waits until a good part of the room is free, so
 // that claims come in batches.
 func (w *Worker) room(alone bool) int {
-	if alone {
-		if w.hand.len() > 0 {
-			return 0
-		}
-		return w.allowed(1)
+	if alone && w.hand.len() > 0 {
+		return 0
 	}
 	ahead := min(w.opts.Prefetch, w.pace.ahead(horizon))
 	free := w.opts.Concurrency + ahead - w.hand.busy()
@@ -69,31 +74,51 @@ func (w *Worker) waitForRoom(taking context.Context) {
 	}
 }
 
-// accept takes deliveries in hand and hands them to the slots. When there is a
-// suspect among them, it keeps one and gives the others back, innocents too: a
-// crash would be noted against everything that is claimed.
-func (w *Worker) accept(ds []driver.Delivery, claimed time.Time) (alone bool) {
-	suspects := false
+// passedOver is how often a suspect may be given back before others have to wait
+// for it.
+const passedOver = 10
+
+// accept takes deliveries in hand and hands them to the slots. Suspects go back
+// while there are others to handle, since a crash would be noted against all that
+// is in hand. A batch of nothing but suspects, and one with a suspect that was
+// passed over too often, is given back but for one suspect, which is to be
+// handled alone.
+func (w *Worker) accept(ds []driver.Delivery, claimed time.Time) (alone bool, suspect *parcel) {
+	var suspects, others []*parcel
+	late := false
 	for _, d := range ds {
-		suspects = suspects || d.Crashes >= suspectAfter && d.Crashes < w.opts.MaxCrashes
-	}
-	ps := make([]*parcel, len(ds))
-	for i, d := range ds {
-		ps[i] = w.newParcel(d, claimed)
-	}
-	w.hand.add(ps)
-	if !suspects {
-		w.begin(ps)
-		return false
-	}
-	if len(ps) > 1 || w.hand.len() > 1 {
-		for _, p := range ps {
-			w.finish(p, driver.ErrShutdown)
+		p := w.newParcel(d, claimed)
+		if d.Crashes < suspectAfter || d.Crashes >= w.opts.MaxCrashes {
+			others = append(others, p)
+			continue
 		}
-		return true
+		suspects = append(suspects, p)
+		late = late || d.Deliveries-d.Attempt-d.Crashes > passedOver
 	}
-	w.begin(ps)
-	return true
+	first := w.hand.len() == 0
+	w.hand.add(suspects)
+	w.hand.add(others)
+	switch {
+	case len(suspects) == 0 || len(others) > 0 && !late:
+		w.giveUp(suspects)
+		w.begin(others)
+		return false, nil
+	case !first:
+		w.giveUp(suspects)
+		w.begin(others)
+		return true, nil
+	default:
+		w.giveUp(suspects[1:])
+		w.giveUp(others)
+		return true, suspects[0]
+	}
+}
+
+// giveUp gives parcels back before they have begun.
+func (w *Worker) giveUp(ps []*parcel) {
+	for _, p := range ps {
+		w.finish(p, driver.ErrShutdown)
+	}
 }
 
 func (w *Worker) begin(ps []*parcel) {

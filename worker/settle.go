@@ -242,6 +242,9 @@ func (w *Worker) logOutcome(p *parcel) {
 		"message_id", p.d.ID, "kind", p.d.Kind, "queue", p.d.Queue, "attempt", p.d.Attempt + 1,
 		"class", string(out.Class), "worker", w.id,
 	}
+	if fault := w.fault(p.err); fault != "" {
+		args = append(args, "fault", fault)
+	}
 	switch {
 	case out.Class == driver.ClassLeaseLost:
 		w.opts.Log.Warn("lease lost: somebody else has the message", args...)
@@ -252,4 +255,12 @@ func (w *Worker) logOutcome(p *parcel) {
 	default:
 		w.opts.Log.Warn("attempt failed", append(args, "retry_in", out.Delay, "error", p.err)...)
 	}
+}
+
+// fault names what an error of the transport's database is about, else nothing.
+func (w *Worker) fault(err error) string {
+	if err == nil || w.roles.Diagnoser == nil {
+		return ""
+	}
+	return w.roles.Diagnoser.Fault(err)
 }

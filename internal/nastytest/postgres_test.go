@@ -3,6 +3,8 @@ package nastytest_test
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/testserver"
@@ -85,11 +87,33 @@ func postgresEnds(k kind) []nasty {
 				return nil
 			}},
 		// The text is read as it is by default: this setting is how to fool the guard.
-		nasty{name: "a rollback that the text hides", want: driver.ErrTxEnded, after: either,
+		nasty{name: "a rollback that the text hides", want: driver.ErrTxRefused, after: either,
 			do: says("set standard_conforming_strings = off", `select '\''; rollback; select 1; --'`, k.ghost())},
-		nasty{name: "a commit that the text hides", want: driver.ErrTxEnded, early: true, after: dirty,
+		nasty{name: "a commit that the text hides", want: driver.ErrTxRefused, after: either,
 			do: says("set standard_conforming_strings = off", `select '\''; commit; select 1; --'`, k.ghost())},
+		nasty{name: "a commit that a setting by a function hides", want: driver.ErrTxRefused, after: either,
+			do: says("select set_config('standard_' || 'conforming_strings', 'off', true)",
+				`select '\''; commit; select 1; --'`, k.ghost())},
+		nasty{name: "a commit that the encoding hides", want: driver.ErrTxRefused, after: either,
+			do: says("set client_encoding = 'SJIS'", "select E'\x81\x5c'; commit; select 1; --'", k.ghost())},
+		nasty{name: "a commit by an argument that rewrites", want: driver.ErrTxRefused,
+			do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
+				_, _ = tx.ExecContext(ctx, "select 1", rewrites("commit"))
+				return nil
+			}},
+		nasty{name: "a protocol of many statements", want: driver.ErrTxRefused,
+			do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
+				_, _ = tx.ExecContext(ctx, "select 1", pgx.QueryExecModeSimpleProtocol)
+				return nil
+			}},
 	)
+}
+
+// rewrites is an argument that replaces the statement's text.
+type rewrites string
+
+func (r rewrites) RewriteQuery(context.Context, *pgx.Conn, string, []any) (string, []any, error) {
+	return string(r), nil, nil
 }
 
 // postgresDirty are done, and outlive their transaction.

@@ -194,6 +194,36 @@ func TestACommitInAPipelineIsCut(t *testing.T) {
 	}
 }
 
+// A pipeline outside a transaction is one by itself, whose end commits it.
+func TestAPipelineWithoutACommitIsCut(t *testing.T) {
+	t.Parallel()
+	s := set(t, targets()["postgresql"])
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec} {
+		for _, side := range []proxy.Side{proxy.Before, proxy.After} {
+			n := 100 + int(mode)*10 + int(side)
+			conn := connect(t, s.dsn, mode)
+			before := s.proxy.Counts().Commits
+			check(t, implicit(conn, 1000+n)) // prepares
+			if c := s.proxy.Counts(); c.Commits != before+1 {
+				t.Errorf("mode %s: counts %+v, want one commit more than %d", mode, c, before)
+			}
+			s.proxy.CutCommits(proxy.CommitCut{Side: side, Nth: 1})
+			if err := implicit(conn, n); err == nil {
+				t.Errorf("mode %s, side %d: no error", mode, side)
+			}
+			s.wantWritten(t, 1000+n, true)
+			s.wantWritten(t, n, side == proxy.After)
+		}
+	}
+}
+
+func implicit(conn *pgx.Conn, n int) error {
+	b := &pgx.Batch{}
+	b.Queue("insert into written values ($1)", n)
+	b.Queue("select count(*) from written")
+	return conn.SendBatch(context.Background(), b).Close()
+}
+
 func connect(t *testing.T, dsn string, mode pgx.QueryExecMode) *pgx.Conn {
 	t.Helper()
 	config, err := pgx.ParseConfig(dsn)

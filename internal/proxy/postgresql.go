@@ -21,11 +21,38 @@ const (
 type pgSession struct {
 	started    bool            // that first message has come
 	deaf       bool            // to requests to cancel
-	statements map[string]bool // by name: is it a COMMIT?
-	portals    map[string]bool // by name: does it run one?
+	statements map[string]verb // by name
+	portals    map[string]verb // by name: what it runs
+	begun      bool            // a transaction, since the last Sync
+	wrote      bool            // a statement, since the last Sync
 
 	asked  atomic.Bool // the server's next byte answers a request for encryption
 	opaque atomic.Bool // the connection is encrypted
+	within atomic.Bool // a transaction was open when the server was last ready
+}
+
+// A verb is what a statement does to the transaction.
+type verb byte
+
+// The verbs.
+const (
+	other verb = iota
+	commits
+	begins
+	writes
+)
+
+// verbOf tells by the text of a statement.
+func verbOf(text []byte) verb {
+	switch {
+	case commitText.Match(text):
+		return commits
+	case beginText.Match(text):
+		return begins
+	case writeText.Match(text):
+		return writes
+	}
+	return other
 }
 
 // up reads what the client sends.
@@ -62,7 +89,8 @@ func (s *pgSession) startup(r *bufio.Reader) (frame, error) {
 }
 
 // asks reports whether a message asks for a COMMIT, and keeps what later
-// messages refer to.
+// messages refer to. A Sync asks for one when it ends a pipeline that has written
+// outside a transaction ("Pipelining" in the PostgreSQL manual).
 func (s *pgSession) asks(kind byte, content []byte) bool {
 	first, more, _ := bytes.Cut(content, []byte{0})
 	second, _, whole := bytes.Cut(more, []byte{0})
@@ -70,11 +98,20 @@ func (s *pgSession) asks(kind byte, content []byte) bool {
 	case 'Q': // simple query
 		return commitText.Match(first)
 	case 'P': // parse: statement, text
-		s.statements[string(first)] = whole && commitText.Match(second)
+		s.statements[string(first)] = other
+		if whole || writeText.Match(second) {
+			s.statements[string(first)] = verbOf(second)
+		}
 	case 'B': // bind: portal, statement
 		s.portals[string(first)] = s.statements[string(second)]
 	case 'E': // execute: portal
-		return s.portals[string(first)]
+		v := s.portals[string(first)]
+		s.begun, s.wrote = s.begun || v == begins, s.wrote || v == writes
+		return v == commits
+	case 'S': // sync
+		alone := s.wrote && !s.begun && !s.within.Load()
+		s.begun, s.wrote = false, false
+		return alone
 	}
 	return false
 }
@@ -93,12 +130,17 @@ func (s *pgSession) down(r *bufio.Reader) (frame, error) {
 	f, content, err := pgMessage(r)
 	if err == nil {
 		f.reply = ends(f.head[0], content)
+		if f.head[0] == 'Z' && len(content) > 0 { // ready
+			s.within.Store(content[0] != 'I')
+			f.reply = true
+		}
 	}
 	return f, err
 }
 
 // ends reports whether a message is a reply to a COMMIT: its completion, which
-// is that of a ROLLBACK if the transaction had failed, or an error.
+// is that of a ROLLBACK if the transaction had failed, or an error. So is that the
+// server is ready again.
 func ends(kind byte, content []byte) bool {
 	tag, _, _ := bytes.Cut(content, []byte{0})
 	return kind == 'E' || kind == 'C' && (string(tag) == "COMMIT" || string(tag) == "ROLLBACK")

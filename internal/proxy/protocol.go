@@ -21,6 +21,13 @@ const (
 // commitText is all that asks for nothing but a COMMIT.
 var commitText = regexp.MustCompile(`(?i)^\s*(commit|end)(\s+(work|transaction))?\s*;?\s*$`)
 
+// beginText and writeText are how statements start that begin a transaction, and
+// that may change something.
+var (
+	beginText = regexp.MustCompile(`(?i)^\s*(begin|start)\b`)
+	writeText = regexp.MustCompile(`(?i)^\s*(insert|update|delete|with)\b`)
+)
+
 // maxText bounds what is looked at of a statement with its name, to tell
 // whether it is a COMMIT.
 const maxText = 512
@@ -30,7 +37,7 @@ const maxText = 512
 func (p Protocol) splitters() (up, down splitter) {
 	switch p {
 	case PostgreSQL, Uncancelled:
-		s := &pgSession{statements: map[string]bool{}, portals: map[string]bool{}, deaf: p == Uncancelled}
+		s := &pgSession{statements: map[string]verb{}, portals: map[string]verb{}, deaf: p == Uncancelled}
 		return s.up, s.down
 	case MySQL:
 		s := &mysqlSession{}

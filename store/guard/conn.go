@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	sqldriver "database/sql/driver"
 	"errors"
@@ -50,7 +51,10 @@ type Connector struct {
 	Install func(ctx context.Context, conn sqldriver.Conn, g *Guard) error
 	// Check says why a handler must not run a statement, by its text; empty
 	// allows it. Nil allows all.
-	Check func(query string) string
+	Check func(conn sqldriver.Conn, query string) string
+	// CheckArgs says why a handler must not pass these arguments; nil allows all. A
+	// driver may take some that change the text after Check has read it.
+	CheckArgs func(args []sqldriver.NamedValue) string
 	// Mark says what a statement leaves in the session that the dialect cannot
 	// find there; nil: nothing.
 	Mark func(query string) Mark
@@ -70,7 +74,7 @@ func (c Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 		return nil, errors.Join(errNoInterface, opened.Close())
 	}
 	gc := &Conn{
-		Raw: raw, Guard: &Guard{}, check: c.Check, mark: c.Mark, standing: c.Standing,
+		Raw: raw, Guard: &Guard{}, check: c.Check, checkArgs: c.CheckArgs, mark: c.Mark, standing: c.Standing,
 		rows: map[*rows]bool{}, stmts: map[*stmt]bool{},
 	}
 	if c.Install != nil {
@@ -89,13 +93,16 @@ func (c Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 type Conn struct {
 	Raw
 	Guard    *Guard
-	check    func(string) string
+	check    func(sqldriver.Conn, string) string
 	mark     func(string) Mark
 	standing func(sqldriver.Conn) bool
-	rows     map[*rows]bool // what the handler has open
-	stmts    map[*stmt]bool
-	lent     int // a handler's rows that database/sql has not closed yet
-	dead     bool
+
+	checkArgs func([]sqldriver.NamedValue) string
+
+	rows  map[*rows]bool // what the handler has open
+	stmts map[*stmt]bool
+	lent  int // a handler's rows that database/sql has not closed yet
+	dead  bool
 }
 
 // stands refuses a handler's statement when its transaction is over: the
@@ -116,7 +123,7 @@ func (c *Conn) allow(query string) error {
 		return nil
 	}
 	if c.check != nil {
-		if why := c.check(query); why != "" {
+		if why := c.check(c.Raw, query); why != "" {
 			c.Guard.Refuse(why)
 			return c.Guard.Refused()
 		}
@@ -127,11 +134,23 @@ func (c *Conn) allow(query string) error {
 	return nil
 }
 
+// allowArgs refuses a handler's arguments.
+func (c *Conn) allowArgs(args []sqldriver.NamedValue) error {
+	if c.checkArgs == nil || !c.Guard.Watches() {
+		return nil
+	}
+	if why := c.checkArgs(args); why != "" {
+		c.Guard.Refuse(why)
+		return c.Guard.Refused()
+	}
+	return nil
+}
+
 // ExecContext runs a statement.
 func (c *Conn) ExecContext(
 	ctx context.Context, query string, args []sqldriver.NamedValue,
 ) (sqldriver.Result, error) {
-	if err := c.allow(query); err != nil {
+	if err := cmp.Or(c.allow(query), c.allowArgs(args)); err != nil {
 		return nil, err
 	}
 	ctx, done := c.Guard.bind(ctx)
@@ -144,7 +163,7 @@ func (c *Conn) ExecContext(
 func (c *Conn) QueryContext(
 	ctx context.Context, query string, args []sqldriver.NamedValue,
 ) (sqldriver.Rows, error) {
-	if err := c.allow(query); err != nil {
+	if err := cmp.Or(c.allow(query), c.allowArgs(args)); err != nil {
 		return nil, err
 	}
 	return c.lend(ctx, func(ctx context.Context) (sqldriver.Rows, error) {
@@ -274,7 +293,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []sqldriver.NamedValue) (sq
 	if s.closed {
 		return nil, driver.ErrTxDone
 	}
-	if err := s.conn.stands(); err != nil {
+	if err := cmp.Or(s.conn.stands(), s.conn.allowArgs(args)); err != nil {
 		return nil, err
 	}
 	ctx, done := s.conn.Guard.bind(ctx)
@@ -288,7 +307,7 @@ func (s *stmt) QueryContext(ctx context.Context, args []sqldriver.NamedValue) (s
 	if s.closed {
 		return nil, driver.ErrTxDone
 	}
-	if err := s.conn.stands(); err != nil {
+	if err := cmp.Or(s.conn.stands(), s.conn.allowArgs(args)); err != nil {
 		return nil, err
 	}
 	return s.conn.lend(ctx, func(ctx context.Context) (sqldriver.Rows, error) {

@@ -28,12 +28,23 @@ const (
 // faults are the faults by number:
 // https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html,
 // https://mariadb.com/kb/en/mariadb-error-code-reference/.
+//
+// 1226 names one of four limits of an account: connections at a time, and
+// connections, statements and updates an hour. The first is the one that is met;
+// each ends by itself, and no message is to blame:
+// https://dev.mysql.com/doc/refman/8.4/en/user-resources.html.
+//
+// 1290 names an option of the server that forbids a statement. --read-only and
+// --super-read-only forbid all writes of a demoted server, until clients find the
+// new one: https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_read_only.
+// Others forbid only what no handler needs, such as files beside --secure-file-priv;
+// the number does not tell them apart.
 func faults() map[store.Fault][]uint16 {
 	return map[store.Fault][]uint16{
 		store.FaultDeadlock:           {deadlock},
 		store.FaultLockTimeout:        {lockTimeout, 3572}, // MySQL: row is locked, with nowait
 		store.FaultSerialization:      {1020},              // MariaDB: row has changed, under innodb_snapshot_isolation
-		store.FaultReadOnly:           {1290, 1792, 1836},  // --read-only: a demoted server; transaction; mode
+		store.FaultReadOnly:           {1290, 1792, 1836},  // --read-only; transaction; mode
 		store.FaultTooManyConnections: {1040, 1203, 1226},  // of all; of the user
 		store.FaultShutdown:           {1053, 1077, 1079},
 		store.FaultConnectionLost: {
@@ -129,8 +140,13 @@ func explainOpen(err error) error {
 	case 1193, 1228, 1229, 1231, 1232, 1238: // a variable is unknown or global, or its value is wrong
 		return fmt.Errorf("%w: %w", store.ErrSession, err)
 	}
-	if err != nil && (classify(err) == driver.ClassTransient || errors.Is(err, errReadOnly)) {
+	switch {
+	case err == nil:
+		return nil
+	case classify(err) == driver.ClassTransient, errors.Is(err, errReadOnly): // one host, even if others are not trusted
 		return fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
+	case store.Untrusted(err):
+		return fmt.Errorf("%w: %w", store.ErrUntrusted, err)
 	}
 	return err
 }

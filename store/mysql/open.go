@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ const (
 // has to prove itself by TLS, by the authorities in the file that tls-ca=PATH
 // names or those of this host, unless the address says otherwise. Of several
 // hosts, HOST:PORT,HOST:PORT, the first one that can be written to is taken.
-// Errors: store.ErrDSN, ErrPlaintext, ErrSession, ErrTooNew, ErrEngine,
+// Errors: store.ErrDSN, ErrPlaintext, ErrUntrusted, ErrSession, ErrTooNew, ErrEngine,
 // driver.ErrUnavailable.
 func Open(ctx context.Context, dsn string, o store.Options) (*store.Store, error) {
 	o.Poll = cmp.Or(o.Poll, idlePoll)
@@ -68,7 +69,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	many := batch{Statements: stmts, names: a.names, maxBytes: known.maxPacket / 4}
 	d := pool.Dialect{
 		Rebind: func(stmt string) string { return stmt }, Now: now, Begin: "begin", Classify: classify, Lost: lost,
-		Many: many.run, Inspect: inspectSession,
+		SQL: stmts, Many: many.run, Inspect: inspectSession,
 	}
 	x := examiner{pools.App, pool.From(o.Server, len(a.hosts)), a.names}
 	if !o.AsIs {
@@ -77,7 +78,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	e := pool.New(d, pools, nil, x.sizes)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: stmts, Names: a.names, Name: "mysql", Durability: known.durability,
-		Classify: classify, Named: named, DB: pools.App, Fast: busyPoll, Lanes: x.sizes.Effects, Checks: x.checks(),
+		Fault: Fault, Named: named, DB: pools.App, Fast: busyPoll, Spans: 1, Lanes: x.sizes.Effects, Checks: x.checks(),
 	}, o)
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
@@ -98,7 +99,7 @@ func (s server) pools(a address) (pool.Pools, error) {
 		return pool.Pools{}, err
 	}
 	return pool.Pools{
-		Guarded: sql.OpenDB(guard.Connector{Connector: watcher{effects, look(s.maria)}, Check: func(query string) string {
+		Guarded: sql.OpenDB(guard.Connector{Connector: watcher{effects, look(s.maria)}, Check: func(_ sqldriver.Conn, query string) string {
 			return refuse(query, a.names)
 		}}),
 		Control: sql.OpenDB(plain),

@@ -9,6 +9,7 @@ import (
 
 	engine "github.com/go-sql-driver/mysql"
 
+	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/testserver"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/mysql"
@@ -55,12 +56,14 @@ func TestAServerProvesWhoItIs(t *testing.T) {
 	}
 	var unknown x509.UnknownAuthorityError
 	for _, dsn := range []string{at(server, "localhost", distrust), at(server, remote, distrust), at(server, remote)} {
-		if _, err := mysql.Open(t.Context(), dsn, store.Options{}); !errors.As(err, &unknown) {
+		_, err := mysql.Open(t.Context(), dsn, store.Options{})
+		if !errors.As(err, &unknown) || !errors.Is(err, store.ErrUntrusted) || errors.Is(err, driver.ErrUnavailable) {
 			t.Errorf("%s: %v, want an unknown authority", dsn, err)
 		}
 	}
 	var name x509.HostnameError
-	if _, err := mysql.Open(t.Context(), at(server, "127.0.0.1", trust), store.Options{}); !errors.As(err, &name) {
+	_, err := mysql.Open(t.Context(), at(server, "127.0.0.1", trust), store.Options{})
+	if !errors.As(err, &name) || !errors.Is(err, store.ErrUntrusted) {
 		t.Errorf("by a name that is not in its certificate: %v, want a wrong host name", err)
 	}
 }

@@ -24,6 +24,16 @@ type Dialect struct {
 	Begin    string
 	Classify func(error) driver.Class
 	Lost     func(error) bool // whether the connection must not be used again
+	SQL      store.Statements
+	// Do writes all but the functions in one round trip, which is a transaction
+	// by itself unless one is open. Nil writes statement by statement.
+	Do func(ctx context.Context, conn *sql.Conn, ws []*store.Write) error
+	// Unsent reports whether a statement that gave err has not reached the
+	// server, or has been refused by it before anything was committed.
+	Unsent func(error) bool
+	// Idle reports whether a connection that waits in a pool is still good, as
+	// far as can be told without asking the server. Nil: it is.
+	Idle func(conn *sql.Conn) bool
 	// Many runs a statement for each row in as few round trips as it can. Nil
 	// runs them one by one.
 	Many func(ctx context.Context, conn *sql.Conn, stmt string, rows [][]any) ([]int64, error)
@@ -127,16 +137,16 @@ func New(d Dialect, p Pools, ears Ears, o Options) *Engine {
 	p.App.SetMaxIdleConns(o.App)
 	p.App.SetConnMaxLifetime(o.Lifetime)
 	e.writes = store.NewCombiner(o.Control, e.transaction)
-	e.effects = store.NewCombiner(o.Effects, func(context.Context, int, []store.WriteFunc) error { return nil })
+	e.effects = store.NewCombiner(o.Effects, func(context.Context, int, []*store.Write) error { return nil })
 	return e
 }
 
-// Write runs fn in a transaction that it shares with the writes that wait.
-func (e *Engine) Write(ctx context.Context, fn store.WriteFunc) error {
-	if err := e.writes.Do(ctx, fn); err != nil {
+// Write writes in a transaction that is shared with the writes that wait.
+func (e *Engine) Write(ctx context.Context, w *store.Write) error {
+	if err := e.writes.Do(ctx, w); err != nil {
 		return err
 	}
-	if e.ears != nil {
+	if e.ears != nil && (len(w.Send) > 0 || w.Func != nil) {
 		e.ears.Tell()
 	}
 	return nil
@@ -154,14 +164,14 @@ const (
 )
 
 // transaction runs writes on the lane's own connection.
-func (e *Engine) transaction(ctx context.Context, lane int, fns []store.WriteFunc) (err error) {
+func (e *Engine) transaction(ctx context.Context, lane int, ws []*store.Write) (err error) {
 	pause := firstPause
 	for try := range tries {
 		if try > 1 { // a stale connection needs no pause
 			<-time.After(rand.N(pause))
 			pause = min(2*pause, lastPause)
 		}
-		err = e.once(ctx, &e.own[lane], fns)
+		err = e.once(ctx, &e.own[lane], ws)
 		var f *fault
 		if !errors.As(err, &f) || f.committing {
 			return err
@@ -170,20 +180,22 @@ func (e *Engine) transaction(ctx context.Context, lane int, fns []store.WriteFun
 	return err
 }
 
-func (e *Engine) once(ctx context.Context, slot **session, fns []store.WriteFunc) error {
+func (e *Engine) once(ctx context.Context, slot **session, ws []*store.Write) error {
 	s, err := e.take(ctx, slot, e.control)
 	if err != nil {
 		return err
 	}
 	defer e.give(slot, s)
+	if e.dialect.Do != nil && store.Simple(ws) {
+		err := s.Do(ctx, ws...)
+		return s.explain(err, !e.dialect.Unsent(err))
+	}
 	if _, err := s.Begin(ctx, false); err != nil {
 		return s.explain(err, false)
 	}
-	for _, fn := range fns {
-		if err := fn(ctx, s); err != nil {
-			s.Rollback(ctx)
-			return s.explain(err, false)
-		}
+	if err := store.Apply(ctx, s, ws); err != nil {
+		s.Rollback(ctx)
+		return s.explain(err, false)
 	}
 	if err := s.Commit(ctx); err != nil {
 		s.Rollback(ctx)
@@ -216,7 +228,8 @@ func (e *Engine) take(ctx context.Context, slot **session, from *sql.DB) (*sessi
 	s := *slot
 	*slot = nil
 	if s != nil {
-		stale := time.Now().After(s.expires) || time.Since(s.used) > e.opts.Idle && !e.answers(ctx, s)
+		stale := time.Now().After(s.expires) || e.dialect.Idle != nil && !e.dialect.Idle(s.conn) ||
+			time.Since(s.used) > e.opts.Idle && !e.answers(ctx, s)
 		if !stale {
 			return s, nil
 		}

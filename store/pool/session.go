@@ -29,6 +29,7 @@ type session struct {
 	used    time.Time
 	broken  bool   // the connection was lost, or the server was at fault
 	open    bool   // a transaction is
+	begin   bool   // it is begun together with the next statement
 	soiled  string // what Inspect found
 	visits  int    // of handlers since Inspect
 }
@@ -76,6 +77,9 @@ func (s *session) Now(ctx context.Context) (now int64, err error) {
 
 // Exec runs a statement.
 func (s *session) Exec(ctx context.Context, stmt string, args ...any) (touched int64, err error) {
+	if err := s.start(ctx); err != nil {
+		return 0, err
+	}
 	err = s.ask(ctx, func(ctx context.Context) error {
 		res, err := s.conn.ExecContext(ctx, s.dialect.Rebind(stmt), args...)
 		if err != nil {
@@ -89,6 +93,9 @@ func (s *session) Exec(ctx context.Context, stmt string, args ...any) (touched i
 
 // ExecMany runs a statement for each row.
 func (s *session) ExecMany(ctx context.Context, stmt string, rows [][]any) (out []int64, err error) {
+	if err := s.start(ctx); err != nil {
+		return nil, err
+	}
 	if s.dialect.Many != nil && len(rows) > 1 {
 		err = s.ask(ctx, func(ctx context.Context) error {
 			out, err = s.dialect.Many(ctx, s.conn, s.dialect.Rebind(stmt), rows)
@@ -107,8 +114,33 @@ func (s *session) ExecMany(ctx context.Context, stmt string, rows [][]any) (out 
 	return out, nil
 }
 
+// Do writes all but the functions of the writes.
+func (s *session) Do(ctx context.Context, ws ...*store.Write) error {
+	if s.dialect.Do == nil {
+		return s.dialect.SQL.Plainly(ctx, s, ws)
+	}
+	if s.begin {
+		s.begin = false
+		ws = append([]*store.Write{{Before: []string{s.dialect.Begin}}}, ws...)
+	}
+	return s.ask(ctx, func(ctx context.Context) error { return s.dialect.Do(ctx, s.conn, ws) })
+}
+
+// start begins the transaction if that has not been said to the server yet.
+func (s *session) start(ctx context.Context) error {
+	if !s.begin {
+		return nil
+	}
+	s.begin = false
+	_, err := s.Exec(ctx, s.dialect.Begin)
+	return err
+}
+
 // Query runs a query.
 func (s *session) Query(ctx context.Context, stmt string, args []any, scan func(store.Row) error) error {
+	if err := s.start(ctx); err != nil {
+		return err
+	}
 	return s.ask(ctx, func(ctx context.Context) error {
 		rows, err := s.conn.QueryContext(ctx, s.dialect.Rebind(stmt), args...)
 		if err != nil {
@@ -128,8 +160,11 @@ func (s *session) Query(ctx context.Context, stmt string, args []any, scan func(
 func (s *session) Begin(ctx context.Context, raw bool) (*sql.Tx, error) {
 	s.open = true
 	if !raw {
-		_, err := s.Exec(ctx, s.dialect.Begin)
-		return nil, err
+		s.begin = true
+		if s.dialect.Do != nil {
+			return nil, nil //nolint:nilnil // there is no raw transaction
+		}
+		return nil, s.start(ctx)
 	}
 	err := s.askRaw(ctx, func(ctx context.Context) (err error) {
 		s.raw, err = s.conn.BeginTx(ctx, nil)
@@ -159,6 +194,10 @@ func (s *session) Commit(ctx context.Context) (err error) {
 func (s *session) Rollback(ctx context.Context) {
 	_ = s.wipe(ctx, true)
 	s.open = false
+	if s.begin { // nothing has been said
+		s.begin = false
+		return
+	}
 	if s.raw != nil {
 		_ = s.askRaw(ctx, func(context.Context) error { return s.raw.Rollback() })
 		s.endRaw()
@@ -206,6 +245,11 @@ func (s *session) Inspect(ctx context.Context) (left string) {
 // clean reports whether somebody else may use the connection.
 func (s *session) clean() bool {
 	return !s.broken && s.visits == 0 && s.soiled == "" && (s.inner == nil || s.inner.Guard.Dirty() == "")
+}
+
+// Whole reports whether a commit would keep the transaction.
+func (s *session) Whole() bool {
+	return !s.broken && (s.dialect.Whole == nil || s.dialect.Whole(s.conn))
 }
 
 // User is the connection for a handler's statements.

@@ -30,7 +30,8 @@ type address struct {
 	config *pgx.ConnConfig
 	hosts  int
 	names  store.Names
-	pooled bool // a pooler lends the server's sessions; see settlePooler
+	listen *pgx.ConnConfig // of the server itself, for the ears; nil: they connect like the others
+	pooled bool            // a pooler lends the server's sessions; see settlePooler
 }
 
 // parse reads an address and adds the settings of the session. It never repeats
@@ -45,18 +46,33 @@ func parse(dsn string, o store.ServerOptions) (address, error) {
 	if err != nil {
 		return address{}, err
 	}
-	dsn = before + "?" + query.Encode()
-	config, err := parseSafely(dsn, query)
+	itself, err := takeListen(query)
 	if err != nil {
 		return address{}, err
 	}
-	delete(config.RuntimeParams, consent)
-	if err := applySession(config, o.Session); err != nil {
+	config, err := configure(before, query, o)
+	if err != nil {
 		return address{}, err
 	}
-	a := address{config: config, hosts: len(hostsOf(config)), names: names}
+	a := address{config: config, hosts: len(hostsOf(&config.Config)), names: names}
 	if a.hosts > 1 && !query.Has("target_session_attrs") {
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	if itself != "" {
+		a.listen, err = configureListen(before, query, itself, o)
+	}
+	return a, err
+}
+
+// configure makes the configuration of connections to the hosts of an address.
+func configure(before string, query url.Values, o store.ServerOptions) (*pgx.ConnConfig, error) {
+	config, err := parseSafely(before+"?"+query.Encode(), query)
+	if err != nil {
+		return nil, err
+	}
+	delete(config.RuntimeParams, consent)
+	if err := applySession(config, o.Session); err != nil {
+		return nil, err
 	}
 	switch {
 	case o.ConnectTimeout > 0:
@@ -65,7 +81,7 @@ func parse(dsn string, o store.ServerOptions) (address, error) {
 		config.ConnectTimeout = connectTimeout
 	}
 	config.DialFunc = pool.Dial
-	return a, nil
+	return config, nil
 }
 
 // CheckAddress refuses an address that Open would refuse, without connecting.
@@ -109,7 +125,7 @@ func parseSafely(dsn string, query url.Values) (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: it does not parse as a postgres:// URL", store.ErrDSN)
 	}
-	if !slices.ContainsFunc(hostsOf(config), isRemote) {
+	if !slices.ContainsFunc(hostsOf(&config.Config), isRemote) {
 		return config, nil
 	}
 	if !query.Has("sslmode") && !query.Has("ssl") {
@@ -127,7 +143,7 @@ func parseSafely(dsn string, query url.Values) (*pgx.ConnConfig, error) {
 }
 
 // hostsOf lists the hosts with their ports, each once.
-func hostsOf(config *pgx.ConnConfig) []string {
+func hostsOf(config *pgconn.Config) []string {
 	hosts := []string{net.JoinHostPort(config.Host, fmt.Sprint(config.Port))}
 	for _, f := range config.Fallbacks {
 		host := net.JoinHostPort(f.Host, fmt.Sprint(f.Port))

@@ -17,6 +17,7 @@ type examiner struct {
 	db    *sql.DB
 	sizes pool.Options
 	names store.Names
+	way   line // of the ears
 }
 
 // checks are what doctor looks at.

@@ -91,7 +91,24 @@ func (x examiner) vacuum(ctx context.Context) (store.Finding, error) {
 // PgBouncer. It cannot know the number of the process that serves it, so it
 // tells another one than the server does. And it lends sessions for single
 // transactions if a second connection gets the one that just served the first.
+// The ears have to get past it.
 func (x examiner) pooler(ctx context.Context) (store.Finding, error) {
+	f, err := x.between(ctx)
+	if err != nil || x.way.main == nil {
+		return f, err
+	}
+	if err := x.way.try(ctx); err != nil {
+		return store.Finding{
+			Level:    store.LevelWarning,
+			Evidence: fmt.Sprintf("%s; %s in the address does not work: %v", f.Evidence, x.way, err),
+			Fix:      "let " + x.way.String() + " lead to the server itself: until then workers find messages by polling",
+		}, nil
+	}
+	return ok("%s; processes wake each other by %s", f.Evidence, x.way), nil
+}
+
+// between finds what is between this process and the server.
+func (x examiner) between(ctx context.Context) (store.Finding, error) {
 	a, err := x.db.Conn(ctx)
 	if err != nil {
 		return store.Finding{}, err
@@ -114,10 +131,11 @@ func (x examiner) pooler(ctx context.Context) (store.Finding, error) {
 			Level:    store.LevelWarning,
 			Evidence: "a pooler lends sessions for single transactions, as PgBouncer does with pool_mode=transaction",
 			Fix: "nothing that must be done: what handlers leave is undone with each transaction, and workers find " +
-				"messages by polling; for lower latency give them an address that leads to the server itself",
+				"messages by polling; to have them woken at once, add listen=HOST:PORT of the server itself to the address",
 		}, nil
 	default:
-		return ok("a pooler is in between; it keeps a session for each connection"), nil
+		return ok("a pooler is in between; it keeps a session for each connection; workers find messages by polling, " +
+			"unless listen=HOST:PORT in the address leads to the server itself"), nil
 	}
 }
 

@@ -20,15 +20,15 @@ const (
 // it, coalesced, never in anybody's transaction. They are hints: consumers poll
 // anyway.
 type ears struct {
-	config  *pgx.ConnConfig
+	line    line
 	channel string // what workers listen on
 	tell    chan struct{}
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 }
 
-func newEars(config *pgx.ConnConfig, channel string) *ears {
-	return &ears{config: config, channel: channel, tell: make(chan struct{}, 1), cancel: func() {}}
+func newEars(l line, channel string) *ears {
+	return &ears{line: l, channel: channel, tell: make(chan struct{}, 1), cancel: func() {}}
 }
 
 // Tell hints other processes soon. It does not block.
@@ -71,7 +71,7 @@ func (e *ears) forever(ctx context.Context, fn func(*pgx.Conn) error) {
 
 // connected reports whether there was a connection.
 func (e *ears) connected(ctx context.Context, fn func(*pgx.Conn) error) bool {
-	c, err := pgx.ConnectConfig(ctx, e.config) // bounded by its ConnectTimeout for each host
+	c, err := e.line.connect(ctx)
 	if err != nil {
 		return false
 	}
@@ -82,12 +82,13 @@ func (e *ears) connected(ctx context.Context, fn func(*pgx.Conn) error) bool {
 	return true
 }
 
-// hear listens. A connection that has long been silent is tried, since a dead
-// one looks the same.
+// hear listens. What was told while nobody listened counts as heard. A connection
+// that has long been silent is tried, since a dead one looks the same.
 func (e *ears) hear(ctx context.Context, c *pgx.Conn, changed func()) error {
 	if _, err := c.Exec(ctx, "listen "+e.channel); err != nil {
 		return err
 	}
+	changed()
 	for {
 		wait, cancel := context.WithTimeout(ctx, pingEvery)
 		_, err := c.WaitForNotification(wait)

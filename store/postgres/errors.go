@@ -18,6 +18,11 @@ import (
 
 // faults are the faults by SQLSTATE, or by its first two digits:
 // https://www.postgresql.org/docs/current/errcodes-appendix.html.
+//
+// 53400 is not of its class: a statement meets it whose temporary files are larger
+// than temp_file_limit, which is a limit of each session by itself, so that it
+// would be met again; the other cases are slots and workers of replication:
+// https://www.postgresql.org/docs/current/runtime-config-resource.html#GUC-TEMP-FILE-LIMIT.
 func faults() map[string]store.Fault {
 	return map[string]store.Fault{
 		"08":    store.FaultConnectionLost,
@@ -41,6 +46,7 @@ func faults() map[string]store.Fault {
 		"53":    store.FaultResources,
 		"53100": store.FaultDiskFull,
 		"53300": store.FaultTooManyConnections,
+		"53400": store.FaultLimit,
 		"55P03": store.FaultLockTimeout,
 		"57014": store.FaultStatementTimeout,
 		"57P01": store.FaultShutdown, // or pg_terminate_backend

@@ -145,7 +145,7 @@ func harmless() []provocation {
 				return s.server.Exec(fmt.Sprintf("select pg_terminate_backend(%d)", pid))
 			})
 		}},
-		{"temporary files over their limit", store.FaultResources, ours, sqls("set work_mem = '64kB'",
+		{"temporary files over their limit", store.FaultLimit, own, sqls("set work_mem = '64kB'",
 			"set temp_file_limit = 0", "select count(*) from (select g from generate_series(1, 100000) g order by -g) x")},
 		{"unique", store.FaultUnique, own, sqls("insert into part values (1, 1, 'a')")},
 		{"too long", store.FaultTooLong, own, sqls("insert into part values (9, 1, 'abcd')")},

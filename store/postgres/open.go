@@ -29,6 +29,13 @@
 // each commit, and other processes' messages are found by polling. Settings of
 // the session belong to the role there (alter role … set …).
 //
+// listen=HOST:PORT names the server itself beside a pooler, or any way to it that
+// keeps a session for each connection. Processes whose addresses have it wake each
+// other there by LISTEN and NOTIFY, with the same user, password and parameters for
+// TLS, and the same rules for plaintext; all else goes by the pooler. It is refused
+// with store.ErrDSN when it leads to a pooler or to another database. While it cannot
+// be reached, consumers poll. See docs/adr/0013-behind-a-pooler.md.
+//
 // Names of hosts are resolved anew for each connection, by pgconn. A connection
 // is given up after connect_timeout seconds (5 without it) for each host.
 package postgres
@@ -37,6 +44,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -68,8 +76,8 @@ const (
 )
 
 // Open opens the store at dsn, a postgres:// URL, and brings its schema
-// forward. Errors: store.ErrDSN, ErrPlaintext, ErrSession, ErrTooNew, ErrEngine,
-// driver.ErrUnavailable.
+// forward. Errors: store.ErrDSN, ErrPlaintext, ErrUntrusted, ErrSession, ErrTooNew,
+// ErrEngine, driver.ErrUnavailable.
 func Open(ctx context.Context, dsn string, o store.Options) (*store.Store, error) {
 	o.Poll = cmp.Or(o.Poll, idlePoll)
 	a, err := parse(dsn, o.Server)
@@ -90,31 +98,40 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	config := a.config
 	app := stdlib.OpenDB(*config)
 	durability, err := prepare(ctx, app, a.names, o.AsIs)
+	way := a.line(app)
+	if err == nil {
+		err = way.settle(ctx, o.Log)
+	}
 	if err != nil {
 		return nil, errors.Join(err, app.Close())
 	}
 	o.Server.ConnectTimeout = config.ConnectTimeout
 	sizes := pool.From(o.Server, a.hosts)
-	x := examiner{app, sizes, a.names}
+	x := examiner{app, sizes, a.names, way}
 	if !o.AsIs {
 		pool.Warn(ctx, o.Log, x.connections)
 	}
 	guarded := sql.OpenDB(guard.Connector{
 		Connector: stdlib.GetConnector(*config), Mark: guard.MarkOf, Standing: standing,
-		Check: func(query string) string { return refuse(query, a.names) },
+		CheckArgs: refuseArgs,
+		Check: func(conn sqldriver.Conn, query string) string {
+			return cmp.Or(illegible(conn), refuse(query, a.names))
+		},
 	})
 	d := pool.Dialect{
 		Rebind: rebinder(), Now: statements().Now, Begin: "begin", Classify: classify, Lost: lost, Many: pipeline,
+		Do: newWriter(a.names).do, Unsent: unsent, Idle: idle,
 		Local: true, Whole: whole, Inspect: func(ctx context.Context, conn *sql.Conn) (string, error) {
 			return inspectSession(ctx, conn, config.User)
 		},
 	}
 	e := pool.New(a.forPooler(d), pool.Pools{Guarded: guarded, Control: stdlib.OpenDB(*config), App: app},
-		a.ears(), sizes)
+		a.ears(way), sizes)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: a.names.Of(statements()), Names: a.names, Name: "postgres", Durability: durability,
-		Classify: classify, Named: named,
-		Rebind: d.Rebind, DB: app, Fast: busyPoll, Lanes: sizes.Effects, Checks: x.checks(),
+		Fault: Fault, Named: named,
+		Rebind: d.Rebind, DB: app, Fast: busyPoll, FreeClaim: true, Spans: store.DefaultSpan,
+		Lanes: sizes.Effects, Checks: x.checks(),
 	}, o)
 	if err != nil {
 		return nil, errors.Join(err, e.Close())

@@ -36,18 +36,21 @@ func (a *address) settlePooler(ctx context.Context, settings int) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	var served uint32
-	if err := conn.QueryRow(ctx, "select pg_backend_pid()").Scan(&served); err != nil {
+	if a.pooled, err = lent(ctx, conn); err != nil || !a.pooled {
 		return err
-	}
-	if a.pooled = served != conn.PgConn().PID(); !a.pooled {
-		return nil
 	}
 	if settings > 0 {
 		return errPooledSession
 	}
 	a.config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	return nil
+}
+
+// lent reports whether a pooler lends a connection its session.
+func lent(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	var served uint32
+	err := conn.QueryRow(ctx, "select pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&served)
+	return served != conn.PgConn().PID(), err
 }
 
 // errPooledSession: session settings and a pooler do not go together.
@@ -71,15 +74,6 @@ func (a address) forPooler(d pool.Dialect) pool.Dialect {
 		d.Wipe = wiper
 	}
 	return d
-}
-
-// ears are nil behind a pooler: to listen would stick to a session that is lent
-// to others next.
-func (a address) ears() pool.Ears {
-	if a.pooled {
-		return nil
-	}
-	return newEars(a.config, a.names.Channel())
 }
 
 // wiper is pool.Dialect.Wipe.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -66,8 +67,29 @@ func explainOpen(err error) error {
 			return fmt.Errorf("%w: %w", store.ErrSession, err)
 		}
 	}
-	if err != nil && classify(err) == driver.ClassTransient {
+	switch {
+	case err == nil:
+		return nil
+	case untrusted(err):
+		return fmt.Errorf("%w: %w", store.ErrUntrusted, err)
+	case classify(err) == driver.ClassTransient, pgconn.Timeout(err):
 		return fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
 	}
 	return err
+}
+
+// untrusted reports whether no server that was tried has proven who it is. Where
+// one of several hosts was only out of reach, waiting may help.
+func untrusted(err error) bool {
+	var (
+		connect *pgconn.ConnectError
+		tries   interface{ Unwrap() []error }
+	)
+	if !errors.As(err, &connect) {
+		return false
+	}
+	if len(hostsOf(connect.Config)) == 1 || !errors.As(connect, &tries) {
+		return store.Untrusted(connect)
+	}
+	return !slices.ContainsFunc(tries.Unwrap(), func(err error) bool { return !store.Untrusted(err) })
 }

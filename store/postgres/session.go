@@ -103,12 +103,49 @@ func status(conn *sql.Conn) (s byte) {
 	return s
 }
 
-// whole reports whether a commit would keep the transaction.
-func whole(conn *sql.Conn) bool { return status(conn) != 'E' }
+// whole reports whether there is a transaction that a commit would keep.
+func whole(conn *sql.Conn) bool { return status(conn) == 'T' }
+
+// illegible says why the text of a statement cannot be trusted to mean what it says:
+// a setting changes where its strings end (PostgreSQL manual, 4.1.2.2 and 24.3.1).
+// The server reports both settings with its answers.
+func illegible(conn sqldriver.Conn) string {
+	c, ok := conn.(*stdlib.Conn)
+	if !ok {
+		return errNotPgx.Error()
+	}
+	server := c.Conn().PgConn()
+	if s := server.ParameterStatus("standard_conforming_strings"); s == "off" {
+		return "with standard_conforming_strings off a text may end the handler's transaction unseen"
+	}
+	switch enc := server.ParameterStatus("client_encoding"); enc {
+	case "SJIS", "SHIFT_JIS_2004", "BIG5", "GBK", "UHC", "GB18030", "JOHAB":
+		return "in the encoding " + enc + " a text may end the handler's transaction unseen"
+	}
+	return ""
+}
 
 // refuse says why a handler must not run a statement.
 func refuse(query string, names store.Names) string {
 	return cmp.Or(guard.PostgreSQL.RefuseTransactionControl(query), guard.PostgreSQL.RefuseOwnTables(query, names))
+}
+
+// refuseArgs says why a handler must not pass these arguments: pgx takes some that
+// replace the text of the statement after it was checked, or that send it by the
+// simple protocol, where one text may hold several statements.
+func refuseArgs(args []sqldriver.NamedValue) string {
+	for _, a := range args {
+		switch v := a.Value.(type) {
+		case pgx.NamedArgs, pgx.StrictNamedArgs:
+		case pgx.QueryExecMode:
+			if v == pgx.QueryExecModeSimpleProtocol {
+				return "the simple protocol may end the handler's transaction"
+			}
+		case pgx.QueryRewriter:
+			return "an argument that rewrites its statement may end the handler's transaction"
+		}
+	}
+	return ""
 }
 
 // standing reports whether a connection is in a transaction.

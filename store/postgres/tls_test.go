@@ -3,10 +3,12 @@ package postgres_test
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
 
+	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/testserver"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/postgres"
@@ -64,13 +66,45 @@ func TestAServerProvesWhoItIs(t *testing.T) {
 		at(server, remote, "sslrootcert="+url.QueryEscape(other.File)), at(server, remote),
 	} {
 		var unknown x509.UnknownAuthorityError
-		if err := refused(t, dsn); !errors.As(err, &unknown) {
+		if err := refused(t, dsn); !errors.As(err, &unknown) || !mistaken(err) {
 			t.Errorf("%s: %v, want an unknown authority", dsn, err)
 		}
 	}
 	var name x509.HostnameError
-	if err := refused(t, at(server, "127.0.0.1", full, trust)); !errors.As(err, &name) {
+	if err := refused(t, at(server, "127.0.0.1", full, trust)); !errors.As(err, &name) || !mistaken(err) {
 		t.Errorf("by a name that is not in its certificate: %v, want a wrong host name", err)
+	}
+	distrust := "sslrootcert=" + url.QueryEscape(other.File)
+	if err := refused(t, at(server, remote, "sslmode=verify-ca", distrust)); !mistaken(err) {
+		t.Errorf("by its chain alone: %v, want %v", err, store.ErrUntrusted)
+	}
+	_, port, _ := strings.Cut(server.Server.Addr(), ":")
+	both := func(first string) string {
+		return fmt.Sprintf("postgres://%s@%s,%s:%s/postgres?%s&%s",
+			server.Server.Superuser(), first, remote, port, full, distrust)
+	}
+	if err := refused(t, both("localhost:"+port)); !mistaken(err) {
+		t.Errorf("two hosts, and none is trusted: %v, want %v", err, store.ErrUntrusted)
+	}
+	if err := refused(t, both("127.0.0.1:1")); !errors.Is(err, driver.ErrUnavailable) {
+		t.Errorf("two hosts, of which one may come back: %v, want %v", err, driver.ErrUnavailable)
+	}
+	if _, err := postgres.Migrate(t.Context(), at(server, remote, distrust)); !mistaken(err) {
+		t.Errorf("migrate: %v, want %v", err, store.ErrUntrusted)
+	}
+}
+
+// mistaken reports whether an error is of the configuration: no waiting heals it.
+func mistaken(err error) bool {
+	return errors.Is(err, store.ErrUntrusted) && !errors.Is(err, driver.ErrUnavailable)
+}
+
+func TestAServerThatDoesNotAnswerIsUnavailable(t *testing.T) {
+	t.Parallel()
+	for _, addr := range []string{"127.0.0.1:1", mute(t)} {
+		if err := refused(t, "postgres://u@"+addr+"/d?connect_timeout=1"); !errors.Is(err, driver.ErrUnavailable) {
+			t.Errorf("%s: %v, want %v", addr, err, driver.ErrUnavailable)
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ type files struct {
 	readers *sql.DB // write nothing
 	app     *sql.DB // the application's own
 	watch   *watch
+	sql     store.Statements
 
 	writes *store.Combiner // its one lane holds sess
 	sess   *session        // nil until it is opened, and after it broke
@@ -29,11 +30,11 @@ type files struct {
 	stmts  map[string]*sql.Stmt // of the readers
 }
 
-// Write runs fn in a transaction that it shares with the writes that wait.
-func (e *files) Write(ctx context.Context, fn store.WriteFunc) error { return e.writes.Do(ctx, fn) }
+// Write writes in a transaction that is shared with the writes that wait.
+func (e *files) Write(ctx context.Context, w *store.Write) error { return e.writes.Do(ctx, w) }
 
 // transaction runs writes on the writing connection. Its lane is held.
-func (e *files) transaction(ctx context.Context, _ int, fns []store.WriteFunc) (err error) {
+func (e *files) transaction(ctx context.Context, _ int, ws []*store.Write) (err error) {
 	s, err := e.session(ctx)
 	if err != nil {
 		return err
@@ -42,11 +43,9 @@ func (e *files) transaction(ctx context.Context, _ int, fns []store.WriteFunc) (
 	if _, err := s.Begin(ctx, false); err != nil {
 		return fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
 	}
-	for _, fn := range fns {
-		if err := fn(ctx, s); err != nil {
-			s.Rollback(ctx)
-			return err
-		}
+	if err := store.Apply(ctx, s, ws); err != nil {
+		s.Rollback(ctx)
+		return err
 	}
 	if err := s.Commit(ctx); err != nil {
 		s.Rollback(ctx)
@@ -58,7 +57,7 @@ func (e *files) transaction(ctx context.Context, _ int, fns []store.WriteFunc) (
 // session is the writing connection. The lane is held.
 func (e *files) session(ctx context.Context) (*session, error) {
 	if e.sess == nil {
-		s, err := newSession(ctx, e.writer)
+		s, err := newSession(ctx, e.writer, &e.sql)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
 		}
@@ -136,6 +135,11 @@ func (r reading) Exec(context.Context, string, ...any) (int64, error) {
 // ExecMany is refused, too.
 func (r reading) ExecMany(context.Context, string, [][]any) ([]int64, error) {
 	return nil, fmt.Errorf("write in Read: %w", driver.ErrUnsupported)
+}
+
+// Do is refused, too.
+func (r reading) Do(context.Context, ...*store.Write) error {
+	return fmt.Errorf("write in Read: %w", driver.ErrUnsupported)
 }
 
 // Query runs a query on some connection of the pool.

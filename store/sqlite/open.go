@@ -87,13 +87,14 @@ func open(ctx context.Context, a address, o store.Options) (_ *store.Store, err 
 		return nil, err
 	}
 	e := &files{
+		sql:    a.names.Of(statements()),
 		writer: writer, readers: readers, app: app, watch: newWatch(a.path, logger(o)),
 		stmts: map[string]*sql.Stmt{},
 	}
 	e.writes = store.NewCombiner(1, e.transaction)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: a.names.Of(statements()), Names: a.names, Name: "sqlite", Durability: a.durability(),
-		Classify: classify, DB: app, Checks: checks(readers, a),
+		Fault: Fault, DB: app, Spans: 1, Checks: checks(readers, a),
 	}, o)
 	if err != nil {
 		return nil, errors.Join(err, e.Close())

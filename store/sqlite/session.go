@@ -15,6 +15,7 @@ import (
 // A session runs statements on one connection, each prepared once. Whoever
 // holds the connection's lock may use it.
 type session struct {
+	sql   *store.Statements
 	conn  *sql.Conn
 	inner *guard.Conn // of conn; used under its lock, by Raw
 	guard *guard.Guard
@@ -24,12 +25,12 @@ type session struct {
 }
 
 // newSession takes the pool's connection, under a guard of its own.
-func newSession(ctx context.Context, pool *sql.DB) (*session, error) {
+func newSession(ctx context.Context, pool *sql.DB, stmts *store.Statements) (*session, error) {
 	conn, err := pool.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn, stmts: map[string]*sql.Stmt{}, users: map[string]*sql.Stmt{}}
+	s := &session{sql: stmts, conn: conn, stmts: map[string]*sql.Stmt{}, users: map[string]*sql.Stmt{}}
 	err = conn.Raw(func(c any) error {
 		inner, ok := c.(*guard.Conn)
 		if !ok {
@@ -59,6 +60,9 @@ func (s *session) Exec(ctx context.Context, stmt string, args ...any) (int64, er
 	}
 	return res.RowsAffected()
 }
+
+// Do writes statement by statement: there is no network to save.
+func (s *session) Do(ctx context.Context, ws ...*store.Write) error { return s.sql.Plainly(ctx, s, ws) }
 
 // together is how many rows are inserted by one statement.
 const together = 50
@@ -166,6 +170,10 @@ func (s *session) Rollback(ctx context.Context) {
 	}
 	_, _ = s.Exec(ctx, "rollback")
 }
+
+// Whole reports whether the transaction still stands. Where SQLite has ended it,
+// the guard has refused what came afterwards.
+func (s *session) Whole() bool { return true }
 
 // User is the connection for a handler's statements.
 func (s *session) User() store.UserConn { return s }

@@ -1,0 +1,214 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/posthorn/posthorn/store"
+)
+
+// clock is the server's clock in milliseconds since 1970.
+const clock = `(extract(epoch from clock_timestamp()) * 1000)::bigint`
+
+// A writer writes for many callers at once: what they insert by one statement,
+// what they acknowledge by another one, and all statements in one round trip,
+// which is a transaction by itself (PostgreSQL manual, 55.2.4 Pipelining).
+type writer struct{ insert, ack, ackAll, claim string }
+
+// newWriter makes the statements for tables of these names.
+func newWriter(n store.Names) writer {
+	const remove = `with gone as (delete from posthorn_message m
+		  using unnest($1::bigint[], $2::text[]) as c(seq, token) where m.seq = c.seq and m.token = c.token
+		  returning m.seq, m.token, m.id)`
+	return writer{
+		insert: n.In(`insert into posthorn_message
+			  (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body)
+			select m.id, m.kind, m.queue, m.priority, (m.due > m.now)::int, m.due, m.due, m.now,
+			  m.attempt, m.header, m.body
+			from (select ` + clock + ` as now) c cross join lateral (
+			  select u.*, c.now, greatest(c.now + u.delay, u.at) as due
+			  from unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::bigint[], $6::bigint[], $7::int[],
+			    $8::text[], $9::bytea[]) as u(id, kind, queue, priority, delay, at, attempt, header, body)) m`),
+		ack: n.In(remove + ` select seq, token from gone`),
+		ackAll: n.In(remove + `, past as (delete from posthorn_attempt a using gone g where a.message_id = g.id)
+			select seq, token from gone`),
+		// The rows are locked in the order of the index, and found again by their
+		// places, which cannot change while they are locked.
+		claim: n.In(`update posthorn_message m
+			set state = 2, token = $1, worker = $2, claimed_at = n.now, wake_at = n.now + $3,
+			  deliveries = m.deliveries + 1
+			from (select ` + clock + ` as now) n
+			where m.ctid = any(array(select ctid from posthorn_message where state = 0 and queue = $4
+			  order by priority desc, due_at, seq limit $5 for update skip locked))
+			returning m.seq, m.id, m.kind, m.queue, m.priority, m.attempt, m.deliveries, m.crashes, m.due_at,
+			  m.sent_at, m.header, m.body`),
+	}
+}
+
+// do is pool.Dialect.Do.
+func (w writer) do(ctx context.Context, conn *sql.Conn, ws []*store.Write) error {
+	b := &pgx.Batch{}
+	for _, one := range ws {
+		for _, stmt := range one.Before {
+			b.Queue(stmt)
+		}
+	}
+	w.queueSends(b, ws)
+	w.queueAcks(b, ws)
+	w.queueTakes(b, ws)
+	if b.Len() == 0 {
+		return nil
+	}
+	return native(conn, func(c *pgx.Conn) error { return c.SendBatch(ctx, b).Close() })
+}
+
+// queueTakes adds the claims.
+func (w writer) queueTakes(b *pgx.Batch, ws []*store.Write) {
+	for _, one := range ws {
+		t := one.Take
+		if t == nil {
+			continue
+		}
+		t.Begin()
+		b.Queue(w.claim, t.Token, t.Worker, t.Lease, t.Queue, t.Limit).Query(func(rows pgx.Rows) error {
+			return each(rows, func() error { return t.Row(rows) })
+		})
+	}
+}
+
+// each calls fn at each row.
+func each(rows pgx.Rows, fn func() error) error {
+	for rows.Next() {
+		if err := fn(); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// maxInsert bounds the bodies of one insertion in bytes.
+const maxInsert = 4 << 20
+
+// queueSends adds the insertions.
+func (w writer) queueSends(b *pgx.Batch, ws []*store.Write) {
+	n := 0
+	for _, one := range ws {
+		n += len(one.Send)
+	}
+	if n == 0 {
+		return
+	}
+	c := newColumns(n)
+	for _, one := range ws {
+		for _, m := range one.Send {
+			if c.size > 0 && c.size+len(m.Body) > maxInsert {
+				b.Queue(w.insert, c.args()...)
+				c = newColumns(n)
+			}
+			c.add(m)
+		}
+	}
+	b.Queue(w.insert, c.args()...)
+}
+
+// columns are messages by their columns.
+type columns struct {
+	id, kind, queue []string
+	priority        []int16
+	delay, at       []int64
+	attempt         []int32
+	header          []*string
+	body            [][]byte
+	size            int // of the bodies
+}
+
+func newColumns(n int) *columns {
+	n = min(n, 1000)
+	return &columns{
+		id: make([]string, 0, n), kind: make([]string, 0, n), queue: make([]string, 0, n),
+		priority: make([]int16, 0, n), delay: make([]int64, 0, n), at: make([]int64, 0, n),
+		attempt: make([]int32, 0, n), header: make([]*string, 0, n), body: make([][]byte, 0, n),
+	}
+}
+
+func (c *columns) add(m store.Message) {
+	c.id, c.kind, c.queue = append(c.id, m.ID), append(c.kind, m.Kind), append(c.queue, m.Queue)
+	c.priority, c.attempt = append(c.priority, int16(m.Priority)), append(c.attempt, int32(m.Attempt))
+	c.delay, c.at = append(c.delay, m.Delay), append(c.at, m.At)
+	var header *string
+	if m.Header.Valid {
+		header = &m.Header.String
+	}
+	c.header, c.body = append(c.header, header), append(c.body, m.Body)
+	c.size += len(m.Body)
+}
+
+func (c *columns) args() []any {
+	return []any{c.id, c.kind, c.queue, c.priority, c.delay, c.at, c.attempt, c.header, c.body}
+}
+
+// queueAcks adds the acknowledgements.
+func (w writer) queueAcks(b *pgx.Batch, ws []*store.Write) {
+	var (
+		seqs   []int64
+		tokens []string
+		stmt   = w.ack
+	)
+	for _, one := range ws {
+		one.Lost = nil
+		for _, c := range one.Ack {
+			seqs, tokens = append(seqs, c.Seq), append(tokens, c.Token)
+			if c.History {
+				stmt = w.ackAll
+			}
+		}
+	}
+	if len(seqs) == 0 {
+		return
+	}
+	b.Queue(stmt, seqs, tokens).Query(func(rows pgx.Rows) error {
+		gone := make(map[int64]string, len(seqs))
+		err := each(rows, func() error {
+			var (
+				seq   int64
+				token string
+			)
+			err := rows.Scan(&seq, &token)
+			gone[seq] = token
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, one := range ws {
+			one.Lost = lostOf(one.Ack, gone)
+		}
+		return nil
+	})
+}
+
+// lostOf are the claims that are not among those that were removed.
+func lostOf(acks []store.Claim, gone map[int64]string) (lost []store.Claim) {
+	for _, c := range acks {
+		if token, ok := gone[c.Seq]; ok && token == c.Token {
+			delete(gone, c.Seq) // the same claim counts once
+			continue
+		}
+		lost = append(lost, c)
+	}
+	return lost
+}
+
+// unsent is pool.Dialect.Unsent. A server that shuts down says so before it
+// commits, or not at all.
+func unsent(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Severity != "FATAL" && pg.Severity != "PANIC" || pg.Code == "57P01" || pg.Code == "57P03"
+	}
+	return pgconn.SafeToRetry(err)
+}

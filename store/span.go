@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// A span is a part of a group's transaction: some units whose claims are settled
+// together, before their effects run.
+type span struct {
+	group  *group
+	conn   Conn
+	raw    *sql.Tx
+	units  []int
+	nested bool // it can be undone without the spans before it
+
+	ran     []int // what is done, if the transaction commits
+	again   []int // what has to run again
+	culprit int   // who ended the transaction; or nobody
+}
+
+// A fate is what became of a span in the open transaction.
+type fate uint8
+
+// The fates.
+const (
+	kept    fate = iota // done, if the transaction commits
+	undone              // the transaction stands, as it was before the span
+	wrecked             // the transaction is gone
+)
+
+// do settles the units and runs their effects. The error is a fault of the store.
+func (s *span) do(ctx context.Context) (fate, error) {
+	s.culprit = nobody
+	standing, err := s.settle(ctx)
+	if err != nil {
+		return wrecked, err
+	}
+	for n, i := range standing {
+		err := s.group.effect(s.conn, i, s.raw)
+		if err == nil {
+			err = s.proof(ctx)
+		}
+		if err != nil {
+			return s.failed(ctx, standing, n, err), nil
+		}
+		s.group.errs[i] = nil
+		if s.group.dirty && len(standing) > 1 {
+			// The others must not meet what it has left, and are settled already.
+			s.again = standing
+			return wrecked, nil
+		}
+	}
+	s.ran = standing
+	s.group.store.width.widen()
+	return kept, nil
+}
+
+// proof makes sure that the transaction stands after an effect. Where the
+// connection knows it only by asking, the span has one unit, and its savepoint is
+// released.
+func (s *span) proof(ctx context.Context) error {
+	if s.group.store.Spans > 1 {
+		if s.conn.Whole() {
+			return nil
+		}
+		if _, err := s.conn.Exec(ctx, s.group.store.SQL.StoreID); err != nil { // says why
+			return fmt.Errorf("%w: %w", driver.ErrTxEnded, err)
+		}
+		return driver.ErrTxEnded
+	}
+	if _, err := s.conn.Exec(ctx, s.group.store.SQL.Release); err != nil {
+		return fmt.Errorf("%w: %w", driver.ErrTxEnded, err)
+	}
+	s.group.saved = false
+	return nil
+}
+
+// settle acknowledges the units in the transaction, and returns those whose claim
+// still stood.
+func (s *span) settle(ctx context.Context) (standing []int, err error) {
+	g := s.group
+	w := &Write{}
+	for _, i := range s.units {
+		u := g.units[i]
+		if u.Context.Err() != nil {
+			g.errs[i] = context.Cause(u.Context)
+			continue
+		}
+		claim, err := claimOf(u.Delivery)
+		if err != nil {
+			g.errs[i] = err
+			continue
+		}
+		w.Ack, standing = append(w.Ack, claim), append(standing, i)
+	}
+	if len(standing) == 0 {
+		return nil, nil
+	}
+	if g.saved {
+		w.Before = append(w.Before, g.store.SQL.Release)
+	}
+	if g.saved = s.nested; s.nested {
+		w.Before = append(w.Before, g.store.SQL.Savepoint)
+	}
+	if err := s.conn.Do(ctx, w); err != nil {
+		return nil, err
+	}
+	if len(w.Lost) == 0 {
+		return standing, nil
+	}
+	return slices.DeleteFunc(standing, func(i int) bool {
+		claim, _ := claimOf(g.units[i].Delivery)
+		lost := slices.Contains(w.Lost, claim)
+		if lost {
+			g.errs[i] = &driver.LeaseLostError{Lost: []driver.Delivery{g.units[i].Delivery}}
+		}
+		return lost
+	}), nil
+}
+
+// failed undoes the span after the n-th effect failed. The failure is final only
+// where no neighbour can be the reason: in a span of its own, or by the end of the
+// unit's own time.
+func (s *span) failed(ctx context.Context, standing []int, n int, err error) fate {
+	g, i := s.group, standing[n]
+	var stuck *driver.StuckError
+	final := len(standing) == 1 || g.units[i].Context.Err() != nil ||
+		errors.Is(err, driver.ErrTimeout) || errors.As(err, &stuck)
+	s.again = slices.Clone(standing)
+	if final {
+		g.errs[i] = err
+		s.again = slices.Delete(s.again, n, n+1)
+	} else {
+		g.single[i] = true
+	}
+	g.store.width.narrow()
+	if s.undo(ctx) {
+		return undone
+	}
+	if final {
+		s.culprit = i
+		if g.store.Parts.Classify(err) == driver.ClassTransient && !errors.Is(err, driver.ErrTxEnded) {
+			// The connection was lost while the handler read its rows.
+			g.errs[i] = fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
+		}
+	}
+	return wrecked
+}
+
+// undo goes back to where the span began. It reports whether the transaction
+// still stands.
+func (s *span) undo(ctx context.Context) bool {
+	if !s.nested {
+		s.conn.Rollback(ctx)
+		if s.raw != nil {
+			return true // its handler had it alone: nothing else is to be run in it
+		}
+		_, err := s.conn.Begin(ctx, false)
+		return err == nil
+	}
+	_, err := s.conn.Exec(ctx, s.group.store.SQL.RollbackTo)
+	return err == nil
+}
+
+// A width is how many units are settled together. It grows while effects succeed,
+// and shrinks when one fails, since then its neighbours have run in vain. It is
+// safe for concurrent use.
+type width struct{ n atomic.Int32 }
+
+// DefaultSpan is how many units are settled together at most.
+const DefaultSpan = 64
+
+// get is the width now, at least 1 and at most limit.
+func (w *width) get(limit int) int {
+	w.n.CompareAndSwap(0, 8)
+	return max(1, min(int(w.n.Load()), limit))
+}
+
+func (w *width) widen() {
+	if n := w.n.Load(); n < DefaultSpan {
+		w.n.CompareAndSwap(n, n+1+n/8)
+	}
+}
+
+func (w *width) narrow() {
+	n := w.n.Load()
+	w.n.CompareAndSwap(n, max(1, n/4))
+}

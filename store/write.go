@@ -1,0 +1,227 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+)
+
+// A Write is what one caller wants written in a transaction that it may share.
+// What most calls want has a form of its own, so that an engine can write it for
+// many callers by one statement, and in one round trip.
+type Write struct {
+	Before []string  // statements without arguments, to be run first
+	Send   []Message // to be inserted
+	Ack    []Claim   // to be removed, as far as they stand
+	Take   *Take     // ready messages to be leased
+	// Func does anything else, after the others. It may run more than once and
+	// must not keep state from a run that failed.
+	Func WriteFunc
+
+	// Lost are the claims of Ack that did not stand, after Engine.Write.
+	Lost []Claim
+}
+
+// A WriteFunc is other work of one Engine.Write.
+type WriteFunc = func(context.Context, Session) error
+
+// write runs fn in a transaction that it may share.
+func (s *Store) write(ctx context.Context, fn WriteFunc) error {
+	return s.Engine.Write(ctx, &Write{Func: fn})
+}
+
+// A Message is a row to be inserted. It is due Delay after the store's now, or
+// at At, whichever is later.
+type Message struct {
+	ID, Kind, Queue   string
+	Priority, Attempt int
+	Delay, At         int64          // milliseconds; At since 1970, 0: at once
+	Header            sql.NullString // JSON
+	Body              []byte         // not nil
+}
+
+// row are the message's columns in the order of Statements.Insert.
+func (m Message) row(now int64) []any {
+	due, state := max(now+m.Delay, m.At), stateReady
+	if due > now {
+		state = stateLater
+	}
+	return []any{m.ID, m.Kind, m.Queue, m.Priority, state, due, due, now, m.Attempt, m.Header, m.Body}
+}
+
+// A Claim is a message that is held under a token.
+type Claim struct {
+	Seq     int64
+	Token   string
+	ID      string // of the message
+	History bool   // attempts may have been noted, to be removed with it
+}
+
+// A Take leases ready messages of a queue, those of the highest priority first.
+type Take struct {
+	Token, Worker string
+	Lease         int64 // milliseconds from the store's now
+	Queue         string
+	Limit         int
+	// Row is called for each, with the columns of Statements.Claim. Begin is
+	// called before: a failed run may have called Row, too.
+	Begin func()
+	Row   func(Row) error
+}
+
+// Simple reports whether none of the writes has work of its own.
+func Simple(ws []*Write) bool {
+	return !slices.ContainsFunc(ws, func(w *Write) bool { return w.Func != nil })
+}
+
+// Apply writes in the transaction that is open in the session.
+func Apply(ctx context.Context, q Session, ws []*Write) error {
+	if err := q.Do(ctx, ws...); err != nil {
+		return err
+	}
+	for _, w := range ws {
+		if w.Func == nil {
+			continue
+		}
+		if err := w.Func(ctx, q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Plainly writes all but the functions, statement by statement: for a database
+// that is in the process, and for those whose protocol has no pipeline.
+func (s *Statements) Plainly(ctx context.Context, q Session, ws []*Write) error {
+	if err := before(ctx, q, ws); err != nil {
+		return err
+	}
+	if err := s.sendAll(ctx, q, ws); err != nil {
+		return err
+	}
+	if err := s.ackAll(ctx, q, ws); err != nil {
+		return err
+	}
+	for _, w := range ws {
+		if w.Take == nil {
+			continue
+		}
+		if err := s.take(ctx, q, w.Take); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// before runs what is to be run first.
+func before(ctx context.Context, q Session, ws []*Write) error {
+	for _, w := range ws {
+		w.Lost = nil
+		for _, stmt := range w.Before {
+			if _, err := q.Exec(ctx, stmt); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Statements) sendAll(ctx context.Context, q Session, ws []*Write) error {
+	n := 0
+	for _, w := range ws {
+		n += len(w.Send)
+	}
+	if n == 0 {
+		return nil
+	}
+	now, err := q.Now(ctx)
+	if err != nil {
+		return err
+	}
+	rows := make([][]any, 0, n)
+	for _, w := range ws {
+		for _, m := range w.Send {
+			rows = append(rows, m.row(now))
+		}
+	}
+	_, err = q.ExecMany(ctx, s.Insert, rows)
+	return err
+}
+
+func (s *Statements) ackAll(ctx context.Context, q Session, ws []*Write) error {
+	var rows [][]any
+	for _, w := range ws {
+		for _, c := range w.Ack {
+			rows = append(rows, []any{c.Seq, c.Token})
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	touched, err := q.ExecMany(ctx, s.Ack, rows)
+	if err != nil {
+		return err
+	}
+	for _, w := range ws {
+		if err := s.dropLogs(ctx, q, w, touched[:len(w.Ack)]); err != nil {
+			return err
+		}
+		touched = touched[len(w.Ack):]
+	}
+	return nil
+}
+
+// dropLogs removes the history of what was acknowledged, and notes what was not.
+func (s *Statements) dropLogs(ctx context.Context, q Session, w *Write, touched []int64) error {
+	for i, c := range w.Ack {
+		if touched[i] == 0 {
+			w.Lost = append(w.Lost, c)
+			continue
+		}
+		if !c.History {
+			continue
+		}
+		if _, err := q.Exec(ctx, s.DropLog, c.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take leases messages. Where there is a ClaimMark, Claim only locks them.
+func (s *Statements) take(ctx context.Context, q Session, t *Take) error {
+	t.Begin()
+	now, err := q.Now(ctx)
+	if err != nil {
+		return err
+	}
+	held := []any{t.Token, t.Worker, now, now + t.Lease}
+	if s.ClaimMark == "" {
+		return q.Query(ctx, s.Claim, append(held, t.Queue, t.Limit), t.Row)
+	}
+	n := 0
+	err = q.Query(ctx, s.Claim, []any{t.Queue, t.Limit}, func(r Row) error {
+		n++
+		return t.Row(first{r, func(seq int64) { held = append(held, seq) }})
+	})
+	if err != nil || n == 0 {
+		return err
+	}
+	_, err = q.Exec(ctx, s.ClaimMark+list(n), held...)
+	return err
+}
+
+// first is a row that tells the value of its first column, an *int64.
+type first struct {
+	Row
+	tell func(int64)
+}
+
+// Scan reads the row.
+func (f first) Scan(dest ...any) error {
+	err := f.Row.Scan(dest...)
+	if seq, ok := dest[0].(*int64); ok {
+		f.tell(*seq)
+	}
+	return err
+}
