@@ -99,9 +99,10 @@ func (s server) pools(a address) (pool.Pools, error) {
 		return pool.Pools{}, err
 	}
 	return pool.Pools{
-		Guarded: sql.OpenDB(guard.Connector{Connector: watcher{effects, look(s.maria)}, Check: func(_ sqldriver.Conn, query string) string {
-			return refuse(query, a.names)
-		}}),
+		Guarded: sql.OpenDB(guard.Connector{
+			Connector: watcher{effects, look(s.maria)},
+			Check:     func(_ sqldriver.Conn, query string) string { return refuse(query, a.names) },
+		}),
 		Control: sql.OpenDB(plain),
 		App:     sql.OpenDB(plain),
 	}, nil
