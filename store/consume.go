@@ -5,7 +5,6 @@ import (
 	"context"
 	crand "crypto/rand"
 	"database/sql"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -39,7 +38,14 @@ func (s *Store) Consume(_ context.Context, sub driver.Subscription) (driver.Cons
 	}
 	sub.Queues = slices.Clone(sub.Queues)
 	pace := Pace{Fast: cmp.Or(s.Fast, s.opts.Poll), Slow: s.opts.Poll}
-	return &consumer{store: s, sub: sub, ears: ears, pace: pace, found: time.Now()}, nil
+	c := &consumer{store: s, sub: sub, ears: ears, pace: pace, found: time.Now()}
+	if s.Marks {
+		c.marks = map[string]*marks{}
+		for _, q := range sub.Queues {
+			c.marks[q] = &marks{}
+		}
+	}
+	return c, nil
 }
 
 // A consumer receives from some queues of the store.
@@ -49,13 +55,14 @@ type consumer struct {
 	ears    *ears
 	unsure  []driver.Delivery // of claims of whose commit nobody knows the outcome yet
 	pace    Pace
-	found   time.Time     // when the last message was
-	looked  time.Time     // when it last looked for what comes due
-	trouble time.Time     // when the store was last away
-	hinted  bool          // there is probably something
-	misses  int           // hints in a row that led to nothing
-	echo    time.Duration // when to look again after the last hint; 0: it has died away
-	calls   sync.RWMutex  // Close waits for calls under way
+	found   time.Time // when the last message was
+	looked  time.Time // when it last looked for what comes due
+	rescues rescues
+	marks   map[string]*marks // by queue; nil where the database leaves nothing behind
+	hinted  bool              // there is probably something
+	misses  int               // hints in a row that led to nothing
+	echo    time.Duration     // when to look again after the last hint; 0: it has died away
+	calls   sync.RWMutex      // Close waits for calls under way
 }
 
 // begin notes a call under way, until done is called.
@@ -84,7 +91,7 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 		}
 		ds, next, err := c.try(ctx, limit)
 		if err != nil {
-			c.trouble = time.Now()
+			c.rescues.trouble = time.Now()
 			return nil, c.store.explain("receive", cmp.Or(ctx.Err(), err))
 		}
 		if len(ds) > 0 {
@@ -121,6 +128,11 @@ func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, ne
 			return ds, 0, err
 		}
 	}
+	if c.rescues.due(c.sub.Lease) {
+		if err := c.rescue(ctx); err != nil {
+			return nil, 0, err
+		}
+	}
 	if c.hinted && len(c.sub.Queues) == 1 && time.Since(c.looked) < lookEvery {
 		ds, err = c.claim(ctx, c.sub.Queues, limit)
 		if err != nil || len(ds) > 0 {
@@ -132,11 +144,12 @@ func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, ne
 	if err == nil && seen.due() {
 		var n int
 		if n, err = c.promote(ctx); err == nil && n > 0 {
+			c.store.behind.Add(1)
 			seen, err = c.look(ctx)
 		}
 	}
 	if err != nil || len(seen.ready) == 0 {
-		return nil, c.until(seen), err
+		return nil, min(c.until(seen), c.rescues.every(c.sub.Lease)), err
 	}
 	ds, err = c.claim(ctx, seen.ready, limit)
 	return ds, 0, err
@@ -195,113 +208,6 @@ func (c *consumer) until(seen sight) time.Duration {
 		next = min(next, time.Duration(min(wait, next.Milliseconds()+1))*time.Millisecond)
 	}
 	return next
-}
-
-// claim takes deliveries from the queues, an earlier one first.
-func (c *consumer) claim(ctx context.Context, queues []string, limit int) (out []driver.Delivery, err error) {
-	for _, queue := range queues {
-		var ds []driver.Delivery
-		t := &Take{
-			Token: rand128(), Worker: c.sub.Worker, Lease: c.sub.Lease.Milliseconds(),
-			Queue: queue, Limit: limit - len(out),
-		}
-		t.Begin = func() { ds = make([]driver.Delivery, 0, min(t.Limit, 64)) }
-		t.Row = func(r Row) error {
-			d, err := scanClaim(r, t.Token)
-			ds = append(ds, d)
-			return err
-		}
-		err = c.store.Engine.Write(ctx, &Write{Take: t})
-		if errors.Is(err, driver.ErrOutcomeUnknown) {
-			c.unsure = ds
-		}
-		if err != nil && len(out) > 0 {
-			return out, nil // the next call meets the error, if it stays
-		}
-		if err != nil {
-			return nil, err
-		}
-		sortClaim(ds)
-		if out = append(out, ds...); len(out) >= limit {
-			break
-		}
-	}
-	return out, nil
-}
-
-// list is a list of n parameters.
-func list(n int) string { return " (?" + strings.Repeat(", ?", n-1) + ")" }
-
-// promote makes ready what has come due. For a while after the store was away it
-// spares leases: whoever holds one could not renew it either.
-func (c *consumer) promote(ctx context.Context) (n int, err error) {
-	spare := time.Since(c.trouble) < c.sub.Lease/2
-	err = c.store.write(ctx, func(ctx context.Context, q Session) error {
-		now, err := q.Now(ctx)
-		if err != nil {
-			return err
-		}
-		n, err = c.store.promote(ctx, q, now, spare)
-		return err
-	})
-	return n, err
-}
-
-// promote makes ready what has come due: delayed messages, and, unless they are
-// spared, those whose lease ran out, which is a crash of their worker. The time
-// is compared again in the statement that changes the row, so a lease that was
-// renewed is safe.
-func (s *Store) promote(ctx context.Context, q Session, now int64, spare bool) (n int, err error) {
-	var due, crashed [][]any
-	err = q.Query(ctx, s.SQL.Due, []any{now}, func(r Row) error {
-		var seq int64
-		var state int
-		if err := r.Scan(&seq, &state); err != nil || spare && state == stateClaimed {
-			return err
-		}
-		due = append(due, []any{seq, now})
-		if state == stateClaimed {
-			crashed = append(crashed, []any{seq})
-		}
-		return nil
-	})
-	if err != nil || len(due) == 0 {
-		return 0, err
-	}
-	if len(crashed) > 0 {
-		if _, err := q.ExecMany(ctx, s.SQL.Crashed, crashed); err != nil {
-			return 0, err
-		}
-	}
-	_, err = q.ExecMany(ctx, s.SQL.Promote, due)
-	return len(due), err
-}
-
-// scanClaim reads a row of Statements.Claim.
-func scanClaim(r Row, token string) (driver.Delivery, error) {
-	var (
-		d         driver.Delivery
-		seq       int64
-		due, sent int64
-		header    sql.NullString
-	)
-	err := r.Scan(&seq, &d.ID, &d.Kind, &d.Queue, &d.Priority, &d.Attempt, &d.Deliveries, &d.Crashes,
-		&due, &sent, &header, &d.Body)
-	if err != nil {
-		return d, err
-	}
-	d.NotBefore, d.SentAt = fromMillis(due), fromMillis(sent)
-	d.Token = driver.Token(strconv.FormatInt(seq, 10) + "." + token)
-	d.Header, err = decodeHeader(header)
-	return d, err
-}
-
-// sortClaim restores the order that "returning" does not promise.
-func sortClaim(ds []driver.Delivery) {
-	slices.SortStableFunc(ds, func(a, b driver.Delivery) int {
-		return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.NotBefore.Compare(b.NotBefore),
-			cmp.Compare(seqOf(a.Token), seqOf(b.Token)))
-	})
 }
 
 // splitToken gives back the row and the claim of a token.

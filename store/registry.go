@@ -109,7 +109,7 @@ func (s *Store) ReleaseWorker(ctx context.Context, id string) (released int64, e
 		if _, err := q.Exec(ctx, s.SQL.Deregister, id); err != nil {
 			return err
 		}
-		_, err = s.promote(ctx, q, now, false)
+		_, err = s.rescue(ctx, q, 0, now)
 		return err
 	})
 	s.hub.wake()

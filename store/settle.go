@@ -35,6 +35,7 @@ func (c *consumer) Settle(ctx context.Context, ss ...driver.Settlement) error {
 		return c.store.explain("settle", err)
 	}
 	if len(others) > 0 {
+		c.store.behind.Add(1)
 		c.store.hub.wake() // it may be due at once
 	}
 	if lost = append(lost, deliveriesOf(acked, w.Lost)...); len(lost) > 0 {

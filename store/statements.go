@@ -11,7 +11,10 @@ type Statements struct {
 	// touches no row in another store.
 	InsertTx string
 
-	Due     string // now → sequence and state of rows that have come due, some hundreds at most, locked
+	Later string // now → sequences of delayed rows that have come due, some hundreds at most, locked
+	// Expired finds leases that ran out between two times: after, until →
+	// sequences, some hundreds at most; with SkipLocked it locks them.
+	Expired string
 	Crashed string // seq: writes an attempt for a lease that ran out
 	Promote string // seq, now: makes a row ready whose time has come
 	Ready   string // queue → 1 if it has a ready row, else nothing
@@ -23,7 +26,7 @@ type Statements struct {
 	// then ClaimMark and a list of sequences marks them: token, worker, now,
 	// lease end, seq….
 	Claim, ClaimMark string
-	NextWake         string // → earliest wake, or null
+	NextWake         string // → the earliest time at which a delayed row comes due, or null
 	Extend           string // lease end, seq, token
 	// Claims is followed by a list of sequences and, to lock what nobody else
 	// has locked, by SkipLocked (empty where there is one writer): seq… → seq,
@@ -85,13 +88,16 @@ func Portable() Statements {
 			select id, attempt + 1, worker, claimed_at, (wake_at - claimed_at) * 1000, 'crash',
 			  'its worker fell silent while holding it', ''
 			from posthorn_message where seq = ?`,
+		Later: `select seq from posthorn_message where state = 1 and wake_at <= ? order by wake_at limit 500`,
+		Expired: `select seq from posthorn_message where state = 2 and wake_at > ? and wake_at <= ?
+			order by wake_at limit 500`,
 		// MySQL makes the assignments from left to right.
 		Promote: `update posthorn_message
 			set crashes = crashes + case when state = 2 then 1 else 0 end,
 			  state = 0, token = null, worker = null, claimed_at = null
 			where seq = ? and state > 0 and wake_at <= ?`,
 		Ready:    `select 1 from posthorn_message where state = 0 and queue = ? limit 1`,
-		NextWake: `select min(wake_at) from posthorn_message where state > 0`,
+		NextWake: `select min(wake_at) from posthorn_message where state = 1`,
 		Extend:   `update posthorn_message set wake_at = ? where seq = ? and token = ?`,
 		Ack:      `delete from posthorn_message where seq = ? and token = ?`,
 		DropLog:  `delete from posthorn_attempt where message_id = ?`,
@@ -135,7 +141,7 @@ func operate(s *Statements) {
 	s.Stop = `update posthorn_control set version = version + 1 where name = 'stop'`
 	s.StopGen = `select version from posthorn_control where name = 'stop'`
 	s.ReleaseDead = `update posthorn_message set wake_at = ?
-			where state > 0 and wake_at > ? and state = 2 and worker = ?`
+			where state = 2 and wake_at > ? and worker = ?`
 }
 
 // inspect adds the statements of dead letters and figures.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -73,6 +74,9 @@ type Parts struct {
 	// is 1 where a handler may be able to commit what was settled for others, and
 	// where a savepoint costs nothing: then each unit has one of its own.
 	Spans int
+	// Marks says that the database keeps what was deleted for a while, so that
+	// claims had better begin where the last one ended.
+	Marks bool
 	// FreeClaim says that a claim that finds nothing costs no more than a look.
 	FreeClaim bool
 	Lanes     int     // driver.Capabilities.Lanes
@@ -92,6 +96,7 @@ type Store struct {
 	hub     hub
 	traces  traces
 	width   width
+	behind  atomic.Int64 // grows when something may have come to stand before consumers' marks
 	closing sync.Once
 }
 

@@ -63,6 +63,7 @@ type Take struct {
 	Lease         int64 // milliseconds from the store's now
 	Queue         string
 	Limit         int
+	Marks         []Mark // where to begin; none: at the start
 	// Row is called for each, with the columns of Statements.Claim. Begin is
 	// called before: a failed run may have called Row, too.
 	Begin func()

@@ -54,7 +54,8 @@ func TestHotStatementsWalkAnIndex(t *testing.T) {
 		stmt string
 		args []any
 	}{
-		"ready": {s.Ready, []any{"q1"}}, "claim": {s.Claim, []any{"q1", 100}}, "due": {s.Due, []any{5000}},
+		"ready": {s.Ready, []any{"q1"}}, "claim": {s.Claim, []any{"q1", 100}},
+		"later": {s.Later, []any{5000}}, "expired": {s.Expired, []any{0, 5000}},
 		"next wake": {s.NextWake, nil}, "ack": {s.Ack, []any{5, "t"}}, "extend": {s.Extend, []any{1, 5, "t"}},
 		"promote": {s.Promote, []any{5, 1}}, "held": {s.Held, []any{5, "t"}}, "find": {s.Find, []any{"x5"}},
 		"mark": {s.ClaimMark + " (?, ?)", []any{"t", "w", 1, 2, 5, 6}}, "history": {s.Attempts, []any{"x5"}},
@@ -106,7 +107,8 @@ func TestAClaimReadsNoMoreThanItTakes(t *testing.T) {
 		args  []any
 		limit int64
 	}{
-		"claim": {s.Claim, []any{"q", 10}, 30}, "due": {s.Due, []any{1 << 40}, 1100}, "nothing due": {s.Due, []any{0}, 30},
+		"claim": {s.Claim, []any{"q", 10}, 30}, "later": {s.Later, []any{1 << 40}, 1100},
+		"nothing due": {s.Later, []any{0}, 30}, "expired": {s.Expired + s.SkipLocked, []any{0, 1 << 40}, 1100},
 		"next wake": {s.NextWake, nil, 30}, "ready": {s.Ready, []any{"q"}, 30},
 	} {
 		if n := r.handlerReads(p.stmt, p.args...); n > p.limit {

@@ -12,19 +12,19 @@ const now = `select timestampdiff(microsecond, '1970-01-01', utc_timestamp(3)) d
 func statements() store.Statements {
 	s := store.Portable()
 	s.Now = now
+	s.SkipLocked = ` for update skip locked`
 	// Without an order: the server would lock all that is due before it sorts.
-	s.Due = `select seq, state from posthorn_message force index (posthorn_message_wake)
-		where state in (1, 2) and wake_at <= ? limit 500 for update skip locked`
+	s.Later = `select seq from posthorn_message force index (posthorn_message_wake)
+		where state = 1 and wake_at <= ? limit 500` + s.SkipLocked
+	s.Expired = `select seq from posthorn_message force index (posthorn_message_wake)
+		where state = 2 and wake_at > ? and wake_at <= ? limit 500`
 	s.Claim = `select seq, id, kind, queue, priority, attempt, deliveries + 1, crashes, due_at, sent_at, header, body
 		from posthorn_message force index (posthorn_message_ready)
 		where state = 0 and queue = ? order by turn, due_at, seq limit ? for update skip locked`
 	s.ClaimMark = `update posthorn_message force index (primary)
 		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?, deliveries = deliveries + 1
 		where seq in`
-	s.NextWake = `select nullif(least(coalesce((select min(wake_at) from posthorn_message where state = 1), ~0 >> 1),
-		  coalesce((select min(wake_at) from posthorn_message where state = 2), ~0 >> 1)), ~0 >> 1)`
 	s.Claims = `select seq, token from posthorn_message force index (primary) where seq in`
-	s.SkipLocked = ` for update skip locked`
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
 	s.Heartbeat = `insert into posthorn_worker
 		  (id, host, pid, program, version, state, lists, started_at, seen_at, handled, failed, rss,

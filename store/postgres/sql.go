@@ -8,11 +8,10 @@ func statements() store.Statements {
 	s.Now = `select ` + clock
 	s.Look = `select q.name, exists (select 1 from posthorn_message where state = 0 and queue = q.name), c.now, w.wake
 		from unnest(?::text[]) with ordinality as q(name, place), (select ` + clock + ` as now) c,
-		  (select min(wake_at) as wake from posthorn_message where state > 0) w
+		  (select min(wake_at) as wake from posthorn_message where state = 1) w
 		order by q.place`
-	s.Due = `select seq, state from posthorn_message where state > 0 and wake_at <= ?
-		order by wake_at limit 500 for update skip locked`
 	s.SkipLocked = ` for update skip locked`
+	s.Later += s.SkipLocked
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
 	return s
 }

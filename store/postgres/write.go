@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -17,7 +18,7 @@ const clock = `(extract(epoch from clock_timestamp()) * 1000)::bigint`
 // A writer writes for many callers at once: what they insert by one statement,
 // what they acknowledge by another one, and all statements in one round trip,
 // which is a transaction by itself (PostgreSQL manual, 55.2.4 Pipelining).
-type writer struct{ insert, ack, ackAll, claim string }
+type writer struct{ insert, ack, ackAll, claim, claimOn string }
 
 // newWriter makes the statements for tables of these names.
 func newWriter(n store.Names) writer {
@@ -36,17 +37,27 @@ func newWriter(n store.Names) writer {
 		ack: n.In(remove + ` select seq, token from gone`),
 		ackAll: n.In(remove + `, past as (delete from posthorn_attempt a using gone g where a.message_id = g.id)
 			select seq, token from gone`),
-		// The rows are locked in the order of the index, and found again by their
-		// places, which cannot change while they are locked.
-		claim: n.In(`update posthorn_message m
-			set state = 2, token = $1, worker = $2, claimed_at = n.now, wake_at = n.now + $3,
-			  deliveries = m.deliveries + 1
-			from (select ` + clock + ` as now) n
-			where m.ctid = any(array(select ctid from posthorn_message where state = 0 and queue = $4
-			  order by priority desc, due_at, seq limit $5 for update skip locked))
-			returning m.seq, m.id, m.kind, m.queue, m.priority, m.attempt, m.deliveries, m.crashes, m.due_at,
-			  m.sent_at, m.header, m.body`),
+		claim: claim(n, `select ctid from posthorn_message where state = 0 and queue = $4
+			order by priority desc, due_at, seq limit $5 for update skip locked`),
+		claimOn: claim(n, `select c.ctid from unnest($6::smallint[], $7::smallint[], $8::bigint[]) as k(high, low, due)
+			cross join lateral (
+			  select ctid from (select ctid from posthorn_message
+			    where k.due is null and state = 0 and queue = $4 and priority between k.low and k.high
+			    order by priority desc, due_at, seq limit $5 for update skip locked) gap
+			  union all select ctid from (select ctid from posthorn_message
+			    where state = 0 and queue = $4 and priority = k.low and due_at >= k.due
+			    order by due_at, seq limit $5 for update skip locked) known) c limit $5`),
 	}
+}
+
+// claim is a statement that claims the rows at the places that a query has locked.
+// They are found again there, since a row cannot move while it is locked.
+func claim(n store.Names, places string) string {
+	return n.In(`update posthorn_message m
+		set state = 2, token = $1, worker = $2, claimed_at = n.now, wake_at = n.now + $3, deliveries = m.deliveries + 1
+		from (select ` + clock + ` as now) n where m.ctid = any(array(` + places + `))
+		returning m.seq, m.id, m.kind, m.queue, m.priority, m.attempt, m.deliveries, m.crashes, m.due_at,
+		  m.sent_at, m.header, m.body`)
 }
 
 // do is pool.Dialect.Do.
@@ -74,10 +85,37 @@ func (w writer) queueTakes(b *pgx.Batch, ws []*store.Write) {
 			continue
 		}
 		t.Begin()
-		b.Queue(w.claim, t.Token, t.Worker, t.Lease, t.Queue, t.Limit).Query(func(rows pgx.Rows) error {
+		stmt, args := w.claim, []any{t.Token, t.Worker, t.Lease, t.Queue, t.Limit}
+		if len(t.Marks) > 0 {
+			stmt, args = w.claimOn, append(args, ranges(t.Marks)...)
+		}
+		b.Queue(stmt, args...).Query(func(rows pgx.Rows) error {
 			return each(rows, func() error { return t.Row(rows) })
 		})
 	}
+}
+
+// ranges are the priorities of a queue, the highest first: those that have a mark,
+// each from its due time, and between them all others. They are the highest and the
+// lowest priority of each range, and the due times.
+func ranges(marks []store.Mark) []any {
+	var (
+		high, low []int16
+		due       []*int64
+	)
+	add := func(h, l int, d *int64) {
+		if h >= l {
+			high, low, due = append(high, int16(h)), append(low, int16(l)), append(due, d)
+		}
+	}
+	above := math.MaxInt16
+	for _, m := range marks {
+		add(above, m.Priority+1, nil)
+		add(m.Priority, m.Priority, &m.Due)
+		above = m.Priority - 1
+	}
+	add(above, math.MinInt16, nil)
+	return []any{high, low, due}
 }
 
 // each calls fn at each row.

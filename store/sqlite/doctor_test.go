@@ -69,9 +69,9 @@ func TestSynchronousNormalIsAWarning(t *testing.T) {
 
 func TestALostIndexIsFoundAndItsFixMakesItAgain(t *testing.T) {
 	s := open(t, newPath(t))
-	exec(t, s, "drop index posthorn_message_wake")
+	exec(t, s, "drop index posthorn_message_lease")
 	found := examine(t, s)
-	found.want(t, "SQLITE-INDEX", store.LevelError, "posthorn_message_wake")
+	found.want(t, "SQLITE-INDEX", store.LevelError, "posthorn_message_lease")
 	exec(t, s, found["SQLITE-INDEX"].Fix)
 	examine(t, s).want(t, "SQLITE-INDEX", store.LevelOK, "")
 }

@@ -5,7 +5,6 @@ import "github.com/posthorn/posthorn/store"
 // statements are the statements of the dialect.
 func statements() store.Statements {
 	s := store.Portable()
-	s.Due = `select seq, state from posthorn_message where state > 0 and wake_at <= ? order by wake_at limit 500`
 	s.Claim = `update posthorn_message
 		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?, deliveries = deliveries + 1
 		where seq in (select seq from posthorn_message where state = 0 and queue = ?

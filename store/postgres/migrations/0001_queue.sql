@@ -25,8 +25,10 @@ create table posthorn_message (
 -- A claim walks this index in order and finds nothing but rows that it may take.
 create index posthorn_message_ready on posthorn_message (queue, priority desc, due_at, seq) where state = 0;
 
--- What becomes ready next, by its due time or by the end of its lease.
-create index posthorn_message_wake on posthorn_message (wake_at) where state > 0;
+-- What becomes ready by its due time, and what does when its lease runs out.
+-- They are apart, so that the next due time is not looked for among leases.
+create index posthorn_message_later on posthorn_message (wake_at) where state = 1;
+create index posthorn_message_lease on posthorn_message (wake_at) where state = 2;
 
 -- Dead letters. discarded_at is set when an operator removed one.
 create table posthorn_letter (

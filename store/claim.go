@@ -1,0 +1,115 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// claim takes deliveries from the queues, an earlier one first.
+func (c *consumer) claim(ctx context.Context, queues []string, limit int) (out []driver.Delivery, err error) {
+	for _, queue := range queues {
+		ds, err := c.claimQueue(ctx, queue, limit-len(out))
+		if err != nil && len(out) > 0 {
+			return out, nil // the next call meets the error, if it stays
+		}
+		if err != nil {
+			return nil, err
+		}
+		if out = append(out, ds...); len(out) >= limit {
+			break
+		}
+	}
+	return out, nil
+}
+
+// claimQueue takes deliveries from one queue.
+func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds []driver.Delivery, err error) {
+	t := &Take{
+		Token: rand128(), Worker: c.sub.Worker, Lease: c.sub.Lease.Milliseconds(), Queue: queue, Limit: limit,
+	}
+	m := c.marks[queue]
+	if m != nil {
+		t.Marks = m.use(c.store.opts.Poll, c.store.behind.Load())
+	}
+	t.Begin = func() { ds = make([]driver.Delivery, 0, min(limit, 64)) }
+	t.Row = func(r Row) error {
+		d, err := scanClaim(r, t.Token)
+		ds = append(ds, d)
+		return err
+	}
+	began := time.Now()
+	err = c.store.Engine.Write(ctx, &Write{Take: t})
+	if errors.Is(err, driver.ErrOutcomeUnknown) {
+		c.unsure = ds
+	}
+	if err != nil {
+		return nil, err
+	}
+	sortClaim(ds)
+	if m != nil {
+		m.note(ds, limit, len(t.Marks) == 0, time.Since(began))
+	}
+	return ds, nil
+}
+
+// list is a list of n parameters.
+func list(n int) string { return " (?" + strings.Repeat(", ?", n-1) + ")" }
+
+// promote makes ready the delayed messages that have come due. The time is compared
+// again in the statement that changes the row.
+func (c *consumer) promote(ctx context.Context) (n int, err error) {
+	err = c.store.write(ctx, func(ctx context.Context, q Session) error {
+		now, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		var due [][]any
+		err = q.Query(ctx, c.store.SQL.Later, []any{now}, func(r Row) error {
+			var seq int64
+			err := r.Scan(&seq)
+			due = append(due, []any{seq, now})
+			return err
+		})
+		if n = len(due); err != nil || n == 0 {
+			return err
+		}
+		_, err = q.ExecMany(ctx, c.store.SQL.Promote, due)
+		return err
+	})
+	return n, err
+}
+
+// scanClaim reads a row of Statements.Claim.
+func scanClaim(r Row, token string) (driver.Delivery, error) {
+	var (
+		d         driver.Delivery
+		seq       int64
+		due, sent int64
+		header    sql.NullString
+	)
+	err := r.Scan(&seq, &d.ID, &d.Kind, &d.Queue, &d.Priority, &d.Attempt, &d.Deliveries, &d.Crashes,
+		&due, &sent, &header, &d.Body)
+	if err != nil {
+		return d, err
+	}
+	d.NotBefore, d.SentAt = fromMillis(due), fromMillis(sent)
+	d.Token = driver.Token(strconv.FormatInt(seq, 10) + "." + token)
+	d.Header, err = decodeHeader(header)
+	return d, err
+}
+
+// sortClaim restores the order that "returning" does not promise.
+func sortClaim(ds []driver.Delivery) {
+	slices.SortStableFunc(ds, func(a, b driver.Delivery) int {
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.NotBefore.Compare(b.NotBefore),
+			cmp.Compare(seqOf(a.Token), seqOf(b.Token)))
+	})
+}
