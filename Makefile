@@ -43,11 +43,19 @@ build: ## Build bin/posthorn
 demo: ## Run the main job on real-shaped mail, with a worker killed in the middle
 	@go run ./examples/unsubscribe demo
 
-bench: ## Measure rates, latency, idle CPU and memory, once, on all stores
-	@cd bench && go run . -rounds 1
-
-bench-full: ## The same in several rounds, for medians
+bench: servers ## Measure Posthorn beside its peers, once; about 5 minutes
 	@cd bench && go run .
+
+bench-full: servers ## The same in rounds, with backlogs of a million; writes docs/performance.md
+	@mkdir -p bin
+	@cd bench && go run . -full -record ../bin/performance.jsonl -page ../docs
+
+bench-page: ## Write docs/performance.md again from what bench-full recorded
+	@cd bench && go run . -from ../bin/performance.jsonl -page ../docs >/dev/null
+
+servers:
+	@scripts/setup.sh postgresql mariadb
+	@scripts/setup.sh redis-server || true # without it, asynq is left out
 
 fuzz-short: ## Run each fuzz target for 3 seconds
 	@scripts/fuzz.sh 3s
@@ -66,4 +74,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@echo "building golangci-lint; the first time takes some minutes" >&2
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-.PHONY: help setup test tidy lint vet fmt generate mod build demo bench bench-full fuzz-short cover ci
+.PHONY: help setup test tidy lint vet fmt generate mod build demo bench bench-full bench-page servers fuzz-short cover ci

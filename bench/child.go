@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,8 +15,9 @@ import (
 )
 
 // asWorker as the first argument makes the program the worker process of a
-// run: it works on the database that the second argument names until its
-// standard input ends, and reports on its standard output.
+// run: it opens the database that the second argument names, says so, waits for
+// a line on its standard input, works until that ends, and reports on its
+// standard output.
 const asWorker = "as-worker"
 
 // An order is what a worker process is to do.
@@ -23,8 +25,10 @@ type order struct {
 	subject
 	Address     string
 	Concurrency int
-	Until       int // say "done" after so many messages; 0: never
-	Times       int // messages whose latency is wanted
+	Pause       time.Duration // how long each handler takes
+	Until       int           // say "done" after so many messages; 0: never
+	Times       int           // messages whose latency is wanted
+	History     bool          // say often how many were seen, and report when
 	Idle        bool
 	Settle      time.Duration // how long it starts up before it counts as idle
 }
@@ -33,14 +37,19 @@ type order struct {
 const (
 	lineReady = "ready"
 	lineDone  = "done"
+	lineSeen  = "seen %d"
 )
+
+// telling is how often a process says how many messages it has seen.
+const telling = 20 * time.Millisecond
 
 // A report is what a worker process found.
 type report struct {
 	Seen      int
 	Latencies []time.Duration // from the start of the dispatch to the entry of the handler, sorted
-	CPU       time.Duration   // used while it was idle
-	Span      time.Duration   // how long that was
+	History   history
+	CPU       time.Duration // from the start of its worker to the end of it; while it was idle
+	Span      time.Duration // how long it was idle
 	Memory    memory
 }
 
@@ -65,21 +74,33 @@ func obey(ctx context.Context, text string) error {
 	return json.NewEncoder(os.Stdout).Encode(rep)
 }
 
-// follow works until standard input ends.
+// follow waits for its line, and works until standard input ends.
 func follow(ctx context.Context, b bus, o order) (report, error) {
-	c := &counter{until: int64(o.Until), times: make([]time.Duration, o.Times)}
+	in := bufio.NewReader(os.Stdin)
+	fmt.Println(lineReady)
+	if _, err := in.ReadString('\n'); err != nil {
+		return report{}, fmt.Errorf("wait for the start: %w", err)
+	}
+	before, err := cpuTime()
+	if err != nil {
+		return report{}, err
+	}
+	c := newCounter(o)
 	working, stop := context.WithCancel(ctx)
 	var failed error
 	var worker sync.WaitGroup
 	worker.Go(func() { failed = b.work(working, load{concurrency: o.Concurrency, seen: c.note}) })
-	fmt.Println(lineReady)
-	var rep report
-	err := c.attend(ctx, o, &rep)
+	if c.line != nil {
+		worker.Go(func() { c.tell(working) })
+	}
+	rep, err := c.attend(ctx, o, in)
 	stop()
 	worker.Wait()
-	rep.Seen = int(c.seen.Load())
-	rep.Latencies = c.times[:min(rep.Seen, len(c.times))]
-	slices.Sort(rep.Latencies)
+	if !o.Idle { // else the end of the worker would count
+		after, unknown := cpuTime()
+		rep.CPU, err = after-before, errors.Join(err, unknown)
+	}
+	c.report(&rep)
 	return rep, errors.Join(err, failed)
 }
 
@@ -87,7 +108,17 @@ func follow(ctx context.Context, b bus, o order) (report, error) {
 type counter struct {
 	seen  atomic.Int64
 	until int64
+	pause time.Duration
 	times []time.Duration
+	line  *timeline // or nil
+}
+
+func newCounter(o order) *counter {
+	c := &counter{until: int64(o.Until), pause: o.Pause, times: make([]time.Duration, o.Times)}
+	if o.History {
+		c.line = newTimeline()
+	}
+	return c
 }
 
 // note is the handler.
@@ -97,31 +128,57 @@ func (c *counter) note(n note) {
 	if int(i) <= len(c.times) {
 		c.times[i-1] = entered.Sub(time.Unix(0, n.Sent))
 	}
+	if c.line != nil {
+		c.line.note()
+	}
+	if c.pause > 0 {
+		pause(context.Background(), c.pause)
+	}
 	if i == c.until {
 		fmt.Println(lineDone)
 	}
 }
 
+// tell says how many messages were seen until ctx ends.
+func (c *counter) tell(ctx context.Context) {
+	for said := int64(0); ctx.Err() == nil; pause(ctx, telling) {
+		if seen := c.seen.Load(); seen != said {
+			fmt.Printf(lineSeen+"\n", seen)
+			said = seen
+		}
+	}
+}
+
 // attend waits for the end of standard input and takes the figures.
-func (c *counter) attend(ctx context.Context, o order, rep *report) (err error) {
+func (c *counter) attend(ctx context.Context, o order, in io.Reader) (rep report, err error) {
 	var before time.Duration
 	if o.Idle {
 		pause(ctx, o.Settle)
 		if before, err = cpuTime(); err != nil {
-			return err
+			return rep, err
 		}
 	}
 	began := time.Now()
-	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
-		return err
+	if _, err := io.Copy(io.Discard, in); err != nil {
+		return rep, err
 	}
 	if o.Idle {
 		after, err := cpuTime()
 		if err != nil {
-			return err
+			return rep, err
 		}
 		rep.CPU, rep.Span = after-before, time.Since(began)
 	}
 	rep.Memory, err = memoryUsed()
-	return err
+	return rep, err
+}
+
+// report fills in what the handlers saw.
+func (c *counter) report(rep *report) {
+	rep.Seen = int(c.seen.Load())
+	rep.Latencies = c.times[:min(rep.Seen, len(c.times))]
+	slices.Sort(rep.Latencies)
+	if c.line != nil {
+		rep.History = c.line.history()
+	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
 )
@@ -13,10 +12,12 @@ type goal struct {
 	store     string
 	work, key string
 	title     string
-	peer      string  // empty: a bound that must not be exceeded
+	peer      string  // empty: a bound
+	peerWork  string  // what the peer does instead; empty: the same work
 	floor     float64 // 0: there is none
 	summit    float64 // 0: there is none
 	unit      unit    // of a bound
+	least     bool    // a bound that must be reached, not one that must not be exceeded
 }
 
 // goals are those of Posthorn, with nothing of its promises switched off.
@@ -34,9 +35,18 @@ func goals() []goal {
 			{work: "handle-tx", title: "handle, one INSERT", peer: "river", floor: 10, summit: 15},
 			{work: "handle-tx", title: "handle, one INSERT", peer: "gue", floor: 4},
 			{work: "handle-tx", title: "handle, one INSERT", peer: "watermill", floor: 3},
+			{
+				work: "handle-queued", title: "handle, one queued INSERT", peer: "river", peerWork: "handle-tx",
+				floor: 30, summit: 45,
+			},
 			{work: "dispatch-64", title: "dispatch one, 64 callers", peer: "river", floor: 5},
 			{work: "dispatch-8", title: "dispatch one, 8 callers", peer: "river", floor: 3},
 			{work: "dispatch-many", title: "dispatch many", peer: "river", floor: 2, summit: 3},
+			{work: "cost", key: "log_bytes", title: "log of the server for a message", floor: 1200, summit: 450, unit: octets},
+			{
+				work: "snapshot", key: "kept", title: "last tenth of many under a held snapshot",
+				floor: 0.9, summit: 0.95, unit: times, least: true,
+			},
 		}),
 		on("mariadb", []goal{
 			{work: "handle", title: "handle, no-op", peer: "watermill", floor: 3.5, summit: 20},
@@ -52,6 +62,15 @@ func on(store string, own []goal) []goal {
 		goal{work: "dispatch-many", title: "dispatch many", peer: rawName, summit: 0.9},
 		goal{work: "latency", key: "p50_ms", title: "latency p50", floor: 1.5, summit: 1.2, unit: millis},
 		goal{work: "latency", key: "p99_ms", title: "latency p99", floor: 4, summit: 3, unit: millis},
+		goal{
+			work: "backlog", key: "flat", title: "rate with the largest backlog, against the smallest",
+			floor: 0.95, unit: times, least: true,
+		},
+		goal{
+			work: "workers", key: "x2", title: "2 worker processes against 1, handler of 5 ms",
+			floor: 1.8, unit: times, least: true,
+		},
+		goal{work: "cost", key: "cpu_s", title: "CPU for 10,000 messages", floor: 0.2, summit: 0.1, unit: seconds},
 		goal{work: "rss", key: "peak_mb", title: "resident memory at concurrency 64", floor: 40, unit: megabytes},
 		goal{work: "idle", key: "percent", title: "idle worker, of one core", floor: 1, unit: percent},
 	)
@@ -65,18 +84,21 @@ func on(store string, own []goal) []goal {
 func (g goal) measured(rs results) float64 {
 	us := subject{g.store, ours}
 	if g.peer == "" {
-		return rs.median(g.work, g.key, us)
+		return rs.median(one{g.work, g.key, us})
 	}
-	return rs.ratio(g.work, g.key, us, subject{g.store, g.peer})
+	return rs.ratio(one{g.work, g.key, us}, one{cmp.Or(g.peerWork, g.work), g.key, subject{g.store, g.peer}})
 }
+
+// more reports whether more is better.
+func (g goal) more() bool { return g.peer != "" || g.least }
 
 // verdict says how far the figure got.
 func (g goal) verdict(v float64) string {
 	reached := func(mark float64) bool {
-		if g.peer == "" {
-			return v <= mark
+		if g.more() {
+			return v >= mark
 		}
-		return v >= mark
+		return v <= mark
 	}
 	switch {
 	case math.IsNaN(v):
@@ -104,10 +126,6 @@ func (g goal) text(v float64) string {
 		return "–"
 	case g.peer == "":
 		return g.unit.text(v)
-	case v < 1:
-		return fmt.Sprintf("%.2f ×", v)
-	case v < 10:
-		return fmt.Sprintf("%.1f ×", v)
 	}
-	return fmt.Sprintf("%.0f ×", v)
+	return ratioText(v)
 }

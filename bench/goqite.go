@@ -30,7 +30,7 @@ func goqiteSystem() system {
 		title:   "goqite", module: "maragu.dev/goqite", backlog: 2000,
 		settings: "8 loops of receive, handle, delete (faster than its runner); poll every 5 ms; " +
 			"with the INSERT: receive, INSERT and delete in one transaction; batches: SendTx in one transaction",
-		without: []string{"handle-tx-alone"},
+		without: []string{"handle-tx-alone", "handle-queued"},
 		open:    openGoqite,
 	}
 }

@@ -34,7 +34,7 @@ func gueSystem() system {
 		title:   "gue", module: "github.com/vgarvardt/gue/v5", backlog: 5000, backlogTx: 4000,
 		settings: "pgx adapter, pool of 16 workers, each polls every 10 ms, strategy RunAt; EnqueueBatch; " +
 			"with the INSERT: in the job's transaction",
-		without: []string{"handle-tx-alone"},
+		without: []string{"handle-tx-alone", "handle-queued"},
 		open:    openGue,
 	}
 }

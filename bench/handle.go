@@ -21,8 +21,12 @@ func handleWorks() []work {
 			run: drainWork(load{insert: true}),
 		},
 		{
-			name: "handle-tx-alone", figures: rate("the same without group commit"),
+			name: "handle-tx-alone", twin: true, figures: rate("the same without group commit"),
 			run: drainWork(load{insert: true, alone: true}),
+		},
+		{
+			name: "handle-queued", figures: rate("handle, one INSERT queued, committed with the completion"),
+			run: drainWork(load{insert: true, queued: true}),
 		},
 	}
 }
@@ -48,36 +52,62 @@ func drainWork(l load) func(context.Context, *rig, system) (map[string]float64, 
 // moment when the last completion is committed. It checks that each message
 // was handled once, and that each INSERT is there.
 func drain(ctx context.Context, b bus, l load, n int) (time.Duration, error) {
+	began := time.Now()
+	var took time.Duration
+	seen, err := workUntil(ctx, b, l, target{n: n, then: func() error {
+		err := emptied(ctx, b)
+		took = time.Since(began)
+		return err
+	}})
+	if err != nil {
+		return 0, err
+	}
+	return took, handledOnce(ctx, b, l, handled{want: n, seen: seen})
+}
+
+// A target ends a worker: after n messages, and what is to be done then.
+type target struct {
+	n      int
+	then   func() error
+	within time.Duration // if it takes longer, it ends there; 0: it may take long
+}
+
+// workUntil runs a worker until its target, and returns how many messages its
+// handlers saw in all.
+func workUntil(ctx context.Context, b bus, l load, to target) (int, error) {
 	var seen atomic.Int64
 	last := make(chan struct{})
 	l.seen = func(note) {
-		if seen.Add(1) == int64(n) {
+		if l.line != nil {
+			l.line.note()
+		}
+		if seen.Add(1) == int64(to.n) {
 			close(last)
 		}
 	}
 	working, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	began := time.Now()
 	var worker sync.WaitGroup
 	defer worker.Wait()
 	defer stop()
 	worker.Go(func() { ended <- b.work(working, l) })
-	var took time.Duration
+	var late <-chan time.Time
+	if to.within > 0 {
+		late = time.After(to.within)
+	}
 	var err error
 	select {
 	case err = <-ended:
 		return 0, errors.Join(errors.New("the worker ended early"), err)
+	case <-late:
 	case <-last:
-		err = emptied(ctx, b)
-		took = time.Since(began)
+		err = to.then()
 	case <-ctx.Done():
-		err = fmt.Errorf("%d of %d messages handled: %w", seen.Load(), n, ctx.Err())
+		err = fmt.Errorf("%d of %d messages handled: %w", seen.Load(), to.n, ctx.Err())
 	}
 	stop()
-	if err := errors.Join(err, <-ended); err != nil {
-		return 0, err
-	}
-	return took, handledOnce(ctx, b, l, handled{want: n, seen: int(seen.Load())})
+	err = errors.Join(err, <-ended)
+	return int(seen.Load()), err
 }
 
 // emptied waits until nothing is left.
@@ -86,6 +116,9 @@ func emptied(ctx context.Context, b bus) error {
 		n, err := b.left(ctx)
 		if err != nil || n == 0 {
 			return err
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%d messages are left: %w", n, ctx.Err())
 		}
 		pause(ctx, time.Millisecond)
 	}

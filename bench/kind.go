@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -17,10 +18,17 @@ type kind struct {
 	claims int    // rows that can be claimed and deleted in about a second
 	notes  string // on what all its systems share, for the report
 	launch func(dir string) (host, error)
+	// optional: if its server is not installed, it is left out.
+	optional bool
 	// examine says what the database is, and fails if it would not keep what
 	// it has committed: such figures could not be compared.
-	examine func(ctx context.Context, db *sql.DB) (string, error)
-	bare    func(ctx context.Context, address string) (bare, error)
+	examine func(ctx context.Context, address string, db *sql.DB) (string, error)
+	bare    func(ctx context.Context, address string) (bare, error) // nil: no limit is measured
+	// written is how many bytes the server has written to its log, or nil.
+	written func(ctx context.Context, db *sql.DB) (int64, error)
+	// hold holds a snapshot in a session of its own, or is nil.
+	hold holding
+	flow float64 // part of the messages of the works with a snapshot
 }
 
 // A host has room for databases of one kind.
@@ -33,7 +41,9 @@ type host interface {
 }
 
 // kinds lists the stores in the order of the report.
-func kinds() []kind { return []kind{sqliteKind(), postgresKind(), mariadbKind()} }
+func kinds() []kind {
+	return []kind{sqliteKind(), postgresKind(), mariadbKind(), redisKind(), redisAOFKind()}
+}
 
 // effectTable is where the handlers with an INSERT write.
 const effectTable = `create table if not exists effect (n integer not null, text text not null)`
@@ -73,8 +83,8 @@ func (k kind) open(ctx context.Context, dir string) (*site, error) {
 }
 
 // check proves that a database is durable.
-func (s *site) check(ctx context.Context, db *sql.DB) error {
-	said, err := s.examine(ctx, db)
+func (s *site) check(ctx context.Context, address string, db *sql.DB) error {
+	said, err := s.examine(ctx, address, db)
 	if err != nil {
 		return fmt.Errorf("examine %s: %w", s.title, err)
 	}
@@ -93,4 +103,49 @@ func (s *site) leave(ctx context.Context, address string, err error, shut func()
 		return err
 	}
 	return left
+}
+
+// holdSession runs statements on a connection that is kept until release.
+func holdSession(
+	ctx context.Context, open func() (*sql.DB, error), statements ...string,
+) (release func() error, err error) {
+	db, err := open()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	for _, s := range statements {
+		_, err = conn.ExecContext(ctx, s)
+		if err != nil {
+			break
+		}
+	}
+	release = func() error {
+		_, lost := conn.ExecContext(context.WithoutCancel(ctx), "commit") // if the session is gone, nothing was held
+		return errors.Join(lost, conn.Close(), db.Close())
+	}
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	return release, nil
+}
+
+// logged is how many bytes the server writes to its log while fn runs; 0 if it
+// does not say.
+func (s *site) logged(ctx context.Context, db *sql.DB, fn func() error) (int64, error) {
+	if s.written == nil {
+		return 0, fn()
+	}
+	before, err := s.written(ctx, db)
+	if err != nil {
+		return 0, err
+	}
+	if err := fn(); err != nil {
+		return 0, err
+	}
+	after, err := s.written(ctx, db)
+	return after - before, err
 }

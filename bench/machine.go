@@ -10,12 +10,9 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
-
-// tick is the unit of /proc/self/stat: 100 a second on every Linux
-// (https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html, USER_HZ).
-const tick = 10 * time.Millisecond
 
 var errProc = errors.New("/proc has another form than expected")
 
@@ -27,18 +24,9 @@ func hasProc() bool {
 
 // cpuTime is the time that this process has used, user and system.
 func cpuTime() (time.Duration, error) {
-	text, err := os.ReadFile("/proc/self/stat")
-	if err != nil {
-		return 0, err
-	}
-	// The second field is a name in parentheses, and may hold spaces.
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(fields) < 13 {
-		return 0, errProc
-	}
-	user, err1 := strconv.Atoi(fields[11])
-	kernel, err2 := strconv.Atoi(fields[12])
-	return time.Duration(user+kernel) * tick, errors.Join(err1, err2)
+	var used syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &used)
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano()), err
 }
 
 // A memory is resident memory in megabytes.
@@ -76,19 +64,22 @@ func lineOf(text, key string) string {
 	return ""
 }
 
-// A machine says on what the figures were measured.
+// A machine says on what the figures were measured, and when.
 type machine struct {
-	date, cpu, memory, load, place string
+	Date, CPU, Memory, Place, Go string
+	LoadBefore, LoadAfter        string
 }
 
 func thisMachine(dir string) machine {
-	m := machine{date: time.Now().UTC().Format("2006-01-02 15:04 UTC"), load: loadAverage()}
+	m := machine{
+		Date: time.Now().UTC().Format("2006-01-02 15:04 UTC"), LoadBefore: loadAverage(), Place: fileSystem(dir),
+		Go: fmt.Sprintf("%s/%s, %s", runtime.GOOS, runtime.GOARCH, runtime.Version()),
+	}
 	cpuinfo, _ := os.ReadFile("/proc/cpuinfo") // what is not known is not shown
 	meminfo, _ := os.ReadFile("/proc/meminfo")
 	name := strings.TrimSpace(strings.TrimPrefix(lineOf(string(cpuinfo), "model name"), ":"))
-	m.cpu = fmt.Sprintf("%d × %s %s", runtime.NumCPU(), runtime.GOARCH, name)
-	m.memory = fmt.Sprintf("%.0f GB", kilobytes(string(meminfo), "MemTotal:")/1e6)
-	m.place = fileSystem(dir)
+	m.CPU = strings.TrimSpace(fmt.Sprintf("%d × %s %s", runtime.NumCPU(), runtime.GOARCH, name))
+	m.Memory = fmt.Sprintf("%.0f GB", kilobytes(string(meminfo), "MemTotal:")/1e6)
 	return m
 }
 

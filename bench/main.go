@@ -1,14 +1,17 @@
 // Command bench measures Posthorn on each of its stores, beside the peers that
 // use the same store, in one run.
 //
-//	go run .                    the table: three rounds of about five minutes
+//	go run .                    the table: one round of about five minutes
+//	go run . -full              three rounds and larger backlogs: about 25 minutes
 //	go run . -quick             less than a minute: shows that everything works
 //	go run . -json              one JSON line for each run, instead of the table
 //	go run . -only handle       one or some of the works, with commas
 //	go run . -stores postgres   one or some of the stores, with commas
+//	go run . -page ../docs      performance.md and its plot, too
+//	go run . -record f          all that was found, too; -from f shows it again
 //
-// PostgreSQL and MariaDB are private servers, started from the installed
-// programs with settings that lose nothing.
+// PostgreSQL, MariaDB and Redis are private servers, started from the installed
+// programs; but for one of two of Redis, with settings that lose nothing.
 //
 // Peers and Posthorn alternate within each round, and ratios are taken within
 // a round. The program starts itself as the worker process where it needs one.
@@ -41,10 +44,11 @@ func main() {
 
 // A flags is the command line.
 type flags struct {
-	quick, json             bool
-	rounds                  int
-	only, stores, systems   string
-	dir, markdown, profiled string
+	quick, full, json     bool
+	rounds                int
+	only, stores, systems string
+	dir, profiled         string
+	record, from, page    string
 }
 
 func run(ctx context.Context, args []string) error {
@@ -57,6 +61,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if f.from != "" {
+		return f.show()
 	}
 	stop, err := profile(f.profiled)
 	if err != nil {
@@ -80,13 +87,16 @@ func (f flags) bench(ctx context.Context) error {
 func parse(args []string) (f flags, err error) {
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.BoolVar(&f.quick, "quick", false, "a smoke run of less than a minute; its figures mean nothing")
+	set.BoolVar(&f.full, "full", false, "three rounds, and backlogs of up to a million messages")
 	set.BoolVar(&f.json, "json", false, "write one JSON line for each run to standard output, and no table")
-	set.IntVar(&f.rounds, "rounds", 0, "number of rounds (default 3, with -quick 1)")
+	set.IntVar(&f.rounds, "rounds", 0, "number of rounds (default 1, with -full 3)")
 	set.StringVar(&f.only, "only", "", "works to run, with commas: "+strings.Join(workNames(), ", "))
 	set.StringVar(&f.stores, "stores", "", "stores to measure, with commas: "+strings.Join(storeNames(), ", "))
 	set.StringVar(&f.systems, "systems", "", "systems to measure, with commas: "+strings.Join(systemNames(), ", "))
 	set.StringVar(&f.dir, "dir", "", "where the databases are made; not on tmpfs (default the temporary directory)")
-	set.StringVar(&f.markdown, "markdown", "", "write the table to this `file`, too")
+	set.StringVar(&f.record, "record", "", "write all that was found to this `file`, as JSON lines, too")
+	set.StringVar(&f.from, "from", "", "measure nothing: show what was recorded in this `file`")
+	set.StringVar(&f.page, "page", "", "write performance.md and performance.svg to this `directory`, too")
 	set.StringVar(&f.profiled, "cpuprofile", "", "write a CPU profile of this process to this `file`")
 	if err := set.Parse(args); err != nil {
 		return f, err
@@ -98,11 +108,13 @@ func parse(args []string) (f flags, err error) {
 }
 
 // allWorks lists the works in the order of the table.
-func allWorks() []work { return slices.Concat(dispatchWorks(), handleWorks(), processWorks()) }
+func allWorks(s sizes) []work {
+	return slices.Concat(dispatchWorks(), handleWorks(), processWorks(), crewWorks(), backlogWorks(s))
+}
 
 func workNames() []string {
 	var names []string
-	for _, w := range allWorks() {
+	for _, w := range allWorks(usualSizes()) {
 		names = append(names, w.name)
 	}
 	return names
@@ -126,12 +138,20 @@ func storeNames() []string {
 	return names
 }
 
+// sizes are those of the mode.
+func (f flags) sizes() sizes {
+	switch {
+	case f.quick:
+		return quickSizes()
+	case f.full:
+		return fullSizes()
+	}
+	return usualSizes()
+}
+
 // rig builds what the flags ask for.
 func (f flags) rig() (*rig, error) {
-	r := &rig{sizes: fullSizes(), told: os.Stderr}
-	if f.quick {
-		r.sizes = quickSizes()
-	}
+	r := &rig{sizes: f.sizes(), told: os.Stderr}
 	if f.rounds > 0 {
 		r.rounds = f.rounds
 	}
@@ -141,8 +161,8 @@ func (f flags) rig() (*rig, error) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}
-	for _, w := range allWorks() {
-		if wantedWork(w.name) && (!w.linux || hasProc()) {
+	for _, w := range allWorks(r.sizes) {
+		if wantedWork(w.name) && (!w.linux || hasProc()) && (r.mode != modeQuick || !w.twin) {
 			r.works = append(r.works, w)
 		}
 	}
@@ -179,38 +199,71 @@ func choose(what, list string, known []string) (wanted func(string) bool, err er
 }
 
 // measure runs everything and writes what came out.
-func measure(ctx context.Context, f flags, r *rig) error {
-	d := document{machine: thisMachine(r.dir), rig: r, quick: f.quick}
-	lines := json.NewEncoder(io.Discard)
-	if f.json {
-		lines = json.NewEncoder(os.Stdout)
+func measure(ctx context.Context, f flags, r *rig) (err error) {
+	m := thisMachine(r.dir)
+	lines, finish, err := f.lines()
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, finish()) }()
+	var found results
 	var unwritten error
 	r.emit = func(res result) {
-		d.results = append(d.results, res)
+		found = append(found, res)
 		unwritten = errors.Join(unwritten, lines.Encode(res))
 	}
 	if err := errors.Join(r.all(ctx), unwritten); err != nil {
 		return err
 	}
-	return f.publish(d)
+	m.LoadAfter = loadAverage()
+	d := r.document(m, found)
+	if err := lines.Encode(lastLine{d}); err != nil {
+		return err
+	}
+	return errors.Join(f.publish(d), errors.Join(r.failed...))
 }
 
-// publish writes the table.
-func (f flags) publish(d document) error {
-	if f.markdown != "" {
-		file, err := os.Create(f.markdown)
+// lines is where runs are written as they end, one JSON line each.
+func (f flags) lines() (*json.Encoder, func() error, error) {
+	var to []io.Writer
+	finish := func() error { return nil }
+	if f.json {
+		to = append(to, os.Stdout)
+	}
+	if f.record != "" {
+		file, err := os.Create(f.record)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		if err := errors.Join(d.write(file), file.Close()); err != nil {
-			return fmt.Errorf("write %s: %w", f.markdown, err)
+		to, finish = append(to, file), file.Close
+	}
+	return json.NewEncoder(io.MultiWriter(to...)), finish, nil
+}
+
+// publish writes the page and the table.
+func (f flags) publish(d document) error {
+	if f.page != "" {
+		if err := d.writePage(f.page); err != nil {
+			return err
 		}
 	}
 	if f.json {
 		return nil
 	}
 	return d.write(os.Stdout)
+}
+
+// show publishes what was recorded.
+func (f flags) show() error {
+	file, err := os.Open(f.from)
+	if err != nil {
+		return err
+	}
+	d, err := readRecord(file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("read %s: %w", f.from, err)
+	}
+	return f.publish(d)
 }
 
 // profile starts a CPU profile; stop writes it.

@@ -19,6 +19,7 @@ func mariadbKind() kind {
 			"%d connections. Limit of the machine: as many connections as callers, many rows in one statement",
 			version("github.com/go-sql-driver/mysql"), peerConnections),
 		launch: launchMariaDB, examine: examineMariaDB, bare: openBareMariaDB,
+		written: redoOfMariaDB, hold: holdMariaDB, flow: 0.2,
 	}
 }
 
@@ -36,7 +37,7 @@ func launchMariaDB(dir string) (host, error) {
 	return s, nil
 }
 
-func examineMariaDB(ctx context.Context, db *sql.DB) (string, error) {
+func examineMariaDB(ctx context.Context, _ string, db *sql.DB) (string, error) {
 	var version, flush, doublewrite, binlog, buffers string
 	err := db.QueryRowContext(ctx, `select version(), @@innodb_flush_log_at_trx_commit, @@innodb_doublewrite, @@log_bin,
 		@@innodb_buffer_pool_size div 1048576`).Scan(&version, &flush, &doublewrite, &binlog, &buffers)
@@ -69,4 +70,18 @@ func openMariaDBPool(address string, size int) (*sql.DB, error) {
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	return db, nil
+}
+
+// redoOfMariaDB is the position in the redo log of the whole server.
+func redoOfMariaDB(ctx context.Context, db *sql.DB) (int64, error) {
+	n, err := count(ctx, db, "select variable_value from information_schema.global_status "+
+		"where variable_name = 'Innodb_lsn_current'")
+	return int64(n), err
+}
+
+// holdMariaDB leaves a read view open: no row that is deleted from now on can
+// be purged before it ends.
+func holdMariaDB(ctx context.Context, address string) (func() error, error) {
+	return holdSession(ctx, func() (*sql.DB, error) { return openMariaDBPool(address, 1) },
+		"start transaction with consistent snapshot")
 }

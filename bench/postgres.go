@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
@@ -21,6 +23,7 @@ func postgresKind() kind {
 			"Limit of the machine: as many connections as callers, arrays as parameters",
 			version("github.com/jackc/pgx/v5"), peerConnections, riverConnections),
 		launch: launchPostgres, examine: examinePostgres, bare: openBarePostgres,
+		written: walOfPostgres, hold: holdPostgres, flow: 1,
 	}
 }
 
@@ -37,7 +40,7 @@ func launchPostgres(dir string) (host, error) {
 	return s, nil
 }
 
-func examinePostgres(ctx context.Context, db *sql.DB) (string, error) {
+func examinePostgres(ctx context.Context, _ string, db *sql.DB) (string, error) {
 	var version, sync, commit, pages, buffers string
 	err := db.QueryRowContext(ctx, `select current_setting('server_version'), current_setting('fsync'),
 		current_setting('synchronous_commit'), current_setting('full_page_writes'), current_setting('shared_buffers')`,
@@ -81,4 +84,29 @@ func (p pgPool) close() error {
 	err := p.std.Close()
 	p.native.Close()
 	return err
+}
+
+// walOfPostgres is the position in the write-ahead log of the whole server.
+func walOfPostgres(ctx context.Context, db *sql.DB) (int64, error) {
+	n, err := count(ctx, db, "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint")
+	return int64(n), err
+}
+
+// holdPostgres leaves a transaction open that has taken its snapshot: no row
+// that is deleted from now on can be removed before it ends.
+func holdPostgres(ctx context.Context, address string) (func() error, error) {
+	conn, err := pgx.Connect(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	_, err = conn.Exec(ctx, "begin isolation level repeatable read; select count(*) from pg_class")
+	release := func() error {
+		ctx := context.WithoutCancel(ctx)
+		_, lost := conn.Exec(ctx, "commit") // if the transaction is gone, nothing was held
+		return errors.Join(lost, conn.Close(ctx))
+	}
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	return release, nil
 }

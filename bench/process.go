@@ -1,15 +1,7 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"time"
 )
 
@@ -17,23 +9,30 @@ import (
 func processWorks() []work {
 	return []work{
 		{
-			name: "latency", run: latency, linux: true,
+			name: "latency", run: latency,
 			figures: []figure{
-				{key: "p50_ms", title: "latency at 100 messages/s, two processes, p50", unit: millis},
-				{key: "p99_ms", title: "the same, p99", unit: millis},
-				{key: "max_ms", title: "the same, longest", unit: millis},
+				{"p50_ms", "latency at 100 messages/s, two processes, p50", millis},
+				{"p99_ms", "the same, p99", millis},
+				{"max_ms", "the same, longest", millis},
 			},
 		},
 		{
-			name: "rss", run: residentMemory, linux: true,
+			name: "rss", run: residentMemory, linux: true, large: true,
 			figures: []figure{
-				{key: "peak_mb", title: "resident memory at concurrency 64, peak", unit: megabytes},
-				{key: "after_mb", title: "the same, after the backlog", unit: megabytes},
+				{"peak_mb", "resident memory at concurrency 64, peak", megabytes},
+				{"after_mb", "the same, after the backlog", megabytes},
 			},
 		},
 		{
-			name: "idle", run: idleCPU, once: true, linux: true,
-			figures: []figure{{key: "percent", title: "CPU of an idle worker, of one core", unit: percent}},
+			name: "idle", run: idleCPU, once: true, large: true,
+			figures: []figure{{"percent", "CPU of an idle worker, of one core", percent}},
+		},
+		{
+			name: "cost", run: cost,
+			figures: []figure{
+				{"cpu_s", "CPU of the worker process for 10,000 messages", seconds},
+				{"log_bytes", "log of the server for a message, in and out", octets},
+			},
 		},
 	}
 }
@@ -130,67 +129,34 @@ func idleCPU(ctx context.Context, r *rig, s system) (map[string]float64, error) 
 	return figures, err
 }
 
-// A child is a worker process.
-type child struct {
-	cmd   *exec.Cmd
-	stdin io.Closer
-	out   *bufio.Reader
-	said  bytes.Buffer // on standard error
-}
-
-// hire starts a worker process and waits until it is ready.
-func hire(ctx context.Context, o order) (*child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	text, err := json.Marshal(o)
-	if err != nil {
-		return nil, err
-	}
-	c := &child{cmd: exec.CommandContext(ctx, self, asWorker, string(text))}
-	c.cmd.Stderr = &c.said
-	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := c.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	c.out = bufio.NewReader(out)
-	if err := c.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start worker process: %w", err)
-	}
-	if err := c.expect(lineReady); err != nil {
-		return nil, errors.Join(err, c.end())
-	}
-	return c, nil
-}
-
-// expect waits for a line.
-func (c *child) expect(want string) error {
-	line, err := c.out.ReadString('\n')
-	if err == nil && line == want+"\n" {
-		return nil
-	}
-	return fmt.Errorf("worker process said %q, not %q: %w", line, want, err)
-}
-
-// report does the parent's part, then ends the process and reads its report.
-func (c *child) report(part func() error) (report, error) {
-	var rep report
-	err := part()
-	_ = c.stdin.Close() // the process ends with its input
-	if err == nil {
-		err = json.NewDecoder(c.out).Decode(&rep)
-	}
-	return rep, errors.Join(err, c.end())
-}
-
-func (c *child) end() error {
-	_ = c.stdin.Close()
-	if err := c.cmd.Wait(); err != nil {
-		return fmt.Errorf("worker process: %w: %s", err, bytes.TrimSpace(c.said.Bytes()))
-	}
-	return nil
+// cost is what a worker process computes, and what the server logs, for the
+// messages of a backlog. What it takes to send them is in the log, and not in
+// the CPU time.
+func cost(ctx context.Context, r *rig, s system) (map[string]float64, error) {
+	figures := map[string]float64{}
+	err := r.with(ctx, s, load{}, func(b bus, address string) error {
+		n := r.backlog(s, load{})
+		logged, err := r.siteOf(s).logged(ctx, b.db(), func() error {
+			if err := preload(ctx, b, n); err != nil {
+				return err
+			}
+			c, err := hire(ctx, order{subject: s.subject, Address: address, Until: n})
+			if err != nil {
+				return err
+			}
+			rep, err := c.report(func() error {
+				if err := c.expect(lineDone); err != nil {
+					return err
+				}
+				return emptied(ctx, b)
+			})
+			figures["cpu_s"] = rep.CPU.Seconds() / float64(n) * 10_000
+			return err
+		})
+		if logged > 0 {
+			figures["log_bytes"] = float64(logged) / float64(n)
+		}
+		return err
+	})
+	return figures, err
 }

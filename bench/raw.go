@@ -35,7 +35,7 @@ func withBare(ctx context.Context, s *site, fn func(bare) (float64, error)) (map
 		return nil, err
 	}
 	var perSecond float64
-	if err = s.check(ctx, b.db()); err == nil {
+	if err = s.check(ctx, address, b.db()); err == nil {
 		perSecond, err = fn(b)
 	}
 	return map[string]float64{"rate": perSecond}, s.leave(ctx, address, err, b.close)

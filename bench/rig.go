@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,24 +12,38 @@ import (
 	"time"
 )
 
-// patience bounds one run, so that a system that hangs ends with an error.
-const patience = 3 * time.Minute
+// patience bounds one run, so that a system that hangs ends with an error, and
+// longPatience one of the works on millions of messages.
+const (
+	patience     = 3 * time.Minute
+	longPatience = 15 * time.Minute
+)
 
 // A figure is one number that a work yields.
 type figure struct {
-	key   string // in JSON
-	title string // in tables
-	unit  unit
+	Key   string `json:"key"`
+	Title string `json:"title"` // in tables
+	Unit  unit   `json:"unit"`
 }
 
 // A work is one kind of measurement.
 type work struct {
 	name    string // for -only, and in JSON
 	figures []figure
-	once    bool // takes long and varies little: the first round only
-	linux   bool // needs /proc
+	of      []string // the systems that take part; nil: all
+	once    bool     // takes long and varies little: the first round only
+	large   bool     // takes long: in a quick run, Posthorn's turn only
+	twin    bool     // runs the code of another work: not in a quick run
+	linux   bool     // needs /proc
 	run     func(ctx context.Context, r *rig, s system) (map[string]float64, error)
 	raw     rawRun // the limit of the machine, or nil
+	// patience bounds a run; 0 means the usual one.
+	patience time.Duration
+}
+
+// takes reports whether a system takes part.
+func (w work) takes(s system) bool {
+	return s.offers(w.name) && (w.of == nil || slices.Contains(w.of, s.System))
 }
 
 // A sizes is how long and how large the runs are.
@@ -39,12 +54,24 @@ type sizes struct {
 	latency time.Duration // of sending at a steady rate
 	settle  time.Duration // of a worker process, before it counts as idle
 	idle    time.Duration
+	depths  []int // of backlogs that wait behind what is handled
+	flow    int   // messages that go through while a snapshot is held
+	mode    string
 }
 
-// fullSizes make about five minutes a round.
+// usualSizes make about five minutes.
+func usualSizes() sizes {
+	return sizes{
+		rounds: 1, spell: time.Second / 2, scale: 0.5, latency: 2 * time.Second, settle: time.Second / 2,
+		idle: 2 * time.Second, depths: []int{1000, 10_000, 100_000}, flow: 50_000, mode: modeUsual,
+	}
+}
+
+// fullSizes make about 25 minutes.
 func fullSizes() sizes {
 	return sizes{
-		rounds: 3, spell: time.Second, scale: 1, latency: 5 * time.Second, settle: time.Second, idle: 10 * time.Second,
+		rounds: 3, spell: time.Second / 2, scale: 0.5, latency: 5 * time.Second, settle: time.Second,
+		idle: 10 * time.Second, depths: []int{10_000, 100_000, 1_000_000}, flow: 1_000_000, mode: modeFull,
 	}
 }
 
@@ -57,6 +84,7 @@ func quickSizes() sizes {
 	return sizes{
 		rounds: 1, spell: 20 * time.Millisecond, scale: 0.01, latency: 100 * time.Millisecond,
 		settle: 50 * time.Millisecond, idle: 100 * time.Millisecond,
+		depths: []int{100, 1000}, flow: 2000, mode: modeQuick,
 	}
 }
 
@@ -69,6 +97,8 @@ type rig struct {
 	systems []system
 	rawToo  bool
 	sites   []*site      // of the kinds, while the rig is open
+	skipped []string     // kinds that could not be opened, and why
+	failed  []error      // runs
 	told    io.Writer    // progress
 	emit    func(result) // each run, as it ends
 }
@@ -85,12 +115,22 @@ type result struct {
 func (r *rig) open(ctx context.Context) error {
 	for _, k := range r.kinds {
 		s, err := k.open(ctx, r.dir)
+		if k.optional && errors.Is(err, errNotInstalled) {
+			r.skip(err)
+			continue
+		}
 		if err != nil {
 			return errors.Join(err, r.close())
 		}
 		r.sites = append(r.sites, s)
 	}
 	return nil
+}
+
+// skip leaves a kind of store out.
+func (r *rig) skip(why error) {
+	r.skipped = append(r.skipped, fmt.Sprintf("Not measured: %v", why))
+	fmt.Fprintln(r.told, r.skipped[len(r.skipped)-1])
 }
 
 // close ends the hosts and removes all that the rig has made.
@@ -136,31 +176,35 @@ func (r *rig) round(ctx context.Context, round int, w work, at *site) error {
 	systems := r.on(at.kind)
 	for i := range systems {
 		s := systems[(i+round)%len(systems)]
-		if !s.offers(w.name) {
+		if !w.takes(s) || r.mode == modeQuick && w.large && s.System != ours {
 			continue
 		}
-		err := r.one(ctx, result{Round: round + 1, Work: w.name, subject: s.subject},
+		err := r.one(ctx, w, result{Round: round + 1, Work: w.name, subject: s.subject},
 			func(ctx context.Context) (map[string]float64, error) { return w.run(ctx, r, s) })
 		if err != nil {
 			return err
 		}
 	}
-	if w.raw == nil || !r.rawToo {
+	if w.raw == nil || at.bare == nil || !r.rawToo {
 		return nil
 	}
-	return r.one(ctx, result{Round: round + 1, Work: w.name, subject: subject{at.name, rawName}},
+	return r.one(ctx, w, result{Round: round + 1, Work: w.name, subject: subject{at.name, rawName}},
 		func(ctx context.Context) (map[string]float64, error) { return w.raw(ctx, r, at) })
 }
 
-// one does one run and emits its result.
+// one does one run and emits its result. A run that fails is noted, and does not
+// take the others' figures with it.
 func (r *rig) one(
-	ctx context.Context, res result, run func(context.Context) (map[string]float64, error),
+	ctx context.Context, w work, res result, run func(context.Context) (map[string]float64, error),
 ) (err error) {
 	runtime.GC() // of what the run before left
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	running, cancel := context.WithTimeout(ctx, cmp.Or(w.patience, patience))
 	defer cancel()
-	if res.Figures, err = run(ctx); err != nil {
-		return fmt.Errorf("measure %s of %s on %s: %w", res.Work, res.System, res.Store, err)
+	if res.Figures, err = run(running); err != nil {
+		err = fmt.Errorf("measure %s of %s on %s: %w", res.Work, res.System, res.Store, err)
+		fmt.Fprintln(r.told, err)
+		r.failed = append(r.failed, err)
+		return ctx.Err()
 	}
 	fmt.Fprintf(r.told, "round %d/%d  %-16s %-9s %-16s %s\n",
 		res.Round, r.rounds, res.Work, res.Store, res.System, short(res.Figures))
@@ -179,7 +223,7 @@ func (r *rig) with(ctx context.Context, s system, l load, fn func(b bus, address
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
-	err = at.check(ctx, b.db())
+	err = at.check(ctx, address, b.db())
 	if err == nil && l.insert {
 		_, err = b.db().ExecContext(ctx, effectTable)
 	}

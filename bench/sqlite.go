@@ -23,6 +23,7 @@ func sqliteKind() kind {
 		launch:  func(dir string) (host, error) { return &folder{dir: dir}, os.MkdirAll(dir, 0o700) },
 		examine: examineSQLite,
 		bare:    openBareFile,
+		hold:    holdSQLite, flow: 0.2,
 	}
 }
 
@@ -59,7 +60,7 @@ func openPool(address string) (*sql.DB, error) {
 	return db, nil
 }
 
-func examineSQLite(ctx context.Context, db *sql.DB) (string, error) {
+func examineSQLite(ctx context.Context, _ string, db *sql.DB) (string, error) {
 	var engine, mode string
 	var level int
 	if err := db.QueryRowContext(ctx, "select sqlite_version()").Scan(&engine); err != nil {
@@ -76,4 +77,11 @@ func examineSQLite(ctx context.Context, db *sql.DB) (string, error) {
 	}
 	return fmt.Sprintf("%s (modernc.org/sqlite %s), `journal_mode=wal`, `synchronous=full`", engine,
 		version("modernc.org/sqlite")), nil
+}
+
+// holdSQLite leaves a reader in the write-ahead log: no checkpoint can pass it,
+// so that the log grows.
+func holdSQLite(ctx context.Context, address string) (func() error, error) {
+	return holdSession(ctx, func() (*sql.DB, error) { return openPool(address) },
+		"begin deferred", "select count(*) from sqlite_master")
 }

@@ -10,14 +10,18 @@ import (
 )
 
 // A unit is how a figure is written.
-type unit int
+type unit string
 
 // The units.
 const (
-	perSecond unit = iota
-	millis
-	megabytes
-	percent
+	perSecond unit = "per second"
+	millis    unit = "ms"
+	megabytes unit = "MB"
+	percent   unit = "%"
+	seconds   unit = "s"
+	octets    unit = "B"
+	times     unit = "×"
+	messages  unit = "messages"
 )
 
 // text writes a figure with its unit.
@@ -29,14 +33,38 @@ func (u unit) text(v float64) string {
 		return fmt.Sprintf("%.0f MB", v)
 	case percent:
 		return fmt.Sprintf("%.2f %%", v)
+	case seconds:
+		return fmt.Sprintf("%.2f s", v)
+	case octets:
+		return fmt.Sprintf("%.0f B", v)
+	case times:
+		return ratioText(v)
+	case messages:
+		return thousands(v)
 	}
+	return thousands(v) + "/s"
+}
+
+// thousands writes a number as short as it is read.
+func thousands(v float64) string {
 	switch {
 	case v >= 99_500:
-		return fmt.Sprintf("%.0f k/s", v/1000)
+		return fmt.Sprintf("%.0f k", v/1000)
 	case v >= 995:
-		return fmt.Sprintf("%.1f k/s", v/1000)
+		return fmt.Sprintf("%.1f k", v/1000)
 	}
-	return fmt.Sprintf("%.0f/s", v)
+	return fmt.Sprintf("%.0f", v)
+}
+
+// ratioText writes a ratio with as many digits as mean something.
+func ratioText(v float64) string {
+	switch {
+	case v < 2:
+		return fmt.Sprintf("%.2f ×", v)
+	case v < 10:
+		return fmt.Sprintf("%.1f ×", v)
+	}
+	return fmt.Sprintf("%.0f ×", v)
 }
 
 // median is NaN for nothing.
@@ -72,26 +100,30 @@ func short(figures map[string]float64) string {
 // results are all the runs.
 type results []result
 
-// of lists what was measured of a figure on a system, by round.
-func (rs results) of(work, key string, s subject) map[int]float64 {
+// A one is one figure of one work on one subject.
+type one struct {
+	work, key string
+	subject
+}
+
+// of lists what was measured, by round.
+func (rs results) of(o one) map[int]float64 {
 	out := map[int]float64{}
 	for _, r := range rs {
-		if v, ok := r.Figures[key]; ok && r.Work == work && r.subject == s {
+		if v, ok := r.Figures[o.key]; ok && r.Work == o.work && r.subject == o.subject {
 			out[r.Round] = v
 		}
 	}
 	return out
 }
 
-// median of a figure on a system; NaN when it was not measured.
-func (rs results) median(work, key string, s subject) float64 {
-	return median(slices.Collect(maps.Values(rs.of(work, key, s))))
-}
+// median of a figure; NaN when it was not measured.
+func (rs results) median(o one) float64 { return median(slices.Collect(maps.Values(rs.of(o)))) }
 
-// ratio of two systems: the median of the rounds' ratios, so that both sides
-// of each were measured within seconds of each other.
-func (rs results) ratio(work, key string, s, peer subject) float64 {
-	ours, theirs := rs.of(work, key, s), rs.of(work, key, peer)
+// ratio of two figures: the median of the rounds' ratios, so that both sides of
+// each were measured within seconds of each other.
+func (rs results) ratio(our, peer one) float64 {
+	ours, theirs := rs.of(our), rs.of(peer)
 	var ratios []float64
 	for round, v := range ours {
 		if p, ok := theirs[round]; ok && p > 0 {

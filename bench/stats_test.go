@@ -44,7 +44,7 @@ func TestQuantileIsTheLeastThatIsNotExceededByItsPart(t *testing.T) {
 func sample() results {
 	run := func(round int, system string, rate float64) result {
 		return result{
-			Round: round, Work: "handle", subject: from(system), Figures: map[string]float64{"rate": rate},
+			Round: round, Work: "handle", subject: from(system).subject, Figures: map[string]float64{"rate": rate},
 		}
 	}
 	elsewhere := run(1, "peer", 1)
@@ -56,16 +56,16 @@ func sample() results {
 }
 
 // from names a system of the sample.
-func from(system string) subject { return subject{"postgres", system} }
+func from(system string) one { return one{"handle", "rate", subject{"postgres", system}} }
 
 func TestRatiosAreTakenWithinARound(t *testing.T) {
-	if got := sample().ratio("handle", "rate", from("posthorn"), from("peer")); got != 25 { // of 30 and 20
+	if got := sample().ratio(from("posthorn"), from("peer")); got != 25 { // of 30 and 20
 		t.Errorf("ratio = %v, want 25", got)
 	}
-	if got := sample().ratio("handle", "rate", from("posthorn"), from("nobody")); !math.IsNaN(got) {
+	if got := sample().ratio(from("posthorn"), from("nobody")); !math.IsNaN(got) {
 		t.Errorf("ratio to an unmeasured peer = %v, want NaN", got)
 	}
-	if got := sample().median("handle", "rate", from("posthorn")); got != 600 {
+	if got := sample().median(from("posthorn")); got != 600 {
 		t.Errorf("median = %v, want 600", got)
 	}
 }
@@ -73,6 +73,7 @@ func TestRatiosAreTakenWithinARound(t *testing.T) {
 func TestVerdictKnowsWhetherMoreIsBetter(t *testing.T) {
 	ratio := goal{peer: "peer", floor: 2, summit: 3}
 	bound := goal{floor: 4, summit: 3}
+	least := goal{floor: 0.9, summit: 0.95, least: true}
 	for _, c := range []struct {
 		goal  goal
 		value float64
@@ -85,6 +86,9 @@ func TestVerdictKnowsWhetherMoreIsBetter(t *testing.T) {
 		{bound, 4, "floor"},
 		{bound, 0, "summit"},
 		{bound, math.NaN(), "not measured"},
+		{least, 0.89, "below"},
+		{least, 0.9, "floor"},
+		{least, 1.2, "summit"},
 	} {
 		if got := c.goal.verdict(c.value); got != c.want {
 			t.Errorf("verdict of %+v on %v = %q, want %q", c.goal, c.value, got, c.want)

@@ -28,9 +28,11 @@ func newNote(n int) note {
 
 // A load is what the handlers of a run do.
 type load struct {
-	insert      bool // commit one INSERT together with the completion
-	alone       bool // Posthorn only: without group commit
-	concurrency int  // handlers at once; 0 means what suits the system best
+	insert      bool      // commit one INSERT together with the completion
+	queued      bool      // the INSERT is queued, and sent with those of other messages
+	alone       bool      // Posthorn only: without group commit
+	concurrency int       // handlers at once; 0 means what suits the system best
+	line        *timeline // notes when messages are handled, or nil
 	seen        func(note)
 }
 
@@ -67,6 +69,7 @@ type system struct {
 	backlogTx int    // the same where each has an INSERT; 0: as many
 	lacks     string // works that it does not offer, and why
 	without   []string
+	pending   []string // works that it is going to offer, and does not yet
 	open      func(ctx context.Context, address string, l load) (bus, error)
 }
 
@@ -82,7 +85,7 @@ const rawName = "raw"
 
 // offers reports whether the system takes part in a work.
 func (s system) offers(work string) bool {
-	return !slices.Contains(s.without, work)
+	return !slices.Contains(s.without, work) && !slices.Contains(s.pending, work)
 }
 
 // systems lists all that are measured, by store, Posthorn first.
@@ -92,5 +95,6 @@ func systems() []system {
 		posthornSystem(postgresKind(), 40_000), riverPostgresSystem(), gueSystem(), watermillPostgresSystem(),
 		watermillQueueSystem(),
 		posthornSystem(mariadbKind(), 20_000), watermillMariaDBSystem(),
+		asynqSystem(redisKind()), asynqSystem(redisAOFKind()),
 	}
 }

@@ -30,7 +30,7 @@ func watermillSystem(k kind) system {
 		settings: "log with offsets, one subscriber, batches of 100, poll every 5 ms; Publish of many; with the INSERT: " +
 			"in the subscriber's transaction",
 		lacks:   "it has no retry with a delay, no priority, no dead letters",
-		without: []string{"handle-tx-alone"},
+		without: []string{"handle-tx-alone", "handle-queued"},
 	}
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing of the things that are named: cc (a C compiler with
-# its headers, for the race detector), make, postgresql, mariadb, pgbouncer. Of
-# the servers it installs the programs, for tests to start: none of them runs
-# afterwards. It says nothing when all is there.
+# its headers, for the race detector), make, postgresql, mariadb, pgbouncer,
+# redis-server. Of the servers it installs the programs, for tests to start: none
+# of them runs afterwards. It says nothing when all is there.
 set -euo pipefail
 
 # works says whether a thing is usable, not only whether a file is there.
@@ -15,6 +15,7 @@ works() {
 		;;
 	postgresql) has initdb && has postgres ;;
 	mariadb) has mariadb-install-db && has mariadbd ;;
+	redis-server) has redis-server || has valkey-server ;;
 	*) has "$1" ;;
 	esac
 }
@@ -95,9 +96,11 @@ esac
 apt="apt-get -o DPkg::Lock::Timeout=300"
 $apt update
 $apt install -y --no-install-recommends "$@"
-case " $* " in
-*" pgbouncer "*) [ ! -d /run/systemd/system ] || systemctl disable pgbouncer ;;
-esac'
+for service in pgbouncer redis-server; do
+	case " $* " in
+	*" $service "*) [ ! -d /run/systemd/system ] || systemctl disable "$service" ;;
+	esac
+done'
 
 echo "installing ${names[*]}" >&2
 log=$(mktemp)

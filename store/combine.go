@@ -3,7 +3,10 @@ package store
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/posthorn/posthorn/driver"
 )
@@ -20,9 +23,10 @@ type Combiner struct {
 	ended chan struct{} // closed by Close, so that nobody waits for a lane that it keeps
 	run   func(ctx context.Context, lane int, ws []*Write) error
 
-	mu     sync.Mutex
-	queue  []*write
-	closed bool
+	mu      sync.Mutex
+	queue   []*write
+	sending bool // a lane is busy with sends, and takes more of them when it is done
+	closed  bool
 }
 
 // A write is one call that waits for its turn.
@@ -51,13 +55,18 @@ func (c *Combiner) Do(ctx context.Context, wanted *Write) error {
 		return err
 	}
 	w := &write{Write: wanted, done: make(chan struct{})}
-	if err := c.enqueue(w); err != nil {
+	joined, err := c.enqueue(w)
+	if err != nil {
 		return err
+	}
+	lanes := c.lanes
+	if joined {
+		lanes = nil
 	}
 	select {
 	case <-w.done:
 		return w.err
-	case lane := <-c.lanes:
+	case lane := <-lanes:
 		c.serve(context.WithoutCancel(ctx), lane)
 		c.lanes <- lane
 	case <-ctx.Done():
@@ -103,14 +112,26 @@ func (c *Combiner) isClosed() bool {
 	return c.closed
 }
 
-func (c *Combiner) enqueue(w *write) error {
+// maxJoined is how many writes may wait for a lane that sends before another one
+// is taken.
+const maxJoined = 200
+
+// enqueue lets a write wait for its turn. Where it is joined, a lane is sure to take
+// it: sends wait for each other, since a commit of many costs hardly more than one
+// of few.
+func (c *Combiner) enqueue(w *write) (joined bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return driver.ErrClosed
+		return false, driver.ErrClosed
 	}
 	c.queue = append(c.queue, w)
-	return nil
+	return c.sending && w.sends() && len(c.queue) <= maxJoined, nil
+}
+
+// sends reports whether nothing but sends is to be written.
+func (w *Write) sends() bool {
+	return len(w.Send) > 0 && len(w.Ack) == 0 && w.Take == nil && w.Func == nil
 }
 
 // withdraw takes back a write that nobody has begun.
@@ -128,16 +149,48 @@ func (c *Combiner) withdraw(w *write) bool {
 
 // serve runs what waits on a lane that the caller holds.
 func (c *Combiner) serve(ctx context.Context, lane int) {
+	sender := false
 	for {
-		c.mu.Lock()
-		n := min(len(c.queue), maxShared)
-		batch := c.queue[:n:n]
-		c.queue = c.queue[n:]
-		c.mu.Unlock()
-		if n == 0 {
+		batch := c.next(&sender)
+		if len(batch) == 0 {
 			return
 		}
 		c.shared(ctx, lane, batch)
+		if sender && len(batch) > 1 {
+			c.gather(len(batch))
+		}
+	}
+}
+
+// next takes what waits. sender is whether this lane is the one that sends wait for.
+func (c *Combiner) next(sender *bool) []*write {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := min(len(c.queue), maxShared)
+	batch := c.queue[:n:n]
+	c.queue = c.queue[n:]
+	if n == 0 && *sender {
+		c.sending, *sender = false, false
+	}
+	if !c.sending && slices.ContainsFunc(batch, func(w *write) bool { return w.sends() }) {
+		c.sending, *sender = true, true
+	}
+	return batch
+}
+
+// gatherFor bounds the wait for callers who have just been answered and are about
+// to send again.
+const gatherFor = 50 * time.Microsecond
+
+// gather waits until as many wait again as have just been served.
+func (c *Combiner) gather(want int) {
+	for began := time.Now(); time.Since(began) < gatherFor; runtime.Gosched() {
+		c.mu.Lock()
+		n := len(c.queue)
+		c.mu.Unlock()
+		if n >= want {
+			return
+		}
 	}
 }
 

@@ -98,10 +98,11 @@ func (s server) pools(a address) (pool.Pools, error) {
 	if err != nil {
 		return pool.Pools{}, err
 	}
+	refused := guard.Remember(func(query string) string { return refuse(query, a.names) })
 	return pool.Pools{
 		Guarded: sql.OpenDB(guard.Connector{
 			Connector: watcher{effects, look(s.maria)},
-			Check:     func(_ sqldriver.Conn, query string) string { return refuse(query, a.names) },
+			Check:     func(_ sqldriver.Conn, query string) string { return refused(query) },
 		}),
 		Control: sql.OpenDB(plain),
 		App:     sql.OpenDB(plain),

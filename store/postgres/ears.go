@@ -11,7 +11,8 @@ import (
 
 // Bounds of the ears' work.
 const (
-	quiet     = 20 * time.Millisecond // at most one notification in this time
+	minQuiet  = time.Millisecond      // at most one notification in this time
+	maxQuiet  = 20 * time.Millisecond // the same where there is always another one
 	pingEvery = 15 * time.Second      // a silent connection is tried
 	maxPause  = 5 * time.Second       // between tries to connect
 )
@@ -113,15 +114,22 @@ func ping(ctx context.Context, c *pgx.Conn) error {
 	return c.Ping(ctx)
 }
 
-// speak sends one notification for all hints of a while.
+// speak sends one notification for all hints of a while. The while grows as long as
+// there is always another hint: who listens is busy then.
 func (e *ears) speak(ctx context.Context, c *pgx.Conn) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for quiet := minQuiet; ; {
 		select {
 		case <-e.tell:
-		case <-ctx.Done():
-			return ctx.Err()
+			quiet = min(2*quiet, maxQuiet)
+		default:
+			quiet = minQuiet
+			select {
+			case <-e.tell:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 		say, cancel := context.WithTimeout(ctx, maxPause)
 		_, err := c.Exec(say, "notify "+e.channel)

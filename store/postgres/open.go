@@ -111,12 +111,11 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	if !o.AsIs {
 		pool.Warn(ctx, o.Log, x.connections)
 	}
+	refused := guard.Remember(func(query string) string { return refuse(query, a.names) })
 	guarded := sql.OpenDB(guard.Connector{
-		Connector: stdlib.GetConnector(*config), Mark: guard.MarkOf, Standing: standing,
+		Connector: stdlib.GetConnector(*config), Mark: guard.Remember(guard.MarkOf), Standing: standing,
 		CheckArgs: refuseArgs,
-		Check: func(conn sqldriver.Conn, query string) string {
-			return cmp.Or(illegible(conn), refuse(query, a.names))
-		},
+		Check:     func(conn sqldriver.Conn, query string) string { return cmp.Or(illegible(conn), refused(query)) },
 	})
 	d := pool.Dialect{
 		Rebind: rebinder(), Now: statements().Now, Begin: "begin", Classify: classify, Lost: lost, Many: pipeline,
@@ -125,7 +124,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 			return inspectSession(ctx, conn, config.User)
 		},
 	}
-	e := pool.New(a.forPooler(d), pool.Pools{Guarded: guarded, Control: stdlib.OpenDB(*config), App: app},
+	e := pool.New(a.forPooler(d), pool.Pools{Guarded: guarded, Control: stdlib.OpenDB(a.control()), App: app},
 		a.ears(way), sizes)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: a.names.Of(statements()), Names: a.names, Name: "postgres", Durability: durability,

@@ -76,6 +76,21 @@ func (a address) forPooler(d pool.Dialect) pool.Dialect {
 	return d
 }
 
+// control is the configuration of the connections on which nothing but Posthorn's
+// own statements run. Each has an index made for it, and the table shrinks and
+// grows faster than its statistics: a plan that was made while it was small must not
+// read all of it later. A pooler takes no settings; there the planner is trusted.
+func (a address) control() pgx.ConnConfig {
+	config := a.config.Copy()
+	if !a.pooled {
+		config.RuntimeParams["enable_seqscan"] = "off"
+		config.RuntimeParams["enable_bitmapscan"] = "off"
+		config.RuntimeParams["enable_hashjoin"] = "off"
+		config.RuntimeParams["enable_mergejoin"] = "off"
+	}
+	return *config
+}
+
 // wiper is pool.Dialect.Wipe.
 func wiper(ctx context.Context, conn *sql.Conn, rollback bool) error {
 	text := wipe
