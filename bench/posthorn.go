@@ -22,7 +22,6 @@ func posthornSystem(k kind, backlog int) system {
 		title:   "Posthorn", module: "github.com/posthorn/posthorn", backlog: backlog,
 		settings: "defaults, concurrency 64; without group commit: store.Options.GroupBudget 1 ns, " +
 			"so that each message has a transaction of its own",
-		pending: []string{"handle-queued"}, // until work has a handler for load.queued
 		open: func(ctx context.Context, address string, l load) (bus, error) {
 			return openPosthorn(ctx, address, l, k.effect)
 		},
@@ -72,8 +71,11 @@ func (b *posthornBus) sendMany(ctx context.Context, ns []note) error {
 func (b *posthornBus) work(ctx context.Context, l load) error {
 	mux := posthorn.NewMux()
 	switch {
-	case l.queued: // HandleTx with tx.Queue(ctx, b.effect, n.N, n.Text) belongs here
-		return errors.New("statements cannot be queued yet")
+	case l.queued:
+		posthorn.HandleTx(mux, func(ctx context.Context, tx *posthorn.Tx, n note) error {
+			l.seen(n)
+			return tx.Queue(ctx, b.effect, n.N, n.Text)
+		})
 	case l.insert:
 		posthorn.HandleTx(mux, func(ctx context.Context, tx *posthorn.Tx, n note) error {
 			l.seen(n)

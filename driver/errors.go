@@ -76,6 +76,16 @@ func (e *StuckError) Error() string {
 	return fmt.Sprintf("handler still running after %s: its transaction was taken away", e.After)
 }
 
+// A QueuedError is the outcome of a unit one of whose queued statements failed. It is
+// the unit's own, as what its effect returns is.
+type QueuedError struct{ Err error }
+
+// Error is the statement's error.
+func (e *QueuedError) Error() string { return "queued statement: " + e.Err.Error() }
+
+// Unwrap returns the statement's error.
+func (e *QueuedError) Unwrap() error { return e.Err }
+
 // A Class tells apart how an attempt ended. Retry policies are chosen by it.
 type Class string
 

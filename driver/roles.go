@@ -18,6 +18,11 @@ type Tx interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+	// Queue runs a statement that returns no rows in the same transaction, after the
+	// effect has returned nil, in the order of the calls, and together with those
+	// of other units where the store can. What the statement fails with is the
+	// unit's outcome; one that is refused is refused at once.
+	Queue(ctx context.Context, query string, args ...any) error
 	// Send sends in the same transaction.
 	Send(ctx context.Context, envs ...Envelope) error
 	// SQL returns the raw transaction of a unit that runs alone, else nil.
@@ -47,9 +52,9 @@ type Transactor interface {
 	// other; many share one commit. The errors stand in the units' order: nil
 	// means that acknowledgement and effect are committed; anything else means
 	// that neither is. ErrLeaseLost: the claim was lost and the effect was not
-	// run; *StuckError: see there; else what the effect returned, or the
-	// store's own error. An effect may be started again when another one ended
-	// the shared transaction.
+	// run; *StuckError: see there; else what the effect returned, a
+	// *QueuedError, or the store's own error. An effect may be started again when
+	// another one failed or ended the shared transaction.
 	Transact(ctx context.Context, units []Unit) []error
 	// SendTx sends inside the caller's own transaction on the same database.
 	SendTx(ctx context.Context, tx *sql.Tx, envs ...Envelope) error

@@ -20,6 +20,9 @@ func txTests() []subtest {
 		{"commits no half when a refusal is swallowed", txSwallowsRefusal},
 		{"commits no half when an error is swallowed", txSwallowsError},
 		{"refuses to send what Send refuses", txSendRefused},
+		{"runs queued statements in the same transaction", txQueues},
+		{"lets a queued statement fail its unit alone", txQueuedFails},
+		{"commits no half when a queued statement would end the transaction", txQueueRefuses},
 	}
 }
 

@@ -77,6 +77,9 @@ type UserConn interface {
 	Refused() error
 	// Own runs fn, a statement of Posthorn's own, outside the guard.
 	Own(fn func() error) error
+	// Allow refuses what the guard would refuse when it is run, as far as the text
+	// tells, and notes what the statement will leave.
+	Allow(query string, args []any) error
 	// Run runs a handler's statement that returns no rows; it may keep it
 	// prepared for the next one.
 	Run(ctx context.Context, query string, args ...any) (sql.Result, error)

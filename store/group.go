@@ -193,7 +193,10 @@ func (g *group) held(ctx context.Context, d driver.Delivery) (held bool, err err
 }
 
 // effect runs the unit's effect under the session guard and its deadline.
-func (g *group) effect(c Conn, i int, raw *sql.Tx) error {
+//
+// What it queued is run at once where it is alone in its span, else with what the
+// others of the span queue.
+func (g *group) effect(c Conn, i int, raw *sql.Tx, alone bool) (queued []Queued, err error) {
 	u := g.units[i]
 	ctx, cancel := u.Context, context.CancelFunc(func() {})
 	if u.Timeout > 0 {
@@ -208,16 +211,22 @@ func (g *group) effect(c Conn, i int, raw *sql.Tx) error {
 	if u.Timeout > 0 {
 		limit = u.Timeout + g.store.opts.StuckGrace
 	}
-	err := g.run.do(func() error { return u.Effect(ctx, t) }, limit)
+	err = g.run.do(func() error {
+		err := u.Effect(ctx, t)
+		if err != nil || !alone {
+			return err
+		}
+		return t.flush()
+	}, limit)
 	if dirty := t.end(); dirty != "" {
 		g.dirty = true
 		g.store.opts.Log.Warn(leftDirty, "kind", u.Delivery.Kind, "message_id", u.Delivery.ID, "cause", dirty)
 	}
 	if refused := user.Refused(); err == nil && refused != nil {
 		if cause := context.Cause(ctx); cause != nil {
-			return cause
+			return nil, cause
 		}
-		return fmt.Errorf("handler returned nil although %w", refused)
+		return nil, fmt.Errorf("handler returned nil although %w", refused)
 	}
-	return err
+	return t.queued, err
 }

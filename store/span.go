@@ -42,8 +42,10 @@ func (s *span) do(ctx context.Context) (fate, error) {
 	if err != nil {
 		return wrecked, err
 	}
+	var queued []Queued
 	for n, i := range standing {
-		err := s.group.effect(s.conn, i, s.raw)
+		more, err := s.group.effect(s.conn, i, s.raw, len(standing) == 1)
+		queued = append(queued, more...)
 		if err == nil {
 			err = s.proof(ctx)
 		}
@@ -57,9 +59,34 @@ func (s *span) do(ctx context.Context) (fate, error) {
 			return wrecked, nil
 		}
 	}
+	if len(queued) > 0 && s.flush(ctx, queued) != nil {
+		return s.apart(ctx, standing), nil
+	}
 	s.ran = standing
 	s.group.store.width.widen()
 	return kept, nil
+}
+
+// flush runs what the effects of the span have queued, in one round trip.
+func (s *span) flush(ctx context.Context, queued []Queued) error {
+	if err := s.conn.Do(ctx, &Write{Run: queued}); err != nil {
+		return err
+	}
+	return s.proof(ctx)
+}
+
+// apart undoes the span after a queued statement failed. Each unit runs again in a
+// span of its own, where it turns out whose statement it was.
+func (s *span) apart(ctx context.Context, standing []int) fate {
+	for _, i := range standing {
+		s.group.single[i] = true
+	}
+	s.again = standing
+	s.group.store.width.narrow()
+	if s.undo(ctx) {
+		return undone
+	}
+	return wrecked
 }
 
 // proof makes sure that the transaction stands after an effect. Where the

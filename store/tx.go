@@ -22,9 +22,10 @@ type unitTx struct {
 	life  context.Context //nolint:containedctx // ends with it, and when the handler has returned
 	kill  context.CancelFunc
 
-	mu    sync.Mutex
-	dead  bool
-	stmts []*sql.Stmt
+	mu     sync.Mutex
+	dead   bool
+	stmts  []*sql.Stmt
+	queued []Queued
 }
 
 func newUnitTx(ctx context.Context, s *Store, c Conn, raw *sql.Tx) *unitTx {
@@ -137,6 +138,34 @@ func (t *unitTx) PrepareContext(ctx context.Context, query string) (*sql.Stmt, e
 	}
 	t.stmts = append(t.stmts, stmt)
 	return stmt, nil
+}
+
+// Queue keeps a statement until the effect has returned.
+func (t *unitTx) Queue(ctx context.Context, query string, args ...any) error {
+	_, done, err := t.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := t.user.Allow(query, args); err != nil {
+		return t.user.Explain(err)
+	}
+	t.queued = append(t.queued, Queued{query, args})
+	return nil
+}
+
+// flush runs what was queued, as the handler would.
+func (t *unitTx) flush() error {
+	t.mu.Lock()
+	queued := t.queued
+	t.queued = nil
+	t.mu.Unlock()
+	for _, q := range queued {
+		if _, err := t.ExecContext(t.life, q.Query, q.Args...); err != nil {
+			return &driver.QueuedError{Err: err}
+		}
+	}
+	return nil
 }
 
 // Send sends in the unit's transaction.

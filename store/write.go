@@ -14,6 +14,7 @@ type Write struct {
 	Send   []Message // to be inserted
 	Ack    []Claim   // to be removed, as far as they stand
 	Take   *Take     // ready messages to be leased
+	Run    []Queued  // handlers\' statements
 	// Func does anything else, after the others. It may run more than once and
 	// must not keep state from a run that failed.
 	Func WriteFunc
@@ -47,6 +48,12 @@ func (m Message) row(now int64) []any {
 		state = stateLater
 	}
 	return []any{m.ID, m.Kind, m.Queue, m.Priority, state, due, due, now, m.Attempt, m.Header, m.Body}
+}
+
+// A Queued is a handler's statement that waits until its effect has returned.
+type Queued struct {
+	Query string
+	Args  []any
 }
 
 // A Claim is a message that is held under a token.

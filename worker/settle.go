@@ -76,8 +76,9 @@ func ownError(err error) error {
 // that says by itself that something is away makes nobody else wait.
 func (w *Worker) failed(p *parcel, err error) (away bool) {
 	var (
-		stuck *driver.StuckError
-		own   *effectError
+		stuck  *driver.StuckError
+		own    *effectError
+		queued *driver.QueuedError
 	)
 	switch {
 	case err == nil:
@@ -89,6 +90,7 @@ func (w *Worker) failed(p *parcel, err error) (away bool) {
 		if !errors.Is(err, driver.ErrUnavailable) {
 			err = own.err
 		}
+	case errors.As(err, &queued): // the unit's own, too
 	case errors.Is(err, driver.ErrOutcomeUnknown):
 		w.letGo(p, err)
 		return true

@@ -101,6 +101,13 @@ func postgresEnds(k kind) []nasty {
 				_, _ = tx.ExecContext(ctx, "select 1", rewrites("commit"))
 				return nil
 			}},
+		nasty{name: "queued: an error after a write", want: errSome, do: queues(k.ghost(), "insert into nowhere values (1)")},
+		nasty{name: "queued: a commit", want: driver.ErrTxRefused, do: queues(k.ghost(), "commit")},
+		nasty{name: "queued: a deferred constraint", want: errSome, do: queues("insert into child values (99)")},
+		nasty{name: "queued: a role", after: dirty, do: queues("set role bystander")},
+		nasty{name: "queued: a lock", after: dirty, do: queues("select pg_advisory_lock(42)")},
+		nasty{name: "queued: a setting by a function", after: dirty, do: queues("select sneaks()")},
+		nasty{name: "queued: the connection kills itself", want: errSome, once: true, after: dirty, do: queues(k.kill)},
 		nasty{name: "a protocol of many statements", want: driver.ErrTxRefused,
 			do: func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
 				_, _ = tx.ExecContext(ctx, "select 1", pgx.QueryExecModeSimpleProtocol)

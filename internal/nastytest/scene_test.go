@@ -113,6 +113,18 @@ func says(stmts ...string) does {
 	}
 }
 
+// queues is a handler that queues statements.
+func queues(stmts ...string) does {
+	return func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {
+		for _, stmt := range stmts {
+			if err := tx.Queue(ctx, stmt); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
 // runs is a handler that runs statements, each of which must succeed.
 func runs(stmts ...string) does {
 	return func(_ *scene, ctx context.Context, tx *posthorn.Tx) error {

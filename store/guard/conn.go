@@ -146,11 +146,17 @@ func (c *Conn) allowArgs(args []sqldriver.NamedValue) error {
 	return nil
 }
 
+// Allow refuses what a handler must not run, or notes what it leaves, before it is
+// run.
+func (c *Conn) Allow(query string, args []sqldriver.NamedValue) error {
+	return cmp.Or(c.allow(query), c.allowArgs(args))
+}
+
 // ExecContext runs a statement.
 func (c *Conn) ExecContext(
 	ctx context.Context, query string, args []sqldriver.NamedValue,
 ) (sqldriver.Result, error) {
-	if err := cmp.Or(c.allow(query), c.allowArgs(args)); err != nil {
+	if err := c.Allow(query, args); err != nil {
 		return nil, err
 	}
 	ctx, done := c.Guard.bind(ctx)
@@ -163,7 +169,7 @@ func (c *Conn) ExecContext(
 func (c *Conn) QueryContext(
 	ctx context.Context, query string, args []sqldriver.NamedValue,
 ) (sqldriver.Rows, error) {
-	if err := cmp.Or(c.allow(query), c.allowArgs(args)); err != nil {
+	if err := c.Allow(query, args); err != nil {
 		return nil, err
 	}
 	return c.lend(ctx, func(ctx context.Context) (sqldriver.Rows, error) {

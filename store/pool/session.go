@@ -287,6 +287,15 @@ func (s *session) Own(fn func() error) error {
 	return fn()
 }
 
+// Allow refuses what the guard would refuse.
+func (s *session) Allow(query string, args []any) error {
+	values := make([]sqldriver.NamedValue, len(args))
+	for i, a := range args {
+		values[i] = sqldriver.NamedValue{Ordinal: i + 1, Value: a}
+	}
+	return s.conn.Raw(func(any) error { return s.inner.Allow(query, values) })
+}
+
 // Run runs a handler's statement.
 func (s *session) Run(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	return s.conn.ExecContext(ctx, query, args...)

@@ -71,6 +71,11 @@ func (w writer) do(ctx context.Context, conn *sql.Conn, ws []*store.Write) error
 	w.queueSends(b, ws)
 	w.queueAcks(b, ws)
 	w.queueTakes(b, ws)
+	for _, one := range ws {
+		for _, q := range one.Run {
+			b.Queue(q.Query, q.Args...)
+		}
+	}
 	if b.Len() == 0 {
 		return nil
 	}

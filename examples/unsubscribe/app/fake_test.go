@@ -42,6 +42,11 @@ func (t effectTx) Send(ctx context.Context, envs ...driver.Envelope) error {
 	return queue{}.SendTx(ctx, t.Tx, envs...)
 }
 
+func (t effectTx) Queue(ctx context.Context, query string, args ...any) error {
+	_, err := t.ExecContext(ctx, query, args...)
+	return err
+}
+
 func (effectTx) SQL() *sql.Tx { return nil }
 
 func openDB(t *testing.T) *sql.DB {
