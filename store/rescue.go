@@ -47,10 +47,11 @@ func (c *consumer) rescue(ctx context.Context) error {
 		if now, err = q.Now(ctx); err != nil {
 			return err
 		}
-		return q.Query(ctx, c.store.SQL.Expired, []any{r.until, now}, func(row Row) error {
-			found++
-			return row.Scan(new(int64))
-		})
+		find, args := c.store.SQL.Expired, []any{r.until, now}
+		if c.store.SQL.LeasesDue != "" {
+			find, args = c.store.SQL.LeaseIsDue, args[1:]
+		}
+		return q.Query(ctx, find, args, func(Row) error { found++; return nil })
 	})
 	if err != nil {
 		return err
@@ -70,20 +71,55 @@ func (c *consumer) rescue(ctx context.Context) error {
 // for each. The time is compared again in the statement that changes the row, so a
 // lease that was renewed is safe.
 func (s *Store) rescue(ctx context.Context, q Session, after, until int64) (n int, err error) {
-	var due, crashed [][]any
-	err = q.Query(ctx, s.SQL.Expired+s.SQL.SkipLocked, []any{after, until}, func(r Row) error {
+	seqs, tokens, err := s.expired(ctx, q, after, until)
+	if err != nil {
+		return 0, err
+	}
+	if n = len(seqs); n > 0 {
+		due, crashed := make([][]any, n), make([][]any, n)
+		for i, seq := range seqs {
+			due[i], crashed[i] = []any{seq, until}, []any{seq}
+		}
+		if _, err := q.ExecMany(ctx, s.SQL.Crashed, crashed); err != nil {
+			return 0, err
+		}
+		if _, err = q.ExecMany(ctx, s.SQL.Promote, due); err != nil {
+			return 0, err
+		}
+		s.behind.Add(1)
+	}
+	if len(tokens) == 0 {
+		return n, nil
+	}
+	if _, err := q.Exec(ctx, s.SQL.LeaseSeen, tokens); err != nil {
+		return 0, err
+	}
+	_, err = q.Exec(ctx, s.SQL.LeaseNext, tokens)
+	return n, err
+}
+
+// expired finds and locks messages whose lease ran out, and the claims that are to
+// be seen to, where a table of claims says where to look.
+func (s *Store) expired(ctx context.Context, q Session, after, until int64) (seqs []int64, tokens []string, err error) {
+	row := func(r Row) error {
 		var seq int64
 		err := r.Scan(&seq)
-		due, crashed = append(due, []any{seq, until}), append(crashed, []any{seq})
+		seqs = append(seqs, seq)
+		return err
+	}
+	if s.SQL.LeasesDue == "" {
+		err = q.Query(ctx, s.SQL.Expired+s.SQL.SkipLocked, []any{after, until}, row)
+		return seqs, nil, err
+	}
+	err = q.Query(ctx, s.SQL.LeasesDue, []any{until}, func(r Row) error {
+		var token string
+		err := r.Scan(&token)
+		tokens = append(tokens, token)
 		return err
 	})
-	if n = len(due); err != nil || n == 0 {
-		return 0, err
+	if err != nil || len(tokens) == 0 {
+		return nil, nil, err
 	}
-	if _, err := q.ExecMany(ctx, s.SQL.Crashed, crashed); err != nil {
-		return 0, err
-	}
-	_, err = q.ExecMany(ctx, s.SQL.Promote, due)
-	s.behind.Add(1)
-	return n, err
+	err = q.Query(ctx, s.SQL.LeaseExpired, []any{tokens, until}, row)
+	return seqs, tokens, err
 }

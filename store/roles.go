@@ -51,19 +51,23 @@ type Grant struct {
 }
 
 // A right is what the roles do with one table. An owner's rights are wider.
-type right struct{ table, worker, producer, viewer string }
+type right struct {
+	table, worker, producer, viewer string
+	postgres                        bool // the table is PostgreSQL's only
+}
 
 // rights follow from the statements of the store and of its dialects. To lock
 // a row, servers want the right to update it.
 func rights() []right {
 	return []right{
-		{"message", "select, insert, update, delete", "insert", "select"},
-		{"letter", "select, insert, update, delete", "", "select"},
-		{"attempt", "select, insert, delete", "", "select"},
-		{"worker", "select, insert, update, delete", "", "select"},
-		{"control", "select, update", "", "select"},
-		{"meta", "select", "select", "select"},      // which store it is: opening, and sending in a transaction
-		{"migration", "select", "select", "select"}, // whether the schema fits: opening
+		{"message", "select, insert, update, delete", "insert", "select", false},
+		{"lease", "select, insert, update, delete", "", "select", true},
+		{"letter", "select, insert, update, delete", "", "select", false},
+		{"attempt", "select, insert, delete", "", "select", false},
+		{"worker", "select, insert, update, delete", "", "select", false},
+		{"control", "select, update", "", "select", false},
+		{"meta", "select", "select", "select", false},      // which store it is: opening, and sending in a transaction
+		{"migration", "select", "select", "select", false}, // whether the schema fits: opening
 	}
 }
 
@@ -84,7 +88,7 @@ func (g Grant) PostgreSQL() (string, error) {
 	schema := `"` + n.Schema + `"`
 	if g.Role != RoleOwner {
 		usage := "grant usage on schema " + schema + " to " + user
-		return lines(append([]string{usage}, g.tables(n.Table, user)...)), nil
+		return lines(append([]string{usage}, g.tables(n.Table, user, true)...)), nil
 	}
 	var out []string
 	if g.Names.Schema != "" {
@@ -111,13 +115,13 @@ func (g Grant) MySQL() (string, error) {
 		}), nil
 	}
 	n := Names{Prefix: g.Names.Prefix}
-	return lines(g.tables(func(table string) string { return "`" + database + "`." + n.Table(table) }, user)), nil
+	return lines(g.tables(func(table string) string { return "`" + database + "`." + n.Table(table) }, user, false)), nil
 }
 
 // tables are the rights to tables, whose names the function writes.
-func (g Grant) tables(name func(table string) string, user string) (out []string) {
+func (g Grant) tables(name func(table string) string, user string, postgres bool) (out []string) {
 	for _, r := range rights() {
-		if verbs := r.of(g.Role); verbs != "" {
+		if verbs := r.of(g.Role); verbs != "" && (postgres || !r.postgres) {
 			out = append(out, "grant "+verbs+" on "+name(r.table)+" to "+user)
 		}
 	}

@@ -15,9 +15,16 @@ type Statements struct {
 	// Expired finds leases that ran out between two times: after, until →
 	// sequences, some hundreds at most; with SkipLocked it locks them.
 	Expired string
-	Crashed string // seq: writes an attempt for a lease that ran out
-	Promote string // seq, now: makes a row ready whose time has come
-	Ready   string // queue → 1 if it has a ready row, else nothing
+	// LeasesDue and the others stand for Expired where a table of claims says where
+	// to look: LeasesDue: until → tokens of claims, some hundreds at most, locked;
+	// LeaseExpired: tokens, until → sequences of messages, locked; LeaseSeen: tokens:
+	// removes the claims of which no message is left; LeaseNext: tokens: says when to
+	// look again at the others.
+	LeasesDue, LeaseExpired, LeaseSeen, LeaseNext string
+	LeaseIsDue                                    string // until → a row if LeasesDue would find one
+	Crashed                                       string // seq: writes an attempt for a lease that ran out
+	Promote                                       string // seq, now: makes a row ready whose time has come
+	Ready                                         string // queue → 1 if it has a ready row, else nothing
 	// Look stands for Ready, Now and NextWake together, where a statement can take
 	// a list: queues → queue, whether it has a ready row, now, earliest wake.
 	Look string

@@ -48,8 +48,11 @@ func (w *Worker) take(taking context.Context) {
 // work ahead of the slots it waits until a good part of the room is free, so
 // that claims come in batches.
 func (w *Worker) room(alone bool) int {
-	if alone && w.hand.len() > 0 {
-		return 0
+	if alone {
+		if w.hand.len() > 0 {
+			return 0
+		}
+		return w.allowed(1)
 	}
 	ahead := min(w.opts.Prefetch, w.pace.ahead(horizon))
 	free := w.opts.Concurrency + ahead - w.hand.busy()
@@ -80,38 +83,30 @@ const passedOver = 10
 
 // accept takes deliveries in hand and hands them to the slots. Suspects go back
 // while there are others to handle, since a crash would be noted against all that
-// is in hand. A batch of nothing but suspects, and one with a suspect that was
-// passed over too often, is given back but for one suspect, which is to be
-// handled alone.
+// is in hand; where there is nothing else, one by one is claimed. A suspect that
+// was passed over too often is kept until the others are done. The suspect that is
+// returned is to be handled alone.
 func (w *Worker) accept(ds []driver.Delivery, claimed time.Time) (alone bool, suspect *parcel) {
 	var suspects, others []*parcel
-	late := false
 	for _, d := range ds {
 		p := w.newParcel(d, claimed)
-		if d.Crashes < suspectAfter || d.Crashes >= w.opts.MaxCrashes {
+		switch {
+		case d.Crashes < suspectAfter || d.Crashes >= w.opts.MaxCrashes:
 			others = append(others, p)
-			continue
+		case suspect == nil && (len(ds) == 1 || d.Deliveries-d.Attempt-d.Crashes > passedOver):
+			suspect = p
+		default:
+			suspects = append(suspects, p)
 		}
-		suspects = append(suspects, p)
-		late = late || d.Deliveries-d.Attempt-d.Crashes > passedOver
 	}
-	first := w.hand.len() == 0
+	if suspect != nil {
+		w.hand.add([]*parcel{suspect})
+	}
 	w.hand.add(suspects)
 	w.hand.add(others)
-	switch {
-	case len(suspects) == 0 || len(others) > 0 && !late:
-		w.giveUp(suspects)
-		w.begin(others)
-		return false, nil
-	case !first:
-		w.giveUp(suspects)
-		w.begin(others)
-		return true, nil
-	default:
-		w.giveUp(suspects[1:])
-		w.giveUp(others)
-		return true, suspects[0]
-	}
+	w.giveUp(suspects)
+	w.begin(others)
+	return suspect != nil || len(others) == 0, suspect
 }
 
 // giveUp gives parcels back before they have begun.

@@ -8,10 +8,30 @@ func statements() store.Statements {
 	s.Now = `select ` + clock
 	s.Look = `select q.name, exists (select 1 from posthorn_message where state = 0 and queue = q.name), c.now, w.wake
 		from unnest(?::text[]) with ordinality as q(name, place), (select ` + clock + ` as now) c,
-		  (select min(wake_at) as wake from posthorn_message where state = 1) w
+		  (select min(due_at) as wake from posthorn_message where delayed) w
 		order by q.place`
 	s.SkipLocked = ` for update skip locked`
-	s.Later += s.SkipLocked
+	s.Later = `select seq from posthorn_message where delayed and due_at <= ? order by due_at limit 500` + s.SkipLocked
+	s.NextWake = `select min(due_at) from posthorn_message where delayed`
+	leases(&s)
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
 	return s
+}
+
+// leases adds the statements for leases that run out.
+func leases(s *store.Statements) {
+	const held = `unnest(l.seqs) as h(seq) join posthorn_message m on m.seq = h.seq and m.token = l.token`
+	s.Expired = ""
+	s.LeasesDue = `select token from posthorn_lease where ends_at <= ? order by ends_at limit 200` + s.SkipLocked
+	s.LeaseIsDue = `select 1 from posthorn_lease where ends_at <= ? limit 1`
+	s.LeaseExpired = `select m.seq from posthorn_lease l cross join lateral ` + held + `
+		where l.token = any(?::text[]) and m.wake_at <= ? order by m.seq for update of m skip locked`
+	s.LeaseSeen = `delete from posthorn_lease l where l.token = any(?::text[]) and not exists (select 1 from ` + held + `)`
+	s.LeaseNext = `update posthorn_lease l set ends_at = coalesce((select min(m.wake_at) from ` + held + `), 0)
+		where l.token = any(?::text[])`
+	s.ReleaseDead = `with dead as (
+		  select l.token, h.seq from posthorn_lease l, unnest(l.seqs) as h(seq) where l.worker = $3), due as (
+		  update posthorn_lease set ends_at = $1 where worker = $3)
+		update posthorn_message m set wake_at = $1 from dead d
+		where m.seq = d.seq and m.token = d.token and m.wake_at > $2`
 }

@@ -53,11 +53,14 @@ func newWriter(n store.Names) writer {
 // claim is a statement that claims the rows at the places that a query has locked.
 // They are found again there, since a row cannot move while it is locked.
 func claim(n store.Names, places string) string {
-	return n.In(`update posthorn_message m
+	return n.In(`with taken as (update posthorn_message m
 		set state = 2, token = $1, worker = $2, claimed_at = n.now, wake_at = n.now + $3, deliveries = m.deliveries + 1
 		from (select ` + clock + ` as now) n where m.ctid = any(array(` + places + `))
 		returning m.seq, m.id, m.kind, m.queue, m.priority, m.attempt, m.deliveries, m.crashes, m.due_at,
-		  m.sent_at, m.header, m.body`)
+		  m.sent_at, m.header, m.body, m.wake_at), lease as (
+		insert into posthorn_lease (token, worker, ends_at, seqs)
+		select $1, $2, min(wake_at), array_agg(seq) from taken having count(*) > 0)
+		select seq, id, kind, queue, priority, attempt, deliveries, crashes, due_at, sent_at, header, body from taken`)
 }
 
 // do is pool.Dialect.Do.

@@ -18,17 +18,29 @@ create table posthorn_message (
   worker     varchar(128) collate "C",
   claimed_at bigint,
   header     text,
-  body       bytea    not null
-) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,
+  body       bytea    not null,
+  delayed    boolean  generated always as (state = 1) stored
+) with (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0);
 
--- A claim walks this index in order and finds nothing but rows that it may take.
-create index posthorn_message_ready on posthorn_message (queue, priority desc, due_at, seq) where state = 0;
+-- A claim walks this index in order. It holds the leased rows as well: what a
+-- claim changes stands in no index, so that the new version of the row finds its
+-- place on the same page and no index is touched (HOT). The free part of each page
+-- is for that.
+create index posthorn_message_ready on posthorn_message (queue, priority desc, due_at, seq);
 
--- What becomes ready by its due time, and what does when its lease runs out.
--- They are apart, so that the next due time is not looked for among leases.
-create index posthorn_message_later on posthorn_message (wake_at) where state = 1;
-create index posthorn_message_lease on posthorn_message (wake_at) where state = 2;
+-- What becomes ready by its due time.
+create index posthorn_message_later on posthorn_message (due_at) where delayed;
+
+-- Where to look for leases that run out: a row for each claim, with its messages.
+-- When a lease of its messages ends is said by wake_at; ends_at is when to look.
+create table posthorn_lease (
+  token   varchar(64) collate "C" primary key,
+  worker  varchar(128) collate "C" not null,
+  ends_at bigint   not null,
+  seqs    bigint[] not null
+) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+create index posthorn_lease_ends on posthorn_lease (ends_at);
 
 -- Dead letters. discarded_at is set when an operator removed one.
 create table posthorn_letter (
