@@ -140,6 +140,37 @@ func TestAbortBeforeRunIsHarmless(t *testing.T) {
 	}
 }
 
+// hesitant tells when a worker joins, and lets it join when it was told to stop.
+type hesitant struct {
+	*store.Store
+	stop context.CancelFunc
+}
+
+func (h hesitant) Heartbeat(ctx context.Context, w driver.WorkerRecord) (int64, error) {
+	h.stop()
+	return h.Store.Heartbeat(ctx, w)
+}
+
+func TestAWorkerThatIsStoppedWhileItStartsEndsWell(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w, err := worker.New(hesitant{s, cancel}, posthorn.NewMux(), worker.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Run(ctx); err != nil {
+		t.Errorf("Run returned %v, want nil", err)
+	}
+	if w.StopReason() == "" {
+		t.Error("no reason is given")
+	}
+	if ws, _, err := s.Workers(t.Context()); err != nil || len(ws) != 0 {
+		t.Errorf("workers %v, %v, want none", ws, err)
+	}
+}
+
 func TestHandlerThatIgnoresItsContextLosesItsMessageAtTheEnd(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

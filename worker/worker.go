@@ -145,7 +145,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	taking, stop := context.WithCancelCause(ctx)
 	w.stop = stop
 	defer w.abort(errAsked)
-	if err := w.join(taking); err != nil {
+	if err := w.join(taking); err != nil && ctx.Err() != nil {
+		reason := reasonOf(ctx) // asked to stop before it had begun
+		w.reason.Store(&reason)
+		stop(reason)
+		w.leave() // its row may be there already
+		return consumer.Close()
+	} else if err != nil {
 		stop(err)
 		return errors.Join(fmt.Errorf("start worker: %w", err), consumer.Close())
 	}
