@@ -133,6 +133,9 @@ func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, ne
 			return nil, 0, err
 		}
 	}
+	if c.marks != nil {
+		return c.tryMarked(ctx, limit)
+	}
 	if c.hinted && len(c.sub.Queues) == 1 && time.Since(c.looked) < lookEvery {
 		ds, err = c.claim(ctx, c.sub.Queues, limit)
 		if err != nil || len(ds) > 0 {
@@ -140,19 +143,30 @@ func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, ne
 		}
 	}
 	c.hinted = false
-	seen, err := c.look(ctx)
-	if err == nil && seen.due() {
-		var n int
-		if n, err = c.promote(ctx); err == nil && n > 0 {
-			c.store.behind.Add(1)
-			seen, err = c.look(ctx)
-		}
-	}
+	seen, err := c.look(ctx, c.sub.Queues)
 	if err != nil || len(seen.ready) == 0 {
-		return nil, min(c.until(seen), c.rescues.every(c.sub.Lease)), err
+		return nil, c.until(seen), err
 	}
 	ds, err = c.claim(ctx, seen.ready, limit)
 	return ds, 0, err
+}
+
+// tryMarked is try for a database where a claim finds nothing more cheaply than a
+// look does, since it knows where to begin.
+func (c *consumer) tryMarked(ctx context.Context, limit int) (ds []driver.Delivery, next time.Duration, err error) {
+	var seen sight
+	if time.Since(c.looked) >= lookEvery {
+		if seen, err = c.look(ctx, nil); err != nil {
+			return nil, 0, err
+		}
+	}
+	if ds, err = c.claim(ctx, c.sub.Queues, limit); err != nil || len(ds) > 0 {
+		return ds, 0, err
+	}
+	if seen.now == 0 {
+		seen, err = c.look(ctx, nil)
+	}
+	return nil, c.until(seen), err
 }
 
 // A sight is what a look has shown.
@@ -165,19 +179,32 @@ type sight struct {
 // due reports whether messages have become ready that are not marked so.
 func (s sight) due() bool { return s.wake.Valid && s.wake.Int64 <= s.now }
 
-// look sees what a claim would find.
-func (c *consumer) look(ctx context.Context) (seen sight, err error) {
+// look makes ready what has come due, and sees which of the queues have something.
+func (c *consumer) look(ctx context.Context, queues []string) (sight, error) {
+	seen, err := c.see(ctx, queues)
+	if err != nil || !seen.due() {
+		return seen, err
+	}
+	n, err := c.promote(ctx)
+	if err != nil || n == 0 {
+		return seen, err
+	}
+	c.store.behind.Add(1)
+	return c.see(ctx, queues)
+}
+
+func (c *consumer) see(ctx context.Context, queues []string) (seen sight, err error) {
 	c.looked = time.Now()
-	err = c.store.Engine.Read(ctx, func(ctx context.Context, q Session) error {
+	err = c.store.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
 		seen = sight{}
-		if c.store.SQL.Look != "" {
-			return q.Query(ctx, c.store.SQL.Look, []any{c.sub.Queues}, seen.scan)
-		}
-		for _, queue := range c.sub.Queues {
+		for _, queue := range queues {
 			found := func(Row) error { seen.ready = append(seen.ready, queue); return nil }
 			if err := q.Query(ctx, c.store.SQL.Ready, []any{queue}, found); err != nil {
 				return err
 			}
+		}
+		if c.store.SQL.Look != "" {
+			return q.Query(ctx, c.store.SQL.Look, nil, func(r Row) error { return r.Scan(&seen.now, &seen.wake) })
 		}
 		if seen.now, err = q.Now(ctx); err != nil {
 			return err
@@ -187,19 +214,6 @@ func (c *consumer) look(ctx context.Context) (seen sight, err error) {
 	return seen, err
 }
 
-// scan reads a row of Statements.Look.
-func (s *sight) scan(r Row) error {
-	var (
-		queue string
-		ready bool
-	)
-	err := r.Scan(&queue, &ready, &s.now, &s.wake)
-	if ready {
-		s.ready = append(s.ready, queue)
-	}
-	return err
-}
-
 // until is how long to wait at most after a look that has shown nothing.
 func (c *consumer) until(seen sight) time.Duration {
 	next := c.pace.After(time.Since(c.found))
@@ -207,7 +221,7 @@ func (c *consumer) until(seen sight) time.Duration {
 	if wait := seen.wake.Int64 - seen.now; seen.wake.Valid && wait > 0 {
 		next = min(next, time.Duration(min(wait, next.Milliseconds()+1))*time.Millisecond)
 	}
-	return next
+	return min(next, c.rescues.every(c.sub.Lease))
 }
 
 // splitToken gives back the row and the claim of a token.
@@ -252,7 +266,6 @@ func (c *consumer) wait(ctx context.Context, next time.Duration) {
 	case <-c.ears.wake:
 		c.misses++
 		c.echo = firstEcho
-		c.hinted = c.store.FreeClaim
 		sleep(ctx, min(time.Duration(c.misses-patientAfter)*time.Millisecond, 20*time.Millisecond))
 	case <-timer.C:
 		if c.echo *= 2; c.echo == 0 || c.echo > lastEcho {

@@ -25,8 +25,7 @@ type Statements struct {
 	Crashed                                       string // seq: writes an attempt for a lease that ran out
 	Promote                                       string // seq, now: makes a row ready whose time has come
 	Ready                                         string // queue → 1 if it has a ready row, else nothing
-	// Look stands for Ready, Now and NextWake together, where a statement can take
-	// a list: queues → queue, whether it has a ready row, now, earliest wake.
+	// Look stands for Now and NextWake together: → now, earliest wake.
 	Look string
 	// Claim takes ready rows: token, worker, now, lease end, queue, limit →
 	// columns of scanClaim. With a ClaimMark it only locks them: queue, limit;

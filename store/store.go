@@ -76,11 +76,9 @@ type Parts struct {
 	Spans int
 	// Marks says that the database keeps what was deleted for a while, so that
 	// claims had better begin where the last one ended.
-	Marks bool
-	// FreeClaim says that a claim that finds nothing costs no more than a look.
-	FreeClaim bool
-	Lanes     int     // driver.Capabilities.Lanes
-	Checks    []Check // for Examine
+	Marks  bool
+	Lanes  int     // driver.Capabilities.Lanes
+	Checks []Check // for Examine
 }
 
 // Classify gives the class of an error: driver.ClassTransient, ClassUnique,

@@ -48,7 +48,7 @@ func (s *stream) late(ctx context.Context, id string) error {
 }
 
 func (s *stream) lateOnes(ctx context.Context, sender int) {
-	for i := range 25 {
+	for i := range 12 {
 		if err := s.late(ctx, fmt.Sprintf("late-%d-%d", sender, i)); err != nil {
 			s.Error(err)
 		}
@@ -122,7 +122,7 @@ func TestNothingIsLeftBehindWhereClaimsBegin(t *testing.T) {
 // flow keeps the queue from running dry.
 func (s *stream) flow(ctx context.Context) {
 	for i := 0; ctx.Err() == nil; i++ {
-		envs := make([]driver.Envelope, 20)
+		envs := make([]driver.Envelope, 5)
 		for j := range envs {
 			envs[j] = s.envelope(fmt.Sprintf("flow-%d-%d", i, j))
 		}
@@ -130,7 +130,7 @@ func (s *stream) flow(ctx context.Context) {
 			s.Error(err)
 			return
 		}
-		time.Sleep(3 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -6,10 +6,7 @@ import "github.com/posthorn/posthorn/store"
 func statements() store.Statements {
 	s := store.Portable()
 	s.Now = `select ` + clock
-	s.Look = `select q.name, exists (select 1 from posthorn_message where state = 0 and queue = q.name), c.now, w.wake
-		from unnest(?::text[]) with ordinality as q(name, place), (select ` + clock + ` as now) c,
-		  (select min(due_at) as wake from posthorn_message where delayed) w
-		order by q.place`
+	s.Look = `select ` + clock + `, min(due_at) from posthorn_message where delayed`
 	s.SkipLocked = ` for update skip locked`
 	s.Later = `select seq from posthorn_message where delayed and due_at <= ? order by due_at limit 500` + s.SkipLocked
 	s.NextWake = `select min(due_at) from posthorn_message where delayed`
