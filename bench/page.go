@@ -26,12 +26,20 @@ func (d document) writePage(dir string) error {
 	return nil
 }
 
+// command is what measured.
+func (d document) command() string {
+	if d.Mode == modeFull {
+		return "`make bench-full`"
+	}
+	return "`make bench`, in one round and with smaller backlogs than those of `make bench-full`"
+}
+
 // page is the whole page.
 func (d document) page() string {
 	var b strings.Builder
 	b.WriteString("# Performance\n\n" +
-		"<!-- Written by make bench-full: what is changed here by hand is lost. -->\n\n" +
-		"All of this comes from one run of `make bench-full`, the program in [`bench/`](../bench), which measures " +
+		"<!-- Written by bench/: what is changed here by hand is lost. -->\n\n" +
+		"All of this comes from one run of " + d.command() + ", the program in [`bench/`](../bench), which measures " +
 		"Posthorn and its peers in turns. Machines differ, and so does one machine from hour to hour: **the ratios " +
 		"tell more than the figures.** `make bench` does the same in about five minutes, with smaller backlogs and in " +
 		"one round, and shows its tables without changing this page.\n\n")
