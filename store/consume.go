@@ -91,7 +91,6 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 		}
 		ds, next, err := c.try(ctx, limit)
 		if err != nil {
-			c.rescues.trouble = time.Now()
 			return nil, c.store.explain("receive", cmp.Or(ctx.Err(), err))
 		}
 		if len(ds) > 0 {

@@ -13,8 +13,8 @@ import (
 //
 // A transaction is a row of spans. In each the claims of some units are settled
 // first, by one statement, and then their effects run. A settlement that touches
-// no row means a lost lease: the effect is not run. When all have run, the
-// transaction is asked whether it still stands, so no effect can be committed
+// no row means a lost lease: the effect is not run. After each effect the
+// transaction must still stand, so no effect can be committed
 // without its settlement, nor a settlement without its effect, whatever a
 // handler did to the transaction. When an effect fails, its span is undone, and
 // the units of it run again, the failed one in a span of its own: what becomes of

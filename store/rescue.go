@@ -14,10 +14,9 @@ const (
 // rescues is when a consumer looks for leases that ran out, which is a crash of
 // the worker that held them.
 type rescues struct {
-	last    time.Time
-	looks   int
-	until   int64     // all leases up to here, by the store's clock, have been seen to
-	trouble time.Time // when the store was last away
+	last  time.Time
+	looks int
+	until int64 // all leases up to here, by the store's clock, have been seen to
 }
 
 // every is how often to look: a lease that is short wants to be seen to soon.
@@ -27,11 +26,18 @@ func (r *rescues) every(lease time.Duration) time.Duration {
 
 func (r *rescues) due(lease time.Duration) bool { return time.Since(r.last) >= r.every(lease) }
 
+// awaySince reports whether the store was away in the time d before now, as far as
+// any call of this process knows.
+func (s *Store) awaySince(d time.Duration) bool {
+	away := s.away.Load()
+	return away != nil && time.Since(*away) < d
+}
+
 // rescue makes ready the messages whose lease ran out. For a while after the store
 // was away it spares them: whoever holds one could not renew it either.
 func (c *consumer) rescue(ctx context.Context) error {
 	r := &c.rescues
-	if time.Since(r.trouble) < c.sub.Lease/2 {
+	if c.store.awaySince(c.sub.Lease / 2) {
 		return nil
 	}
 	if r.looks++; r.looks%rescueAll == 0 {

@@ -94,7 +94,8 @@ type Store struct {
 	hub     hub
 	traces  traces
 	width   width
-	behind  atomic.Int64 // grows when something may have come to stand before consumers' marks
+	away    atomic.Pointer[time.Time] // when a call last failed because the store was
+	behind  atomic.Int64              // grows when something may have come to stand before consumers' marks
 	closing sync.Once
 }
 
@@ -177,7 +178,9 @@ func (s *Store) explain(doing string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case s.Parts.Classify(err) == driver.ClassTransient:
+	case errors.Is(err, driver.ErrUnavailable), s.Parts.Classify(err) == driver.ClassTransient:
+		now := time.Now()
+		s.away.Store(&now)
 		return fmt.Errorf("%s: %w: %w", doing, driver.ErrUnavailable, err)
 	case s.Parts.Classify(err) == ClassUnique:
 		return fmt.Errorf("%s: %w: %w", doing, driver.ErrDuplicate, err)

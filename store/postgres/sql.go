@@ -19,10 +19,10 @@ func statements() store.Statements {
 func leases(s *store.Statements) {
 	const held = `unnest(l.seqs) as h(seq) join posthorn_message m on m.seq = h.seq and m.token = l.token`
 	s.Expired = ""
-	s.LeasesDue = `select token from posthorn_lease where ends_at <= ? order by ends_at limit 200` + s.SkipLocked
+	s.LeasesDue = `select token from posthorn_lease where ends_at <= ? order by ends_at limit 50` + s.SkipLocked
 	s.LeaseIsDue = `select 1 from posthorn_lease where ends_at <= ? limit 1`
 	s.LeaseExpired = `select m.seq from posthorn_lease l cross join lateral ` + held + `
-		where l.token = any(?::text[]) and m.wake_at <= ? order by m.seq for update of m skip locked`
+		where l.token = any(?::text[]) and m.wake_at <= ? order by m.seq limit 500 for update of m skip locked`
 	s.LeaseSeen = `delete from posthorn_lease l where l.token = any(?::text[]) and not exists (select 1 from ` + held + `)`
 	s.LeaseNext = `update posthorn_lease l set ends_at = coalesce((select min(m.wake_at) from ` + held + `), 0)
 		where l.token = any(?::text[])`
