@@ -158,7 +158,7 @@ func (w *Worker) attempt(p *parcel) *driver.Attempt {
 		a.Stack = panicked.Stack
 	}
 	if errors.As(p.err, &stuck) {
-		a.Stack = stuck.stacks
+		a.Stack = stuck.stack
 	}
 	return a
 }

@@ -275,8 +275,8 @@ func TestStuckHandlerThatReturnsAfterAllIsAnOrdinaryFailureOfItsMessageOnly(t *t
 	})
 }
 
+// It runs alone: the history tells where the effects of the process are.
 func TestStuckEffectsLoseTheirTransactionAndEndTheWorkerWhenAllAre(t *testing.T) {
-	t.Parallel()
 	s := newStore(t)
 	release := make(chan struct{})
 	ids := sendJobs(t, s, 2)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -35,8 +36,8 @@ func (w *Worker) noteStuck(p *parcel) {
 // process ends without it. It counts as a timeout, or the message would come back for
 // ever and end a process each time.
 type abandonedError struct {
-	after  time.Duration
-	stacks string // where the handlers of the process are
+	after time.Duration
+	stack string // where the handler is
 }
 
 // Error says for how long it was waited.
@@ -54,22 +55,27 @@ func (w *Worker) abandoned(p *parcel) error {
 	if since == 0 {
 		return driver.ErrShutdown
 	}
-	return &abandonedError{after: stuckGrace + time.Duration(w.clock()-since), stacks: handlerStacks()}
+	return &abandonedError{after: stuckGrace + time.Duration(w.clock()-since), stack: stackOf(p)}
 }
 
 // maxDump bounds the dump of all goroutines.
 const maxDump = 1 << 20
 
-// handlerStacks is where the handlers of the process are. A stuck one is among few:
-// the others have been waited for.
-func handlerStacks() string {
+// stackOf is where the parcel's handler is. The goroutine of a slow part is known by
+// the parcel, which is among its arguments; that of an effect is one of few, since all
+// that care for the end of their context have been waited for.
+func stackOf(p *parcel) string {
 	buf := make([]byte, maxDump)
-	buf = buf[:runtime.Stack(buf, true)]
-	var out [][]byte
-	for stack := range bytes.SplitSeq(buf, []byte("\n\n")) {
-		if bytes.Contains(stack, []byte("posthorn.(*Handler).")) || bytes.Contains(stack, []byte("posthorn.Effect.")) {
-			out = append(out, bytes.TrimSpace(stack))
+	stacks := bytes.Split(buf[:runtime.Stack(buf, true)], []byte("\n\n"))
+	marks := []string{fmt.Sprintf("%p", p), "posthorn.(*Handler).Start"}
+	if p.effect != nil {
+		marks = []string{"posthorn.Effect.Bind"}
+	}
+	for _, mark := range marks {
+		found := slices.DeleteFunc(slices.Clone(stacks), func(s []byte) bool { return !bytes.Contains(s, []byte(mark)) })
+		if len(found) > 0 {
+			return string(bytes.Join(found, []byte("\n\n")))
 		}
 	}
-	return string(bytes.Join(out, []byte("\n\n")))
+	return ""
 }
