@@ -69,7 +69,7 @@ func stackOf(p *parcel) string {
 	stacks := bytes.Split(buf[:runtime.Stack(buf, true)], []byte("\n\n"))
 	marks := []string{fmt.Sprintf("%p", p), "posthorn.(*Handler).Start"}
 	if p.effect != nil {
-		marks = []string{"posthorn.Effect.Bind"}
+		marks = []string{"worker.(*Worker).commit."}
 	}
 	for _, mark := range marks {
 		found := slices.DeleteFunc(slices.Clone(stacks), func(s []byte) bool { return !bytes.Contains(s, []byte(mark)) })
