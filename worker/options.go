@@ -44,6 +44,7 @@ type Limits struct {
 // Options are the settings of a Worker. Zero fields have documented defaults.
 type Options struct {
 	Queues       []string      // empty means posthorn.DefaultQueue; an earlier queue is served first
+	Weights      []int         // of the queues, see driver.Subscription; empty: by their order
 	Concurrency  int           // handlers that run at once; 0 means 8
 	Prefetch     int           // most messages claimed beyond Concurrency (ADR 6); 0 means 500, negative none
 	Lease        time.Duration // of a claim; 0 means 30 s
@@ -116,6 +117,9 @@ func (o Options) check() error {
 		return errors.New("a limit is negative")
 	case o.Limits.Jitter < 0 || o.Limits.Jitter >= 1:
 		return fmt.Errorf("jitter %v of the limits is not within 0 … 1", o.Limits.Jitter)
+	}
+	if err := (driver.Subscription{Queues: o.Queues, Weights: o.Weights, Lease: o.Lease}).Check(); err != nil {
+		return err
 	}
 	if err := o.Retry.Check(); err != nil {
 		return err

@@ -136,7 +136,7 @@ func (w *Worker) StopCause() error {
 func (w *Worker) Run(ctx context.Context) error {
 	w.started = time.Now()
 	consumer, err := w.transport.Consume(ctx, driver.Subscription{
-		Queues: w.opts.Queues, Lease: w.opts.Lease, Worker: w.id,
+		Queues: w.opts.Queues, Weights: w.opts.Weights, Lease: w.opts.Lease, Worker: w.id,
 	})
 	if err != nil {
 		return fmt.Errorf("start worker: %w", err)
