@@ -120,7 +120,7 @@ func programFields() []Field {
 		{Pattern: "consume", Kind: KindNames, Default: "every transport",
 			Doc: "The transports that the workers take messages from; an earlier one is served first."},
 		{Pattern: "weights.*", Kind: KindCount, Default: "by the order of consume", Min: 1, Max: driver.MaxWeight,
-			Doc: "The part of the messages that each queue of this transport gets while all queues are full, to the sum of all."},
+			Doc: "The weight of each queue of this transport when messages are divided among full queues."},
 		{Pattern: "processes", Kind: KindCount, Default: "1", Min: 1, Max: 256,
 			Doc: "How many workers `up` runs for the program."},
 		{Pattern: "concurrency", Kind: KindCount, Default: "8", Min: 1, Max: 10000,

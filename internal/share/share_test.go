@@ -10,33 +10,43 @@ import (
 	"github.com/posthorn/posthorn/internal/share"
 )
 
-// serve makes claims from queues that hold so many messages, refilled before each claim
-// where full says so, and returns how many each queue gave.
-func serve(s *share.Schedule, claims, limit int, left []int, full []bool) []int {
-	return serveFrom(time.Unix(0, 0), s, claims, limit, left, full)
+// A desk serves some queues, with claims 10 ms apart.
+type desk struct {
+	schedule *share.Schedule
+	now      time.Time
+	left     []int  // what each queue holds
+	full     []bool // the queues that are filled up before each claim
 }
 
-// serveFrom is serve with claims 10 ms apart from a time on.
-func serveFrom(now time.Time, s *share.Schedule, claims, limit int, left []int, full []bool) []int {
-	took := make([]int, len(left))
+func newDesk(n int, weights []int) *desk {
+	d := &desk{schedule: share.New(n, weights), left: make([]int, n), full: make([]bool, n)}
+	for i := range d.full {
+		d.full[i] = true
+	}
+	return d
+}
+
+// serve makes so many claims, and returns how many messages each queue gave.
+func (d *desk) serve(claims, limit int) []int {
+	took := make([]int, len(d.left))
 	for range claims {
-		now = now.Add(10 * time.Millisecond)
-		for i := range left {
-			if full[i] {
-				left[i] = math.MaxInt
+		d.now = d.now.Add(10 * time.Millisecond)
+		for i, full := range d.full {
+			if full {
+				d.left[i] = math.MaxInt
 			}
 		}
 		room := limit
-		for _, turn := range s.Plan(limit, now) {
+		for _, turn := range d.schedule.Plan(limit, d.now) {
 			if room == 0 {
 				break
 			}
 			asked := min(turn.Limit, room)
-			got := min(asked, left[turn.Queue])
-			left[turn.Queue] -= got
+			got := min(asked, d.left[turn.Queue])
+			d.left[turn.Queue] -= got
 			took[turn.Queue] += got
 			room -= got
-			s.Took(turn.Queue, asked, got, now)
+			d.schedule.Took(turn.Queue, asked, got, d.now)
 		}
 	}
 	return took
@@ -45,7 +55,7 @@ func serveFrom(now time.Time, s *share.Schedule, claims, limit int, left []int, 
 func TestEarlierQueueIsServedFirstAndLaterOnesDoNotStarve(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []int{1, 3, 8, 100, 500} {
-		got := serve(share.New(3, nil), 4000, limit, make([]int, 3), []bool{true, true, true})
+		got := newDesk(3, nil).serve(4000, limit)
 		all := float64(4000 * limit)
 		for i, want := range []float64{0.95, 0.025, 0.025} {
 			if part := float64(got[i]) / all; math.Abs(part-want) > 0.005 {
@@ -58,7 +68,7 @@ func TestEarlierQueueIsServedFirstAndLaterOnesDoNotStarve(t *testing.T) {
 func TestWeightsDivideTheMessages(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []int{1, 3, 8, 100, 500} {
-		got := serve(share.New(3, []int{6, 3, 1}), 4000, limit, make([]int, 3), []bool{true, true, true})
+		got := newDesk(3, []int{6, 3, 1}).serve(4000, limit)
 		all := float64(4000 * limit)
 		for i, want := range []float64{0.6, 0.3, 0.1} {
 			if part := float64(got[i]) / all; math.Abs(part-want) > 0.01 {
@@ -70,9 +80,11 @@ func TestWeightsDivideTheMessages(t *testing.T) {
 
 func TestAQueueThatWasEmptyHasSavedUpNothing(t *testing.T) {
 	t.Parallel()
-	s := share.New(2, []int{1, 1})
-	serve(s, 1000, 10, []int{0, 0}, []bool{true, false})
-	got := serveFrom(time.Unix(20, 0), s, 20, 10, []int{0, 0}, []bool{true, true})
+	d := newDesk(2, []int{1, 1})
+	d.full[1] = false
+	d.serve(1000, 10)
+	d.full[1] = true
+	got := d.serve(20, 10)
 	if got[0] < 90 || got[0] > 110 {
 		t.Errorf("after a long rest of the other, the busy queue got %d of 200", got[0])
 	}
@@ -86,16 +98,17 @@ func TestNothingIsLeftOverWhileThereIsRoom(t *testing.T) {
 		if rapid.Bool().Draw(t, "weighted") {
 			weights = rapid.SliceOfN(rapid.IntRange(1, 100), n, n).Draw(t, "weights")
 		}
-		s := share.New(n, weights)
+		d := newDesk(n, weights)
+		clear(d.full)
 		for range rapid.IntRange(1, 30).Draw(t, "claims") {
 			limit := rapid.IntRange(1, 500).Draw(t, "limit")
-			left := rapid.SliceOfN(rapid.IntRange(0, 600), n, n).Draw(t, "left")
+			d.left = rapid.SliceOfN(rapid.IntRange(0, 600), n, n).Draw(t, "left")
 			all := 0
-			for _, l := range left {
+			for _, l := range d.left {
 				all += l
 			}
 			got := 0
-			for _, g := range serve(s, 1, limit, left, make([]bool, n)) {
+			for _, g := range d.serve(1, limit) {
 				got += g
 			}
 			if want := min(limit, all); got != want {
