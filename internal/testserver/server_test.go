@@ -19,7 +19,7 @@ import (
 )
 
 // starter starts a server of one make.
-type starter func(t testing.TB, o testserver.Options) *testserver.Server
+type starter func(t testserver.Test, o testserver.Options) *testserver.Server
 
 func products() map[string]starter {
 	return map[string]starter{"postgresql": testserver.PostgreSQL, "mariadb": testserver.MariaDB}
