@@ -251,7 +251,7 @@ func TestUsersComeInWithoutAPassword(t *testing.T) {
 func TestSharedServersGiveEachTestAnEmptyDatabase(t *testing.T) {
 	t.Parallel()
 	for range 2 {
-		for _, make := range []func(testing.TB) *testserver.Database{servers.PostgreSQL, servers.MariaDB} {
+		for _, make := range []func(testserver.Test) *testserver.Database{servers.PostgreSQL, servers.MariaDB} {
 			_, err := make(t).Open(t).Exec("create table here (n int)")
 			must(t, err)
 		}
