@@ -74,7 +74,7 @@ func (s *session) root() *cobra.Command {
 	)
 	s.add(root, groupRun, s.upCommand(), s.consumeCommand(), s.dispatchCommand(), s.stopCommand())
 	s.add(root, groupOperate, s.statsCommand(), s.healthCommand(), s.failedCommand(), s.whyCommand(),
-		s.doctorCommand())
+		s.doctorCommand(), s.tortureCommand())
 	s.add(root, groupSetup, s.initCommand(), s.configCommand(), s.transportCommand(), s.migrateCommand(),
 		s.versionCommand())
 	if s.app.Commands != nil {
