@@ -47,10 +47,15 @@ Exit code 1: a promise was broken; the report says which, and where the ledgers 
 			torture --minutes 2 --private postgres
 			torture --minutes 5 --faults P-1,N-1 --seed 7 -o json`),
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.torture(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("faults") && len(f.faults) == 0 {
+				return usage("--faults names none", "leave it out for all, or give some of "+faultNames())
+			}
+			return s.torture(cmd.Context(), f)
+		},
 	}
 	fl := cmd.Flags()
-	fl.Float64Var(&f.minutes, "minutes", torture.DefaultTime.Minutes(), "how long the load and the faults last, in `minutes`")
+	fl.Float64Var(&f.minutes, "minutes", torture.DefaultTime.Minutes(), "how many `minutes` the load and the faults last")
 	fl.IntVar(&f.messages, "messages", 0, "end the load after so many messages; `0` is as many as the time holds")
 	fl.Uint64Var(&f.seed, "seed", 0, "of all that happens by chance; `0` picks one")
 	fl.StringVar(&f.private, "private", "", "start a `server` of its own: postgres or mariadb")
@@ -67,7 +72,8 @@ func (s *session) tortureProcessCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: tortureProcess, Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := torture.Child(cmd.Context(), s.io.Stdin, s.io.Stdout, s.io.Stderr, open.Store); err != nil {
+			p := torture.Process{Open: open.Store, In: s.io.Stdin, Out: s.io.Stdout, Log: s.io.Stderr}
+			if err := p.Run(cmd.Context()); err != nil {
 				return fmt.Errorf("process of a torture run: %w", err)
 			}
 			return nil
@@ -91,7 +97,7 @@ func (f tortureFlags) options() (o torture.Options, err error) {
 	}
 	switch {
 	case f.minutes <= 0 || f.minutes > 7*24*60:
-		return o, usage(fmt.Sprintf("--minutes %v is not within 0 … %d", f.minutes, 7*24*60), "give some minutes: --minutes 10")
+		return o, usage(fmt.Sprintf("--minutes %v is not within 0 … %d", f.minutes, 7*24*60), "give some: --minutes 10")
 	case f.messages < 0:
 		return o, usage(fmt.Sprintf("--messages %d is negative", f.messages), "leave it out, or give a number")
 	case f.resume <= 0:
@@ -200,12 +206,11 @@ func (s *session) showTorture(as string, r *torture.Report) error {
 
 // showTortureFigures writes the load and the faults for people.
 func (s *session) showTortureFigures(r *torture.Report) {
-	m := r.Messages
-	s.print("%s (%s), %s: %d messages were meant to be sent: %d accepted, %d refused, of %d nobody knows\n", r.Store,
-		string(r.Durability), config.FormatDuration(time.Duration(r.Seconds)*time.Second), m.Intents, m.Accepted, m.Refused, m.Unknown)
-	s.print("%d done (%.0f a second), %d dead letters, %d live as they had to be\n", m.Effects, r.PerSecond, m.Dead, m.Live)
-	c := r.Crew
-	s.print("%d processes: %d killed, %d ended by messages, %d by limits; %d zombies; %d commits of lost claims refused\n\n",
+	m, c, took := r.Messages, r.Crew, config.FormatDuration(time.Duration(r.Seconds)*time.Second)
+	s.print("%s (%s), %s: %d messages to send: %d accepted, %d refused, of %d nobody knows\n", r.Store,
+		string(r.Durability), took, m.Intents, m.Accepted, m.Refused, m.Unknown)
+	s.print("%d done (%.0f a second), %d dead letters, %d live as they must\n", m.Effects, r.PerSecond, m.Dead, m.Live)
+	s.print("%d processes: %d killed, %d ended by messages, %d by limits; %d zombies, %d lost claims refused\n\n",
 		c.Started, c.Killed, c.Poisoned, c.Ended, c.Zombies, c.Refused)
 	writeTable(s, false, listing[torture.Recovery]{rows: r.Faults, columns: []column[torture.Recovery]{
 		{head: "FAULT", cell: func(f torture.Recovery) string { return string(f.Fault) }},

@@ -22,6 +22,7 @@ const (
 	lease      = 2 * time.Second
 	maxCrashes = 5
 	stuckLimit = 2 * time.Second
+	drain      = 3 * time.Second // a worker whose handler hangs takes nothing meanwhile
 	tickEvery  = 20 * time.Millisecond
 	openWithin = time.Minute
 )
@@ -82,19 +83,32 @@ func (v *voice) say(e event) {
 	_, _ = v.to.Write(append(text, '\n')) // a parent that is gone ends this process by its stdin
 }
 
-// Child is the life of a process of a run, until ctx ends or the process that
-// started it is gone. It reads its job from in and says on out what happens.
-func Child(ctx context.Context, in io.Reader, out, logs io.Writer, open Opener) error {
-	r := bufio.NewReader(in)
+// A Process is a process of a run. It reads its job from In and says on Out what
+// happens.
+type Process struct {
+	Open Opener
+	In   io.Reader
+	Out  io.Writer
+	Log  io.Writer // of the worker
+
+	job   job
+	voice *voice
+	log   *slog.Logger
+}
+
+// Run does the job until it is done, ctx ends, or the process that started this one is
+// gone.
+func (p Process) Run(ctx context.Context) error {
+	r := bufio.NewReader(p.In)
 	text, err := r.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(text, &p.job)
+	}
 	if err != nil {
 		return fmt.Errorf("read job: %w", err)
 	}
-	var j job
-	if err := json.Unmarshal(text, &j); err != nil {
-		return fmt.Errorf("read job: %w", err)
-	}
-	v := &voice{to: out}
+	p.voice = &voice{to: p.Out}
+	p.log = slog.New(slog.NewTextHandler(p.Log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	var listening sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -102,34 +116,34 @@ func Child(ctx context.Context, in io.Reader, out, logs io.Writer, open Opener) 
 		_, _ = io.Copy(io.Discard, r)
 		cancel()
 	})
-	why, err := play(ctx, j, open, v, slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	why, err := p.play(ctx)
 	if err != nil {
 		why = err.Error()
 	}
-	v.say(event{End: why, Bad: err != nil})
+	p.voice.say(event{End: why, Bad: err != nil})
 	listening.Wait() // who started it answers its last word by the end of stdin
 	return err
 }
 
 // play does the job, and returns why it came to its end.
-func play(ctx context.Context, j job, open Opener, v *voice, log *slog.Logger) (why string, err error) {
-	s, err := openPatiently(ctx, j, open, log)
+func (p Process) play(ctx context.Context) (why string, err error) {
+	s, err := p.openPatiently(ctx)
 	if err != nil {
 		return "", err
 	}
-	if j.Role == roleProducer {
-		why, err = "done", produce(ctx, j, s, v)
+	if p.job.Role == roleProducer {
+		why, err = "done", produce(ctx, p.job, s, p.voice)
 	} else {
-		why, err = work(ctx, j, s, v, log)
+		why, err = p.work(ctx, s)
 	}
 	return why, errors.Join(err, s.Close())
 }
 
 // openPatiently waits for a store that is away.
-func openPatiently(ctx context.Context, j job, open Opener, log *slog.Logger) (*store.Store, error) {
-	o := store.Options{Log: log, Server: store.ServerOptions{Session: j.Session}}
+func (p Process) openPatiently(ctx context.Context) (*store.Store, error) {
+	o := store.Options{Log: p.log, Server: store.ServerOptions{Session: p.job.Session}}
 	for deadline := time.Now().Add(openWithin); ; wait(ctx, 100*time.Millisecond) {
-		s, err := open(ctx, j.DSN, o)
+		s, err := p.Open(ctx, p.job.DSN, o)
 		if err == nil || ctx.Err() != nil || !errors.Is(err, driver.ErrUnavailable) || time.Now().After(deadline) {
 			return s, err
 		}
@@ -137,21 +151,21 @@ func openPatiently(ctx context.Context, j job, open Opener, log *slog.Logger) (*
 }
 
 // work runs a worker.
-func work(ctx context.Context, j job, s *store.Store, v *voice, log *slog.Logger) (why string, err error) {
-	c := &cast{words: speak(s.Dialect()), say: v.say, rebind: s.Rebind}
+func (p Process) work(ctx context.Context, s *store.Store) (why string, err error) {
+	c := &cast{words: speak(s.Dialect()), say: p.voice.say, rebind: s.Rebind}
 	var t tally
 	w, err := worker.New(s, c.mux(), worker.Options{
-		Queues: []string{queue}, Lease: lease, Heartbeat: time.Second, DrainTimeout: 10 * time.Second, Retry: policy(2),
-		MaxCrashes: maxCrashes, StuckLimit: stuckLimit, Program: "torture", Log: log,
-		Limits: worker.Limits{Messages: j.Limit, Jitter: 0.3}, Observe: t.observe,
+		Queues: []string{queue}, Lease: lease, Heartbeat: time.Second, DrainTimeout: drain, Retry: policy(2),
+		MaxCrashes: maxCrashes, StuckLimit: stuckLimit, Program: "torture", Log: p.log,
+		Limits: worker.Limits{Messages: p.job.Limit, Jitter: 0.3}, Observe: t.observe,
 	})
 	if err != nil {
 		return "", err
 	}
-	v.say(event{Ready: w.ID()})
+	p.voice.say(event{Ready: w.ID()})
 	var ticking sync.WaitGroup
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ticking.Go(func() { t.tell(running, v) })
+	ticking.Go(func() { t.tell(running, p.voice) })
 	err = w.Run(ctx)
 	stop()
 	ticking.Wait()

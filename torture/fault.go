@@ -84,7 +84,8 @@ func kinds() []kind {
 	return []kind{
 		{id: KillWorker, about: "kill -9 a worker, at times a producer", possible: always, inject: killProcess},
 		{id: TermWorker, about: "SIGTERM to a worker", possible: onlyStopping, inject: endWorker},
-		{id: StopWorker, about: "SIGSTOP a worker beyond its lease, then SIGCONT", possible: onlyStopping, inject: stopWorker},
+		{id: StopWorker, about: "SIGSTOP a worker beyond its lease, then SIGCONT", possible: onlyStopping,
+			inject: stopWorker},
 		{id: Limits, about: "workers reach their message limit", possible: always, inLoad: []oracle.Fate{}},
 		{id: PoisonFault, about: "handlers exit, throw a fatal error, or never return", possible: always,
 			inLoad: []oracle.Fate{oracle.Poison, oracle.ExitOnce, oracle.HangOnce}},
@@ -167,13 +168,18 @@ type Step struct {
 	Seed  uint64        `json:"seed"` // of what it chooses by chance
 }
 
-// Schedule makes the first n steps of a seed: every fault comes once before any
-// comes again, in another order each time. It depends on its arguments alone.
+// Schedule makes the first n steps of a seed: every fault comes before any comes again,
+// in another order each time. A kill is cheap, and comes thrice a round. It depends on its
+// arguments alone.
 func Schedule(seed uint64, faults []Fault, n int) []Step {
 	rnd := rand.New(rand.NewPCG(seed, 2))
+	all := slices.Clone(faults)
+	if slices.Contains(faults, KillWorker) {
+		all = append(all, KillWorker, KillWorker)
+	}
 	var steps []Step
 	for len(steps) < n && len(faults) > 0 {
-		round := slices.Clone(faults)
+		round := slices.Clone(all)
 		rnd.Shuffle(len(round), func(i, j int) { round[i], round[j] = round[j], round[i] })
 		for _, f := range round {
 			gap := minGap + time.Duration(rnd.Int64N(int64(maxGap-minGap)))

@@ -56,12 +56,12 @@ func (c *cast) later(p plan) posthorn.Effect {
 	return func(ctx context.Context, tx *posthorn.Tx) error { return c.effect(ctx, tx, p) }
 }
 
-// dawdle misses the deadline at the first attempt: it heeds the end of its context,
-// or it does not.
+// dawdle misses the deadline the first time: it heeds the end of its context, or it does
+// not, and costs a worker.
 func (c *cast) dawdle(ctx context.Context, fate oracle.Fate) error {
 	d, _ := posthorn.DeliveryFrom(ctx)
 	switch {
-	case d.Attempt > 0:
+	case d.Attempt > 0 || fate == oracle.HangOnce && d.Deliveries > 1:
 		return nil
 	case fate == oracle.HangOnce:
 		select {}

@@ -20,7 +20,7 @@ func (s *stage) judge(ctx context.Context) error {
 		return fmt.Errorf("collect evidence: %w", err)
 	}
 	r := s.report
-	r.Findings = append(oracle.Check(e), s.crew.found...)
+	r.Findings = append(append([]oracle.Finding{}, oracle.Check(e)...), s.crew.found...)
 	r.Crew = s.crew.counts
 	r.Messages = countMessages(e)
 	r.PerSecond = float64(r.Messages.Effects) / r.Seconds
@@ -36,7 +36,7 @@ func (s *stage) judge(ctx context.Context) error {
 			r.Faults = append(r.Faults, Recovery{Fault: k.id, About: k.about, Injected: s.inLoad(k, e)})
 		}
 	}
-	r.Promises = promise(r)
+	r.Judge()
 	return nil
 }
 

@@ -2,11 +2,9 @@ package torture
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -21,13 +19,6 @@ type ledger struct {
 	buf  *bufio.Writer
 }
 
-// A line is one line of a ledger: an intent, or the outcome of some.
-type line struct {
-	Intent  *oracle.Intent `json:"i,omitempty"`
-	Outcome oracle.Outcome `json:"o,omitempty"`
-	IDs     []string       `json:"ids,omitempty"`
-}
-
 // createLedger makes the file of a producer, which must be new.
 func createLedger(path string) (*ledger, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
@@ -40,7 +31,7 @@ func createLedger(path string) (*ledger, error) {
 // intend writes intents, and returns when they are on the disk.
 func (l *ledger) intend(ins []oracle.Intent) error {
 	for i := range ins {
-		if err := l.write(line{Intent: &ins[i]}); err != nil {
+		if err := l.write(oracle.Line{Intent: &ins[i]}); err != nil {
 			return err
 		}
 	}
@@ -60,13 +51,13 @@ func (l *ledger) note(ins []oracle.Intent, o oracle.Outcome) error {
 	for i, in := range ins {
 		ids[i] = in.ID
 	}
-	if err := l.write(line{Outcome: o, IDs: ids}); err != nil {
+	if err := l.write(oracle.Line{Outcome: o, IDs: ids}); err != nil {
 		return err
 	}
 	return l.buf.Flush()
 }
 
-func (l *ledger) write(v line) error {
+func (l *ledger) write(v oracle.Line) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("write ledger: %w", err)
@@ -88,7 +79,7 @@ func readLedgers(dir string) (all []oracle.Intent, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("read ledger: %w", err)
 		}
-		ins, err := readLedger(file)
+		ins, err := oracle.ReadLedger(file)
 		if err = errors.Join(err, file.Close()); err != nil {
 			return nil, fmt.Errorf("read ledger %s: %w", filepath.Base(path), err)
 		}
@@ -98,32 +89,3 @@ func readLedgers(dir string) (all []oracle.Intent, err error) {
 }
 
 const ledgerEnding = ".ledger"
-
-// readLedger reads one. A last line without its end is of a producer that was
-// killed while it wrote: no message was sent for it.
-func readLedger(r io.Reader) ([]oracle.Intent, error) {
-	var ins []oracle.Intent
-	at := map[string]int{}
-	in := bufio.NewReader(r)
-	for {
-		text, err := in.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			return ins, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		var l line
-		if err := json.Unmarshal(bytes.TrimSpace(text), &l); err != nil {
-			return nil, err
-		}
-		if l.Intent != nil {
-			at[l.Intent.ID] = len(ins)
-			l.Intent.Outcome = oracle.Unknown
-			ins = append(ins, *l.Intent)
-		}
-		for _, id := range l.IDs {
-			ins[at[id]].Outcome = l.Outcome
-		}
-	}
-}

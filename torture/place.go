@@ -198,19 +198,20 @@ func (p *place) usePrivate(make string) error {
 	}
 	p.server = s
 	p.leave = append(p.leave, func(context.Context) error { return s.Close() })
-	q := url.Values{}
-	prepare := []string{"create role posthorn login", "create role hog login", "create database " + p.name + " owner posthorn"}
-	p.kind = "postgres"
-	if make == PrivateMariaDB {
+	q, grant := url.Values{}, []string(nil)
+	if p.kind = "postgres"; make == PrivateMariaDB {
 		p.kind = "mysql"
-		prepare = []string{
+		grant = []string{
 			"create database " + p.name, "create user posthorn@'127.0.0.1'", "create user hog@'127.0.0.1'",
 			"grant all on " + p.name + ".* to posthorn@'127.0.0.1'", "grant select on " + p.name + ".* to hog@'127.0.0.1'",
 		}
 	} else {
 		q.Set("sslmode", "disable")
+		grant = []string{
+			"create role posthorn login", "create role hog login", "create database " + p.name + " owner posthorn",
+		}
 	}
-	if err := s.Exec(prepare...); err != nil {
+	if err := s.Exec(grant...); err != nil {
 		return err
 	}
 	u := url.URL{Scheme: p.kind, User: url.User("posthorn"), Host: s.Addr(), Path: "/" + p.name, RawQuery: q.Encode()}

@@ -74,6 +74,7 @@ func (r *Report) injected(f Fault) int {
 type clause struct {
 	id, text string
 	broken   []oracle.Promise // a finding of one of these breaks it
+	shared   bool             // but only if its own fault was there: the findings are others' in the first place
 	tested   func(r *Report) (n int, what string)
 }
 
@@ -90,58 +91,64 @@ func clauses() []clause {
 			return n, what
 		}
 	}
+	ran := func(count func(r *Report) int, what string) func(*Report) (int, string) {
+		return func(r *Report) (int, string) { return count(r), what }
+	}
 	return []clause{
 		{"S1", "one committed effect for each accepted message, or a dead letter and none",
-			[]oracle.Promise{oracle.ExactlyOnce, oracle.ByteEqual},
-			func(r *Report) (int, string) { return r.Messages.Accepted, "messages accepted" }},
-		{"S2", "only the newest claim of a message settles it", once,
-			func(r *Report) (int, string) { return r.Crew.Refused, "commits and settlements of lost claims refused" }},
-		{"S3", "leases and due times are the store's clock", nil, never("it needs a clock that jumps: C-1")},
-		{"S4", "an unknown outcome of a COMMIT is asked for, never guessed", once,
-			func(r *Report) (int, string) { return r.CutBefore + r.CutAfter, "COMMITs cut" }},
-		{"S5", "messages of brokers pass an inbox", nil, never("a store has no broker")},
-		{"S6", "messages to brokers pass an outbox", nil, never("a store has no broker")},
+			[]oracle.Promise{oracle.ExactlyOnce, oracle.ByteEqual}, false,
+			ran(func(r *Report) int { return r.Messages.Accepted }, "messages accepted")},
+		{"S2", "only the newest claim of a message settles it", once, true,
+			ran(func(r *Report) int { return r.Crew.Refused }, "commits and settlements of lost claims refused")},
+		{"S3", "leases and due times are the store's clock", nil, true, never("it needs a clock that jumps: C-1")},
+		{"S4", "an unknown outcome of a COMMIT is asked for, never guessed", once, true,
+			ran(func(r *Report) int { return r.CutBefore + r.CutAfter }, "COMMITs cut")},
+		{"S5", "messages of brokers pass an inbox", nil, true, never("a store has no broker")},
+		{"S6", "messages to brokers pass an outbox", nil, true, never("a store has no broker")},
 		{"S7", "attempts and crashes are counted before they happen, and charged to nobody else",
-			[]oracle.Promise{oracle.Counted}, func(r *Report) (int, string) {
-				return r.Crew.Killed + r.Crew.Poisoned + r.injected(BadHandlers), "failures and deaths"
-			}},
-		{"S8", "work is found without a notification", []oracle.Promise{oracle.Resumed},
+			[]oracle.Promise{oracle.Counted}, false, ran(func(r *Report) int {
+				return r.Crew.Killed + r.Crew.Poisoned + r.injected(BadHandlers)
+			}, "failures and deaths")},
+		{"S8", "work is found without a notification", []oracle.Promise{oracle.Resumed}, true,
 			fault("connections lost to ears, and messages due later", EndSessions, KillServer, BadHandlers)},
-		{"S9", "no dirty connection is used again", once, fault("handlers that fail or leave a session dirty", BadHandlers)},
-		{"S10", "a read-only server is a bad connection, not a failed message", []oracle.Promise{oracle.Counted},
+		{"S9", "no dirty connection is used again", once, true,
+			fault("handlers that fail or leave a session dirty", BadHandlers)},
+		{"S10", "a read-only server is a bad connection, not a failed message", []oracle.Promise{oracle.Counted}, true,
 			fault("times that the server took no writes", ReadOnly)},
-		{"S11", "what was accepted is done, waiting, running, dead or removed", []oracle.Promise{oracle.Conserved},
-			func(r *Report) (int, string) { return r.Messages.Intents, "messages accounted for" }},
+		{"S11", "what was accepted is done, waiting, running, dead or removed", []oracle.Promise{oracle.Conserved}, false,
+			ran(func(r *Report) int { return r.Messages.Intents }, "messages accounted for")},
 		{"S12", "work goes on by itself after the last fault",
-			[]oracle.Promise{oracle.Resumed, oracle.CleanEnd, oracle.NothingLeaks}, func(r *Report) (int, string) {
-				return len(r.Steps), "faults healed"
-			}},
+			[]oracle.Promise{oracle.Resumed, oracle.CleanEnd, oracle.NothingLeaks}, false,
+			ran(func(r *Report) int { return len(r.Steps) }, "faults healed")},
 	}
 }
 
-// promise judges each promise by the findings.
-func promise(r *Report) (out []Promise) {
+// Judge fills in how each promise came out, by the findings and by what happened.
+func (r *Report) Judge() {
+	r.Promises = nil
 	for _, c := range clauses() {
-		p := Promise{ID: c.id, Text: c.text, Verdict: Held}
-		n, what := c.tested(r)
-		bad := 0
-		for _, f := range r.Findings {
-			if slices.Contains(c.broken, f.Promise) {
-				bad++
-			}
-		}
-		switch {
-		case n == 0 && bad == 0 || n == 0 && c.id != "S1":
-			p.Verdict, p.Reason = NotTested, what
-			if len(c.broken) > 0 {
-				p.Reason = "no " + what
-			}
-		case bad > 0:
-			p.Verdict, p.Reason = Broken, fmt.Sprintf("%d findings; %d %s", bad, n, what)
-		default:
-			p.Reason = fmt.Sprintf("%d %s", n, what)
-		}
-		out = append(out, p)
+		r.Promises = append(r.Promises, c.judge(r))
 	}
-	return out
+}
+
+func (c clause) judge(r *Report) Promise {
+	p := Promise{ID: c.id, Text: c.text, Verdict: Held}
+	n, what := c.tested(r)
+	bad := 0
+	for _, f := range r.Findings {
+		if slices.Contains(c.broken, f.Promise) {
+			bad++
+		}
+	}
+	switch {
+	case bad > 0 && (n > 0 || !c.shared):
+		p.Verdict, p.Reason = Broken, fmt.Sprintf("%d findings; %d %s", bad, n, what)
+	case n == 0 && len(c.broken) == 0:
+		p.Verdict, p.Reason = NotTested, what
+	case n == 0:
+		p.Verdict, p.Reason = NotTested, "no "+what
+	default:
+		p.Reason = fmt.Sprintf("%d %s", n, what)
+	}
+	return p
 }

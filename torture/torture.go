@@ -42,7 +42,7 @@ const (
 // Options of a run.
 type Options struct {
 	Open    Opener   // opens a store
-	Command []string // starts this program as a process of a run, which calls Child
+	Command []string // starts this program as a process of a run: it calls Process.Run
 	Store   string   // the address of the store beside whose tables the scratch is; or
 	Private string   // PrivatePostgreSQL or PrivateMariaDB: a server of the run's own
 
@@ -53,7 +53,9 @@ type Options struct {
 	Resume   time.Duration // S12: within which work must go on after a fault; 0 means 10 s
 
 	Progress io.Writer // what happens, for people; nil means nobody
-	Dir      string    // for the ledgers and logs; it stays when a promise is broken. Empty: one in the temporary directory
+	// Dir is for the ledgers and logs, and stays when a promise is broken. Empty means a
+	// new one among the temporary files.
+	Dir string
 }
 
 // A stage is a run under way.
@@ -205,7 +207,7 @@ func (s *stage) play(ctx context.Context) {
 // inject does one fault, and measures how soon work goes on.
 func (s *stage) inject(ctx context.Context, k kind, step Step) {
 	s.report.Steps = append(s.report.Steps, step)
-	err := k.inject(ctx, s, rand.New(rand.NewPCG(step.Seed, 3)))
+	err := k.inject(context.WithoutCancel(ctx), s, rand.New(rand.NewPCG(step.Seed, 3))) // what began is healed
 	if errors.Is(err, errNobody) {
 		return // all were on their way to work
 	}

@@ -106,8 +106,11 @@ func effectLies() []lie {
 		{"a rejected message has its effect", func(e *oracle.Evidence) { e.Effects["reject"] = 1 },
 			[]string{"S1: message reject has an effect and a dead letter", "(reject) has an effect that its handler took back",
 				notConserved}},
-		{"an effect came before its time", func(e *oracle.Evidence) { delete(e.Live, "far"); e.Counts.Live--; e.Effects["far"] = 1 },
-			[]string{"S1: message far (far) has an effect that its handler took back"}},
+		{"an effect came before its time", func(e *oracle.Evidence) {
+			delete(e.Live, "far")
+			e.Counts.Live--
+			e.Effects["far"] = 1
+		}, []string{"S1: message far (far) has an effect that its handler took back"}},
 		{"an effect, and a dead letter", func(e *oracle.Evidence) { bury(e, "done", driver.ReasonExhausted) },
 			[]string{"S1: message done has an effect and a dead letter", "S7: message done (done) is innocent", notConserved}},
 		{"what was sent in a transaction is lost", func(e *oracle.Evidence) { delete(e.Effects, oracle.ChildOf("spawn")) },
@@ -130,7 +133,7 @@ func countLies() []lie {
 			[]string{"S11: message reject is there more than once"}},
 		{"a message is live twice", func(e *oracle.Evidence) { revive(e, "far") },
 			[]string{"S11: message far is there more than once"}},
-		{"an outcome of which nobody knew is taken for a loss", func(e *oracle.Evidence) { delete(e.Effects, "came") }, nil},
+		{"it is no loss that nobody knew of", func(e *oracle.Evidence) { delete(e.Effects, "came") }, nil},
 		{"the store counts too many live ones", func(e *oracle.Evidence) { e.Counts.Live++ },
 			[]string{"S11: the store counts 3 live messages, and has 2"}},
 		{"the store counts too few letters", func(e *oracle.Evidence) { e.Counts.Dead-- },
@@ -142,16 +145,19 @@ func countLies() []lie {
 			e.Counts.Dead--
 			revive(e, "poison")
 		}, []string{"S12: message poison (poison) is left"}},
-		{"an innocent is buried", func(e *oracle.Evidence) { delete(e.Effects, "done"); bury(e, "done", driver.ReasonCrashed) },
-			[]string{"S7: message done (done) is innocent, and was buried: crashed"}},
+		{"an innocent is buried", func(e *oracle.Evidence) {
+			delete(e.Effects, "done")
+			bury(e, "done", driver.ReasonCrashed)
+		}, []string{"S7: message done (done) is innocent, and was buried: crashed"}},
 		{"an innocent child is buried", func(e *oracle.Evidence) {
 			delete(e.Effects, oracle.ChildOf("spawn"))
 			bury(e, oracle.ChildOf("spawn"), driver.ReasonCrashed)
 		}, []string{"S7: message spawn/child (done) is innocent, and was buried: crashed"}},
 		{"an innocent is charged", func(e *oracle.Evidence) { e.Charges = []oracle.Charge{{ID: "done", Attempt: 1}} },
 			[]string{"S7: message done (done) starts with 1 attempts spent"}},
-		{"a failure is charged twice", func(e *oracle.Evidence) { e.Charges = []oracle.Charge{{ID: "fail_once", Attempt: 2}} },
-			[]string{"S7: message fail_once (fail_once) starts with 2 attempts"}},
+		{"a failure is charged twice", func(e *oracle.Evidence) {
+			e.Charges = []oracle.Charge{{ID: "fail_once", Attempt: 2}}
+		}, []string{"S7: message fail_once (fail_once) starts with 2 attempts"}},
 		{"a poisonous message kills on", func(e *oracle.Evidence) { e.Deaths["poison"] = 6 },
 			[]string{"S7: message poison ended 6 processes"}},
 		{"a poisonous message is buried too soon", func(e *oracle.Evidence) { letterOf(e, "poison").Crashes = 2 },
@@ -171,24 +177,26 @@ func countLies() []lie {
 
 func TestTheOracleFindsEachLie(t *testing.T) {
 	for _, l := range slices.Concat(effectLies(), countLies()) {
-		t.Run(l.name, func(t *testing.T) {
-			e := truth()
-			e.Effects, e.Live, e.Deaths = maps.Clone(e.Effects), maps.Clone(e.Live), maps.Clone(e.Deaths)
-			l.tell(&e)
-			found := oracle.Check(e)
-			for _, want := range l.want {
-				if !slices.ContainsFunc(found, func(f oracle.Finding) bool { return strings.Contains(f.String(), want) }) {
-					t.Errorf("not found: %q in %v", want, found)
-				}
-			}
-			for _, f := range found {
-				if f.Promise == oracle.Conserved && f.ID == "" {
-					continue // the sum is wrong wherever something else is
-				}
-				if !slices.ContainsFunc(l.want, func(w string) bool { return strings.Contains(f.String(), w) }) {
-					t.Errorf("found what is no lie: %v", f)
-				}
-			}
-		})
+		t.Run(l.name, func(t *testing.T) { l.test(t) })
+	}
+}
+
+func (l lie) test(t *testing.T) {
+	e := truth()
+	e.Effects, e.Live, e.Deaths = maps.Clone(e.Effects), maps.Clone(e.Live), maps.Clone(e.Deaths)
+	l.tell(&e)
+	found := oracle.Check(e)
+	for _, want := range l.want {
+		if !slices.ContainsFunc(found, func(f oracle.Finding) bool { return strings.Contains(f.String(), want) }) {
+			t.Errorf("not found: %q in %v", want, found)
+		}
+	}
+	for _, f := range found {
+		if f.Promise == oracle.Conserved && f.ID == "" {
+			continue // the sum is wrong wherever something else is
+		}
+		if !slices.ContainsFunc(l.want, func(w string) bool { return strings.Contains(f.String(), w) }) {
+			t.Errorf("found what is no lie: %v", f)
+		}
 	}
 }
