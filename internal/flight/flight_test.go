@@ -178,3 +178,16 @@ func read(t *testing.T, path string) flight.Record {
 	}
 	return rec
 }
+
+func BenchmarkEnterAndLeave(b *testing.B) {
+	r, err := flight.Create(filepath.Join(b.TempDir(), "record"), "w-1", 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	d := delivery(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Leave(r.Enter(d))
+	}
+}
