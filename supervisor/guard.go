@@ -117,7 +117,7 @@ func (w *warden) start() error {
 	}
 	w.pipe = pipe
 	for id := range w.groups {
-		if err := w.write('+', id); err != nil {
+		if err := w.write(groupLine('+', id)); err != nil {
 			return err
 		}
 	}
@@ -125,14 +125,11 @@ func (w *warden) start() error {
 }
 
 // write tells the guardian of a group.
-func (w *warden) write(sign byte, id int) error {
-	if w.pipe == nil {
-		return nil
-	}
+func (w *warden) write(line string) error {
 	if err := w.pipe.SetWriteDeadline(time.Now().Add(guardWithin)); err != nil {
 		return fmt.Errorf("tell guardian: %w", err)
 	}
-	if _, err := fmt.Fprintf(w.pipe, "%c%d\n", sign, id); err != nil {
+	if _, err := w.pipe.WriteString(line + "\n"); err != nil {
 		return fmt.Errorf("tell guardian: %w", err)
 	}
 	return nil
@@ -143,7 +140,7 @@ func (w *warden) know(id int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.groups[id] = true
-	w.tell('+', id)
+	w.tell(groupLine('+', id))
 }
 
 // forget tells the guardian that a group is gone. It must be told before the
@@ -152,15 +149,24 @@ func (w *warden) forget(id int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.groups, id)
-	w.tell('-', id)
+	w.tell(groupLine('-', id))
+}
+
+func groupLine(sign byte, id int) string { return fmt.Sprintf("%c%d", sign, id) }
+
+// check finds out whether the guardian lives: it ignores an empty line.
+func (w *warden) check() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tell("")
 }
 
 // tell replaces a guardian that has died.
-func (w *warden) tell(sign byte, id int) {
+func (w *warden) tell(line string) {
 	if len(w.command) == 0 {
 		return
 	}
-	if w.pipe != nil && w.write(sign, id) == nil {
+	if w.pipe != nil && w.write(line) == nil {
 		return
 	}
 	w.log.Warn("guardian lost: it is replaced")

@@ -73,13 +73,14 @@ func (l *LossyWriter) Lost() int64 {
 
 func (l *LossyWriter) drain() {
 	defer close(l.done)
-	failing := false
+	failing, torn := false, false
 	for line := range l.queue {
-		lost := l.take(len(line))
-		err := l.confess(lost)
+		lost, n := l.take(len(line)), 0
+		err := l.confess(lost, torn)
 		if err == nil {
 			lost = 0
-			_, err = l.w.Write(line)
+			n, err = l.w.Write(line)
+			torn = err != nil && n > 0
 		}
 		if err != nil {
 			l.putBack(lost)
@@ -110,12 +111,17 @@ func (l *LossyWriter) putBack(lost int64) {
 	l.drop(1)
 }
 
-// confess says how many lines are missing.
-func (l *LossyWriter) confess(lost int64) error {
+// confess says how many lines are missing, after one of which there may be a
+// part.
+func (l *LossyWriter) confess(lost int64, torn bool) error {
 	if lost == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(l.w, "[%d lines lost here]\n", lost)
+	end := ""
+	if torn {
+		end = "\n"
+	}
+	_, err := fmt.Fprintf(l.w, "%s[%d lines lost here]\n", end, lost)
 	return err
 }
 

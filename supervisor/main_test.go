@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -76,6 +75,10 @@ func play(steps []string) int {
 			if _, err := os.Stat(arg); err == nil {
 				return 0
 			}
+		case "await": // a file
+			for _, err := os.Stat(arg); err != nil; _, err = os.Stat(arg) {
+				time.Sleep(time.Millisecond)
+			}
 		case "guard":
 			signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 			if err := supervisor.Guard(os.Stdin); err != nil {
@@ -83,6 +86,8 @@ func play(steps []string) int {
 			}
 		case "supervise":
 			return supervise(arg)
+		case "init":
+			return first(arg)
 		case "wait":
 			select {}
 		}
@@ -154,10 +159,37 @@ func supervise(file string) int {
 	return 0
 }
 
+// first is a supervisor that is the first process of its namespace.
+func first(file string) int {
+	s, err := supervisor.New([]supervisor.Program{child("p", "orphan:"+file+" exit:7")}, supervisor.Options{})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() { err = s.Run(ctx) })
+	for ctx.Err() == nil {
+		all := pids(file)
+		if len(all) >= 3 && !slices.ContainsFunc(all[:3], exists) {
+			fmt.Println("pid", os.Getpid(), "has buried all")
+			stop()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	wg.Wait()
+	return 0
+}
+
+// exists is true of the unburied too.
+func exists(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
 // child is a program that plays a role.
 func child(name, role string) supervisor.Program {
 	return supervisor.Program{
-		Name: name, Command: []string{os.Args[0]}, Processes: 1, Env: []string{roleEnv + "=" + role},
+		Name: name, Command: []string{os.Args[0]}, Processes: 1,
+		Env:        []string{roleEnv + "=" + role, "GORACE=atexit_sleep_ms=0"}, // what has been seen is enough
 		Backoff:    supervisor.Backoff{Min: 20 * time.Millisecond, Max: 200 * time.Millisecond},
 		ReadyAfter: 50 * time.Millisecond,
 	}
@@ -209,7 +241,7 @@ func start(t *testing.T, o supervisor.Options, programs ...supervisor.Program) *
 		o.Observe = r.observe
 	}
 	o.Notify, o.RunDir = r.hear, t.TempDir()
-	o.Log = slog.New(slog.NewTextHandler(io.Writer(t.Output()), nil))
+	o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	s, err := supervisor.New(programs, o)
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// watchEvery is how often memory is sampled and orphans are looked for.
+// watchEvery is how often memory is sampled, and guardian and orphans are looked
+// after.
 const watchEvery = time.Second
 
 // attend lives until the context ends and all crews have ended after it, and
@@ -89,8 +90,8 @@ func (s *Supervisor) reloading() {
 	poke(s.changed)
 }
 
-// watch samples the memory of all processes, and buries orphans that have
-// become our children.
+// watch samples the memory of all processes, looks after the guardian, and
+// buries orphans that have become our children.
 func (s *Supervisor) watch(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -101,6 +102,7 @@ func (s *Supervisor) watch(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			s.sample(now)
+			s.warden.check()
 			if adopts() {
 				seen = s.undertake(seen)
 			}

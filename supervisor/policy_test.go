@@ -18,7 +18,6 @@ type sim struct {
 	living  bool
 	stopped bool // a signal was sent to the one that lives
 	starts  []time.Time
-	fast    time.Duration // the least wait since the last exit that had failed
 }
 
 func (m *sim) step(t *rapid.T, in supervisor.Input) supervisor.Decision {
@@ -59,11 +58,12 @@ func drawPolicy(t *rapid.T) supervisor.Policy {
 		return time.Duration(rapid.IntRange(from, to).Draw(t, name)) * time.Millisecond
 	}
 	least := ms("min", 1, 1000)
+	most := least * time.Duration(rapid.IntRange(1, 100).Draw(t, "max"))
 	return supervisor.Policy{
 		Handshake: rapid.Bool().Draw(t, "handshake"), ReadyTimeout: ms("ready timeout", 1, 5000),
 		ReadyAfter: ms("ready after", 1, 2000), StopTimeout: ms("stop timeout", 1, 5000),
 		Watchdog: ms("watchdog", 0, 5000) / 1000 * 1000,
-		Backoff:  supervisor.Backoff{Min: least, Max: least * time.Duration(rapid.IntRange(1, 100).Draw(t, "max")), Healthy: ms("healthy", 1, 60000)},
+		Backoff:  supervisor.Backoff{Min: least, Max: most, Healthy: ms("healthy", 1, 60000)},
 		Loop:     supervisor.Loop{Failures: rapid.IntRange(1, 6).Draw(t, "loop"), Within: ms("within", 1, 600000)},
 	}
 }
@@ -83,22 +83,28 @@ func TestAPlaceAlwaysHasAProcessOrATimeForTheNext(t *testing.T) {
 			m.step(t, supervisor.Input{
 				Cue: cue, Clean: rapid.Bool().Draw(t, "clean"), Chance: rapid.Float64Range(0, 0.999).Draw(t, "chance"),
 			})
-			switch s := m.s; {
-			case s.Phase == supervisor.PhaseEnded:
-				if !left {
-					t.Fatal("gave up")
-				}
+			if m.s.Phase == supervisor.PhaseEnded && left {
 				return
-			case (s.Phase == supervisor.PhaseWaiting || s.Phase == supervisor.PhaseStarting ||
-				s.Phase == supervisor.PhaseStopping) && s.Due.IsZero():
-				t.Fatalf("%s, and nothing will ever change it: %+v", s.Phase, s)
-			case s.Phase == supervisor.PhaseWaiting && s.Due.Sub(m.now) > m.p.Backoff.Max:
-				t.Fatalf("waits for %s, more than %s", s.Due.Sub(m.now), m.p.Backoff.Max)
-			case len(s.Recent) > m.p.Loop.Failures:
-				t.Fatalf("remembers %d failures", len(s.Recent))
 			}
+			m.check(t)
 		}
 	})
+}
+
+// check wants a place to have a future within bounds.
+func (m *sim) check(t *rapid.T) {
+	s := m.s
+	pending := s.Phase != supervisor.PhaseReady && s.Phase != supervisor.PhaseEnded
+	switch {
+	case s.Phase == supervisor.PhaseEnded:
+		t.Fatal("gave up")
+	case pending && s.Due.IsZero():
+		t.Fatalf("%s, and nothing will ever change it: %+v", s.Phase, s)
+	case s.Phase == supervisor.PhaseWaiting && s.Due.Sub(m.now) > m.p.Backoff.Max:
+		t.Fatalf("waits for %s, more than %s", s.Due.Sub(m.now), m.p.Backoff.Max)
+	case len(s.Recent) > m.p.Loop.Failures:
+		t.Fatalf("remembers %d failures", len(s.Recent))
+	}
 }
 
 func TestAStoppingProcessIsKilledInTheEnd(t *testing.T) {

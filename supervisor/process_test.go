@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/posthorn/posthorn/supervisor"
 )
 
@@ -171,27 +169,6 @@ func TestNothingOutlivesAKilledSupervisor(t *testing.T) {
 	}
 }
 
-func TestOrphansAreBuriedAndNoExitIsStolen(t *testing.T) {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		t.Skip(err)
-	}
-	defer func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) }()
-	file := filepath.Join(t.TempDir(), "pids")
-	r := start(t, supervisor.Options{}, child("p", "orphan:"+file+" exit:7"), child("q", "exit:9"))
-	until(t, "three orphans", func() bool { return len(pids(file)) >= 3 })
-	first := pids(file)[:3]
-	until(t, "their burial", func() bool {
-		return !slices.ContainsFunc(first, func(pid int) bool { return syscall.Kill(pid, 0) == nil })
-	})
-	r.end()
-	for _, e := range r.seen(supervisor.KindExited) {
-		want := map[string]int{"p": 7, "q": 9}[e.Program]
-		if e.Exit.Err != nil || e.Exit.Code != want && !e.Exit.Planned {
-			t.Errorf("exit of %s: %+v, want code %d", e.Program, e.Exit, want)
-		}
-	}
-}
-
 func TestFieldsAreKeptAndToldUpToTheExit(t *testing.T) {
 	r := start(t, supervisor.Options{}, handshaking("p", "say:READY=1|X_POSTHORN_WORKER=w-1|STATUS=fine|OTHER=x wait"))
 	r.awaitReady(1)
@@ -227,10 +204,15 @@ func TestDeathForWantOfMemoryIsRecognised(t *testing.T) {
 	}
 }
 
-func TestTheMemoryCurveIsKept(t *testing.T) {
-	r := start(t, supervisor.Options{}, child("p", "sleep:2500ms exit:1"))
-	e := r.exit()
-	if len(e.Curve) == 0 || e.Curve[0].RSS < 1<<20 {
-		t.Errorf("curve %v", e.Curve)
-	}
+func TestAGuardianThatDiesIsReplaced(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "guards")
+	r := start(t, supervisor.Options{
+		Guardian: []string{os.Args[0]}, GuardianEnv: []string{roleEnv + "=mark:" + file + " guard"},
+	}, handshaking("p", "ready wait"))
+	r.awaitReady(1)
+	until(t, "a guardian", func() bool { return len(pids(file)) == 1 })
+	_ = syscall.Kill(pids(file)[0], syscall.SIGKILL)
+	until(t, "another guardian", func() bool { return len(pids(file)) == 2 })
+	r.end()
+	until(t, "the end of the guardian", func() bool { return noneAlive(pids(file)) })
 }
