@@ -115,3 +115,13 @@ func stillRunning(ctx context.Context, left []driver.WorkerRecord, asked int) er
 	}
 	return f
 }
+
+// pause waits, unless the context ends before.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 )
 
@@ -36,7 +35,7 @@ type Options struct {
 	Stdout, Stderr io.Writer           // the console, if Logs has no directory; must not block, see LossyWriter
 	Escape         func(string) string // makes a line of unknown origin safe to show; default: as it is
 
-	RunDir string // the private directory of the sockets is made in it; default: the system's for such things
+	RunDir string // the private directory of the sockets is made in it; default: /tmp
 }
 
 // filled sets the defaults.
@@ -61,7 +60,7 @@ func (o Options) filled() Options {
 		o.Escape = func(line string) string { return line }
 	}
 	if o.RunDir == "" {
-		o.RunDir = os.TempDir()
+		o.RunDir = "/tmp"
 	}
 	o.Logs = o.Logs.filled()
 	return o
