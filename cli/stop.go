@@ -167,3 +167,13 @@ func namesOf(ws []driver.WorkerRecord) string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// pause waits, unless the context ends before.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

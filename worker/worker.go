@@ -158,6 +158,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		stop(err)
 		return errors.Join(fmt.Errorf("start worker: %w", err), consumer.Close())
 	}
+	w.opts.Joined()
 	w.run(taking)
 	w.leave()
 	err = consumer.Close()
