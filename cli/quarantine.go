@@ -32,7 +32,7 @@ func (f *flagship) isolated(p config.Program, generation int) supervisor.Program
 	alone := f.own(p, generation)
 	alone.Name, alone.Command = isolatedName(p.Name), f.s.again("work", p.Name, "--isolated")
 	alone.Processes = 0
-	alone.Backoff = supervisor.Backoff{Min: 100 * time.Millisecond, Max: time.Second, Healthy: time.Second}
+	alone.Backoff = supervisor.Backoff{Min: 50 * time.Millisecond, Max: 200 * time.Millisecond, Healthy: time.Second}
 	alone.Loop = supervisor.Loop{Failures: 100, Within: time.Minute}
 	return alone
 }

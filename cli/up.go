@@ -178,7 +178,7 @@ func (f *flagship) own(p config.Program, generation int) supervisor.Program {
 // ownBackoff spaces the starts of workers that die: more closely than those of others,
 // since what killed them is set apart before the next one starts.
 func ownBackoff() supervisor.Backoff {
-	return supervisor.Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second, Healthy: 10 * time.Second}
+	return supervisor.Backoff{Min: 100 * time.Millisecond, Max: 2 * time.Second, Healthy: 10 * time.Second}
 }
 
 // foreign is a program whose processes run any command.
