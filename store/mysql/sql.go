@@ -22,7 +22,7 @@ func statements() store.Statements {
 		from posthorn_message force index (posthorn_message_ready)
 		where state = 0 and queue = ? order by turn, due_at, seq limit ? for update skip locked`
 	s.ClaimMark = `update posthorn_message force index (primary)
-		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?, deliveries = deliveries + 1
+		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?` + store.CountDelivery() + `
 		where seq in`
 	s.Claims = `select seq, token from posthorn_message force index (primary) where seq in`
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`

@@ -6,7 +6,7 @@ import "github.com/posthorn/posthorn/store"
 func statements() store.Statements {
 	s := store.Portable()
 	s.Claim = `update posthorn_message
-		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?, deliveries = deliveries + 1
+		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?` + store.CountDelivery() + `
 		where seq in (select seq from posthorn_message where state = 0 and queue = ?
 		  order by priority desc, due_at, seq limit ?)
 		returning seq, id, kind, queue, priority, attempt, deliveries, crashes, due_at, sent_at, header, body`
