@@ -53,6 +53,9 @@ bench-full: servers ## The same in rounds, with backlogs of a million; writes do
 bench-page: ## Write docs/performance.md again from what bench-full recorded
 	@cd bench && go run . -from ../bin/performance.jsonl -page ../docs >/dev/null
 
+profile: ## Profile the hot paths: CPU, allocations and mutexes, in bin/profile
+	@scripts/profile.sh
+
 servers:
 	@scripts/setup.sh postgresql mariadb
 	@scripts/setup.sh redis-server || true # without it, asynq is left out
@@ -77,4 +80,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@echo "building golangci-lint; the first time takes some minutes" >&2
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-.PHONY: help setup test tidy lint vet fmt generate mod build demo bench bench-full bench-page servers mutant-settle-last fuzz-short cover ci
+.PHONY: help setup test tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers mutant-settle-last fuzz-short cover ci
