@@ -21,9 +21,12 @@ func (note) Kind() string { return "note" }
 const noteText = "This text stands for what an application says about its work. " +
 	"It is as long as it has to be to make the whole body two hundred bytes of JSON, no more."
 
+// firstNote is the number of the first note: all have as many digits.
+const firstNote = 1_000_000
+
 // newNote makes the nth note, sent now.
 func newNote(n int) note {
-	return note{Sent: time.Now().UnixNano(), N: 1_000_000 + n, Text: noteText}
+	return note{Sent: time.Now().UnixNano(), N: firstNote + n, Text: noteText}
 }
 
 // A load is what the handlers of a run do.
@@ -31,6 +34,7 @@ type load struct {
 	insert      bool      // commit one INSERT together with the completion
 	queued      bool      // the INSERT is queued, and sent with those of other messages
 	alone       bool      // Posthorn only: without group commit
+	faults      *faults   // Posthorn only: some messages fail; or nil
 	concurrency int       // handlers at once; 0 means what suits the system best
 	line        *timeline // notes when messages are handled, or nil
 	seen        func(note)
