@@ -170,7 +170,7 @@ func (f flags) rig() (*rig, error) {
 	}
 	r.rawToo = wantedSystem(rawName)
 	for _, s := range systems() {
-		if wantedStore(s.Store) && wantedSystem(s.System) {
+		if wantedStore(s.Store) && wantedSystem(s.System) && (!s.asked || f.systems != "") {
 			r.systems = append(r.systems, s)
 		}
 	}

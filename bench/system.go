@@ -73,6 +73,7 @@ type system struct {
 	backlogTx int    // the same where each has an INSERT; 0: as many
 	lacks     string // works that it does not offer, and why
 	without   []string
+	asked     bool     // only measured when it is named
 	pending   []string // works that it is going to offer, and does not yet
 	open      func(ctx context.Context, address string, l load) (bus, error)
 }
@@ -94,11 +95,11 @@ func (s system) offers(work string) bool {
 
 // systems lists all that are measured, by store, Posthorn first.
 func systems() []system {
-	return []system{
+	return append([]system{
 		posthornSystem(sqliteKind(), 40_000), goqiteSystem(), backliteSystem(), riverSQLiteSystem(),
 		posthornSystem(postgresKind(), 40_000), riverPostgresSystem(), gueSystem(), watermillPostgresSystem(),
 		watermillQueueSystem(),
 		posthornSystem(mariadbKind(), 20_000), watermillMariaDBSystem(),
 		asynqSystem(redisKind()), asynqSystem(redisAOFKind()),
-	}
+	}, laneSystems()...)
 }
