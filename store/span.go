@@ -153,8 +153,8 @@ func (s *span) settle(ctx context.Context) (standing []int, err error) {
 func (s *span) failed(ctx context.Context, standing []int, n int, err error) fate {
 	g, i := s.group, standing[n]
 	var stuck *driver.StuckError
-	final := len(standing) == 1 || g.units[i].Context.Err() != nil ||
-		errors.Is(err, driver.ErrTimeout) || errors.As(err, &stuck)
+	final := !errors.Is(err, errSlow) && (len(standing) == 1 || g.units[i].Context.Err() != nil ||
+		errors.Is(err, driver.ErrTimeout) || errors.As(err, &stuck))
 	s.again = slices.Clone(standing)
 	if final {
 		g.errs[i] = err

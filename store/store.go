@@ -25,9 +25,13 @@ type Options struct {
 	MaxBody     int           // the largest body in bytes; 0 means driver.MaxBody
 	Poll        time.Duration // how long an idle consumer waits for hints before it looks; 0 means 1 s
 	GroupBudget time.Duration // how long effects may keep one transaction open; 0 means 25 ms
-	StuckGrace  time.Duration // how long after its deadline an effect is waited for; 0 means 2 s
-	Log         *slog.Logger  // nil means silence
-	Server      ServerOptions // for a store on a server
+	// SlowEffect is how long one effect may keep the others of its transaction waiting;
+	// then it is undone, and run again alone when they are committed. Its context tells
+	// it by ending, so its statements end at once; 0 means 500 ms, negative no bound.
+	SlowEffect time.Duration
+	StuckGrace time.Duration // how long after its deadline an effect is waited for; 0 means 2 s
+	Log        *slog.Logger  // nil means silence
+	Server     ServerOptions // for a store on a server
 
 	// AsIs leaves the schema as it is: what is pending is not run. It is for
 	// looking at a store, with Examine.
@@ -44,6 +48,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.GroupBudget == 0 {
 		o.GroupBudget = 25 * time.Millisecond
+	}
+	if o.SlowEffect == 0 {
+		o.SlowEffect = 500 * time.Millisecond
 	}
 	if o.StuckGrace == 0 {
 		o.StuckGrace = 2 * time.Second
@@ -93,6 +100,7 @@ type Store struct {
 	id      string // of this database, so that two stores are not mixed up
 	hub     hub
 	traces  traces
+	slow    traces // the kinds whose effects keep others waiting
 	width   width
 	away    atomic.Pointer[time.Time] // when a call last failed because the store was
 	behind  atomic.Int64              // grows when something may have come to stand before consumers' marks
