@@ -7,17 +7,25 @@ import (
 	"strings"
 )
 
-// The names of the page and of its plot, in one directory.
+// The names of the page and of its plots, in one directory.
 const (
 	pageName = "performance.md"
 	plotName = "performance.svg"
+
+	failingName = "performance-failing.svg" // only where that was measured
 )
 
 // writePage writes the page and its plot.
 func (d document) writePage(dir string) error {
 	var plot strings.Builder
 	d.plot(&plot)
-	for name, text := range map[string]string{pageName: d.page(), plotName: plot.String()} {
+	files := map[string]string{pageName: d.page(), plotName: plot.String()}
+	if len(d.curves()) > 0 {
+		var curves strings.Builder
+		d.plotFailing(&curves)
+		files[failingName] = curves.String()
+	}
+	for name, text := range files {
 		err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644) //nolint:gosec // to be read by all
 		if err != nil {
 			return fmt.Errorf("write page: %w", err)
@@ -52,6 +60,9 @@ func (d document) page() string {
 	d.goals(&b)
 	b.WriteString("## Figures\n\n" + explained)
 	d.figures(&b)
+	if len(d.curves()) > 0 {
+		b.WriteString("![Rate against the share of messages that fail](" + failingName + ")\n\n")
+	}
 	b.WriteString("## Settings\n\n" + measuredHow)
 	d.settings(&b)
 	b.WriteString("\n## Once more\n\n" + commands)
