@@ -132,6 +132,9 @@ func crew(ctx context.Context, b bus, o order, t team) (crewRun, error) {
 		run.cpu += rep.CPU
 		run.without = rep.Without
 	}
+	if o.Insert { // a group that runs again calls its handlers again: the effects tell
+		seen = min(seen, t.n)
+	}
 	return run, handledOnce(ctx, b, load{insert: o.Insert}, handled{want: t.n, seen: seen})
 }
 
