@@ -16,25 +16,16 @@ func TestASlowEffectIsCutOffAndRunsAgainAlone(t *testing.T) {
 		r := newRig(t, k, 1)
 		r.consume()
 		ds := r.claims("good", "slow", "good", "good")
-		var runs atomic.Int32
-		slow := r.unit(ds[1], func(ctx context.Context, tx *posthorn.Tx) error {
-			if runs.Add(1) == 2 {
-				for _, i := range []int{0, 2, 3} {
-					r.done(ds[i].ID, nil)
-				}
-			}
-			if _, err := tx.ExecContext(ctx, k.insert, ds[1].ID); err != nil {
-				return err
-			}
-			for range 3 { // longer than the default of store.Options.SlowEffect
-				_, _ = tx.ExecContext(ctx, k.nap)
-			}
-			return nil
-		})
 		var conns [3]string
-		errs := r.store.Transact(t.Context(), []driver.Unit{
-			r.innocent(ds[0], &conns[0]), slow, r.innocent(ds[2], &conns[1]), r.innocent(ds[3], &conns[2]),
+		var runs atomic.Int32
+		units := []driver.Unit{r.innocent(ds[0], &conns[0]), {}, r.innocent(ds[2], &conns[1]), r.innocent(ds[3], &conns[2])}
+		units[1] = r.unit(ds[1], func(ctx context.Context, tx *posthorn.Tx) error {
+			if runs.Add(1) == 2 {
+				r.allDone(ds[0], ds[2], ds[3])
+			}
+			return r.dawdle(ctx, tx, ds[1].ID)
 		})
+		errs := r.store.Transact(t.Context(), units)
 		for i, d := range ds {
 			r.done(d.ID, errs[i])
 		}
@@ -42,4 +33,23 @@ func TestASlowEffectIsCutOffAndRunsAgainAlone(t *testing.T) {
 			t.Errorf("the slow effect ran %d times, want 2", n)
 		}
 	})
+}
+
+// allDone checks that good messages are done.
+func (r *rig) allDone(ds ...driver.Delivery) {
+	for _, d := range ds {
+		r.done(d.ID, nil)
+	}
+}
+
+// dawdle inserts an effect and takes longer than the default of
+// store.Options.SlowEffect. It swallows that it was cut off.
+func (r *rig) dawdle(ctx context.Context, tx *posthorn.Tx, id string) error {
+	if _, err := tx.ExecContext(ctx, r.kind.insert, id); err != nil {
+		return err
+	}
+	for range 3 {
+		_, _ = tx.ExecContext(ctx, r.kind.nap)
+	}
+	return nil
 }
