@@ -10,7 +10,7 @@ TESTFLAGS ?=
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
 
 setup: ## Install what the tests need: a C compiler and database servers
 	@scripts/setup.sh cc
@@ -53,9 +53,15 @@ bench-full: servers ## The same in rounds, with backlogs of a million; writes do
 bench-page: ## Write docs/performance.md again from what bench-full recorded
 	@cd bench && go run . -from ../bin/performance.jsonl -page ../docs >/dev/null
 
+profile: ## Profile the hot paths: CPU, allocations and mutexes, in bin/profile
+	@scripts/profile.sh
+
 servers:
 	@scripts/setup.sh postgresql mariadb
 	@scripts/setup.sh redis-server || true # without it, asynq is left out
+
+mutant-settle-last: ## Show that the tests find a settlement that comes after its effect
+	@go test -count=1 -v -run 'Settlement|OrderOf' ./internal/safety
 
 fuzz-short: ## Run each fuzz target for 3 seconds
 	@scripts/fuzz.sh 3s
@@ -74,4 +80,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@echo "building golangci-lint; the first time takes some minutes" >&2
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-.PHONY: help setup test tidy lint vet fmt generate mod build demo bench bench-full bench-page servers fuzz-short cover ci
+.PHONY: help setup test tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers mutant-settle-last fuzz-short cover ci

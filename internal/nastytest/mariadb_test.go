@@ -41,7 +41,7 @@ func mariaDB() kind {
 			@@in_transaction, abs(timestampdiff(hour, now(), sysdate())), coalesce(is_used_lock('nasty') = connection_id(), 0),
 			(select count(*) from information_schema.user_variables), coalesce(@kept, 'none'))`,
 		insert: `insert into effect values (?)`, stray: `insert into stray values ('x')`,
-		sleep: `select sleep(0.3)`, kill: `kill connection_id()`,
+		sleep: `select sleep(0.3)`, nap: `do sleep(0.3)`, kill: `kill connection_id()`,
 		many: `select seq, repeat('x', 100) from seq_1_to_500`,
 	}
 	k.corpus = anyCases(k)

@@ -20,7 +20,7 @@ func statements() store.Statements {
 		where state = 2 and wake_at > ? and wake_at <= ? limit 500`
 	s.Claim, s.ClaimSuspect = claim(`state = 0`), claim(`state = 3`)
 	s.ClaimMark = `update posthorn_message force index (primary)
-		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?, deliveries = deliveries + 1
+		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?` + store.CountDelivery() + `
 		where seq in`
 	s.Claims = `select seq, token from posthorn_message force index (primary) where seq in`
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
