@@ -61,6 +61,9 @@ type flagship struct {
 	only []string // programs; none means all
 	sup  *supervisor.Supervisor
 	stop context.CancelCauseFunc
+
+	mu  sync.Mutex
+	own map[string]bool // the programs whose processes are our workers: only these are believed
 }
 
 // supervise runs programs until it is told to stop.
@@ -73,7 +76,7 @@ func (s *session) supervise(ctx context.Context, only []string) error {
 	if err := s.boardable(ctx, cfg, only); err != nil {
 		return err
 	}
-	f := &flagship{s: s, only: only}
+	f := &flagship{s: s, only: only, own: map[string]bool{}}
 	programs, err := f.programs(cfg, 0)
 	if err != nil {
 		return err
@@ -137,8 +140,11 @@ func (f *flagship) programs(cfg *config.Config, generation int) ([]supervisor.Pr
 			return nil, err
 		}
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var all []supervisor.Program
 	for _, p := range cfg.Programs {
+		f.own[p.Name] = len(p.Command) == 0
 		switch {
 		case len(f.only) > 0 && !slices.Contains(f.only, p.Name):
 		case len(p.Command) > 0:
@@ -215,7 +221,10 @@ func (f *flagship) options(cfg *config.Config) supervisor.Options {
 
 // observe does what the end of a process asks for.
 func (f *flagship) observe(ctx context.Context, e supervisor.Event) {
-	if e.Kind != supervisor.KindExited {
+	f.mu.Lock()
+	own := f.own[e.Program]
+	f.mu.Unlock()
+	if e.Kind != supervisor.KindExited || !own {
 		return
 	}
 	f.s.buryDead(ctx, e)
