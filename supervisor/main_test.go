@@ -153,6 +153,7 @@ func supervise(file string) int {
 	if os.Getenv(bareEnv) != "" {
 		program.Env[0], o = roleEnv+"=deaf mark:"+file+" ready wait", supervisor.Options{}
 	}
+	o.RunDir = filepath.Dir(file)
 	s, err := supervisor.New([]supervisor.Program{program}, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -167,6 +167,10 @@ func TestNothingOutlivesAKilledSupervisor(t *testing.T) {
 			}
 			_ = cmd.Wait()
 			until(t, "the end of all", func() bool { return noneAlive(pids(file)) })
+			until(t, "the end of their sockets", func() bool {
+				left, err := filepath.Glob(filepath.Join(filepath.Dir(file), "posthorn-*"))
+				return err == nil && len(left) == 0
+			})
 		})
 	}
 }
