@@ -69,7 +69,8 @@ func (st *stage) write(config string) {
 
 func (st *stage) run(args ...string) int {
 	return cli.Run(context.Background(), st.app, cli.IO{
-		Args: append(args, "--config", st.config), Self: []string{os.Args[0]}, Environ: st.environ(), Stdin: strings.NewReader(st.stdin), Stdout: &st.out, Stderr: &st.errs,
+		Args: append(args, "--config", st.config), Self: []string{os.Args[0]}, Environ: st.environ(),
+		Stdin: strings.NewReader(st.stdin), Stdout: &st.out, Stderr: &st.errs,
 		StdinTerminal: st.tty, StdoutTerminal: st.tty, StderrTerminal: st.tty, Width: 80, Signals: st.signals,
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/posthorn/posthorn/cli"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/sqlite"
+	"github.com/posthorn/posthorn/supervisor"
 )
 
 // greet is a message whose handler does what the message says.
@@ -87,7 +88,24 @@ func handleGreet(ctx context.Context, g greet) error {
 // childEnv makes the test binary the shop: the processes of up are such.
 const childEnv = "POSTHORN_CLI_TEST_CHILD"
 
+// impostorEnv names the file with the id of a worker that a command claims to be.
+const impostorEnv = "POSTHORN_CLI_TEST_IMPOSTOR"
+
+// pretend claims to be somebody else, and dies.
+func pretend(file string) {
+	for {
+		if id, err := os.ReadFile(file); err == nil && len(id) > 0 {
+			_ = supervisor.Notify(os.Getenv("NOTIFY_SOCKET"), "X_POSTHORN_WORKER="+string(id))
+			os.Exit(1)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 func TestMain(m *testing.M) {
+	if file := os.Getenv(impostorEnv); file != "" && len(os.Args) == 1 {
+		pretend(file)
+	}
 	if os.Getenv(childEnv) != "" {
 		shop()
 	}

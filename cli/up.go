@@ -58,6 +58,9 @@ type flagship struct {
 	sup        *supervisor.Supervisor
 	flights    string // the directory of the workers' flight records
 	quarantine *quarantine
+
+	mu       sync.Mutex
+	believed map[string]bool // the programs whose processes are our workers: only they can say what they held
 }
 
 // runs reports whether a program is among those that it supervises.
@@ -80,7 +83,7 @@ func (s *session) supervise(ctx context.Context, only []string) error {
 	if err := s.boardable(ctx, cfg, only); err != nil {
 		return err
 	}
-	f := &flagship{s: s, only: only}
+	f := &flagship{s: s, only: only, believed: map[string]bool{}}
 	f.quarantine = newQuarantine(f)
 	scratch, _ := s.lookup("TMPDIR")
 	if f.flights, err = os.MkdirTemp(scratch, "posthorn-flights-"); err != nil {
@@ -152,8 +155,11 @@ func (f *flagship) programs(cfg *config.Config, generation int) ([]supervisor.Pr
 			return nil, err
 		}
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var all []supervisor.Program
 	for _, p := range cfg.Programs {
+		f.believed[p.Name], f.believed[isolatedName(p.Name)] = len(p.Command) == 0, len(p.Command) == 0
 		switch {
 		case !f.runs(p):
 		case len(p.Command) > 0:
@@ -237,7 +243,10 @@ func (f *flagship) options(cfg *config.Config) supervisor.Options {
 
 // observe does what the end of a process asks for.
 func (f *flagship) observe(ctx context.Context, e supervisor.Event) {
-	if e.Kind != supervisor.KindExited {
+	f.mu.Lock()
+	own := f.believed[e.Program]
+	f.mu.Unlock()
+	if e.Kind != supervisor.KindExited || !own {
 		return
 	}
 	f.buryDead(ctx, e)

@@ -4,8 +4,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -81,4 +83,53 @@ func TestAFullDiskStopsNobodyAndHeals(t *testing.T) {
 		text, _ := os.ReadFile(file)
 		return strings.Contains(string(text), " lines lost here]\n") && strings.HasSuffix(string(text), "\nhealed\n")
 	})
+}
+
+func TestWithoutAGuardianTheKernelEndsTheProcesses(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pids")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), roleEnv+"=supervise:"+file, bareEnv+"=1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "two processes", func() bool { return len(pids(file)) == 2 })
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	until(t, "their end", func() bool { return noneAlive(pids(file)) })
+}
+
+// TestProcessesOutliveTheThreadsOfTheSupervisor ends threads while a process
+// lives that the kernel binds to the life of one.
+func TestProcessesOutliveTheThreadsOfTheSupervisor(t *testing.T) {
+	p := handshaking("p", "ready wait")
+	p.Processes = 16
+	r := start(t, supervisor.Options{}, p)
+	r.awaitReady(16)
+	for range 6 {
+		endThreads()
+		old := r.pids()
+		if err := r.Restart("p", false); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "successors", r.replaced(old, 16))
+	}
+	endThreads()
+	for _, e := range r.seen(supervisor.KindExited) {
+		if !e.Exit.Planned {
+			t.Errorf("a process died with its thread: %+v", e.Exit)
+		}
+	}
+}
+
+func endThreads() {
+	for range 100 {
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+				runtime.Gosched()
+			})
+		}
+		wg.Wait()
+	}
 }

@@ -6,7 +6,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -14,17 +16,22 @@ import (
 
 // Guard is the life of a guardian. It reads which process groups live, a line
 // "+ID" or "-ID" each, and when its input ends, it kills those that are left:
-// the supervisor that wrote the lines is dead then, however it died. It returns
-// when they are gone.
+// the supervisor that wrote the lines is dead then, however it died. A line
+// "=DIR" names the directory of its sockets, which is removed. Guard returns when
+// all that is gone.
 //
 // It is run by a process of its own, in a session of its own, which ignores the
 // signals that end a supervisor; see Options.Guardian.
 func Guard(in io.Reader) error {
-	groups := map[int]bool{}
+	groups, sockets := map[int]bool{}, ""
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
 		line := lines.Text()
 		if len(line) < 2 {
+			continue
+		}
+		if dir, found := strings.CutPrefix(line, "="); found && strings.HasPrefix(filepath.Base(dir), socketsPrefix) {
+			sockets = dir
 			continue
 		}
 		id, err := strconv.Atoi(line[1:])
@@ -41,6 +48,9 @@ func Guard(in io.Reader) error {
 		if err := killGroup(id); err != nil {
 			return fmt.Errorf("kill process group %d: %w", id, err)
 		}
+	}
+	if sockets != "" {
+		_ = os.RemoveAll(sockets) // it is empty of meaning, and not worth a word
 	}
 	return lines.Err()
 }
@@ -76,6 +86,8 @@ type warden struct {
 	cradle  cradle
 	log     *slog.Logger
 
+	sockets string // the directory to be removed
+
 	mu      sync.Mutex
 	groups  map[int]bool
 	process *os.Process
@@ -87,7 +99,8 @@ func newWarden(o Options, c cradle) *warden {
 }
 
 // open starts the guardian.
-func (w *warden) open() error {
+func (w *warden) open(sockets string) error {
+	w.sockets = sockets
 	if len(w.command) == 0 {
 		return nil
 	}
@@ -116,6 +129,9 @@ func (w *warden) start() error {
 		return fmt.Errorf("start guardian: %w", err)
 	}
 	w.pipe = pipe
+	if err := w.write("=" + w.sockets); err != nil {
+		return err
+	}
 	for id := range w.groups {
 		if err := w.write(groupLine('+', id)); err != nil {
 			return err

@@ -25,6 +25,9 @@ import (
 // roleEnv makes the test binary one of the programs below.
 const roleEnv = "SUPERVISOR_TEST_ROLE"
 
+// bareEnv makes the supervisor that is to be killed do without a guardian.
+const bareEnv = "SUPERVISOR_TEST_BARE"
+
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleEnv); role != "" {
 		os.Exit(play(strings.Fields(role)))
@@ -146,9 +149,12 @@ func orphan(file string) {
 func supervise(file string) int {
 	program := child("p", "grandchild:"+file+" deaf mark:"+file+" ready wait")
 	program.Processes, program.Handshake = 2, true
-	s, err := supervisor.New([]supervisor.Program{program}, supervisor.Options{
-		Guardian: []string{os.Args[0]}, GuardianEnv: []string{roleEnv + "=guard"},
-	})
+	o := supervisor.Options{Guardian: []string{os.Args[0]}, GuardianEnv: []string{roleEnv + "=guard"}}
+	if os.Getenv(bareEnv) != "" {
+		program.Env[0], o = roleEnv+"=deaf mark:"+file+" ready wait", supervisor.Options{}
+	}
+	o.RunDir = filepath.Dir(file)
+	s, err := supervisor.New([]supervisor.Program{program}, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -59,10 +59,12 @@ func TestAnExitIsToldBeforeTheSuccessorIsStarted(t *testing.T) {
 
 func TestAnObserverThatHangsHoldsUpSupervisionForABoundedTimeOnly(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "starts")
-	hang := func(ctx context.Context, _ supervisor.Event) { <-ctx.Done() }
+	release := make(chan struct{})
+	hang := func(context.Context, supervisor.Event) { <-release } // and cares for no context
 	r := start(t, supervisor.Options{Observe: hang, ObserveTimeout: 100 * time.Millisecond},
 		child("p", "mark:"+file+" exit:1"))
 	until(t, "a second start", func() bool { return len(pids(file)) >= 2 })
+	close(release)
 	r.end()
 }
 
@@ -165,6 +167,10 @@ func TestNothingOutlivesAKilledSupervisor(t *testing.T) {
 			}
 			_ = cmd.Wait()
 			until(t, "the end of all", func() bool { return noneAlive(pids(file)) })
+			until(t, "the end of their sockets", func() bool {
+				left, err := filepath.Glob(filepath.Join(filepath.Dir(file), "posthorn-*"))
+				return err == nil && len(left) == 0
+			})
 		})
 	}
 }

@@ -78,7 +78,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer machinery.Wait()
 	machinery.Go(s.cradle.run)
 	defer close(s.cradle.births)
-	if err := s.warden.open(); err != nil {
+	if err := s.warden.open(dir); err != nil {
 		return err
 	}
 	defer s.warden.close()
@@ -97,6 +97,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	return nil
 }
 
+// socketsPrefix begins the name of the directory of the sockets.
+const socketsPrefix = "posthorn-"
+
 // socketDir makes a directory that only this user can enter. Sockets need short
 // paths, see unix(7).
 func (s *Supervisor) socketDir() (string, error) {
@@ -105,7 +108,7 @@ func (s *Supervisor) socketDir() (string, error) {
 	if len(parent) > longest {
 		parent = "/tmp"
 	}
-	dir, err := os.MkdirTemp(parent, "posthorn-")
+	dir, err := os.MkdirTemp(parent, socketsPrefix)
 	if err != nil {
 		return "", fmt.Errorf("make directory for sockets: %w", err)
 	}
