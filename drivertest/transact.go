@@ -177,7 +177,7 @@ func transactStuck(r *rig) {
 		late <- err
 		return nil
 	})
-	us[0].Timeout = 10 * time.Millisecond
+	us[0].Timeout = glance
 	errs := l.transact(us...)
 	var stuck *driver.StuckError
 	if !errors.As(errs[0], &stuck) {
