@@ -161,25 +161,31 @@ func send(ctx context.Context, t *testing.T, s *store.Store) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	killers := map[string]string{}
+	var msgs []posthorn.Message
+	hows := map[int]string{} // by the place among the messages
+	add := func(o order) {
+		if len(msgs)%2 == 0 {
+			msgs = append(msgs, orderTx{o})
+		} else {
+			msgs = append(msgs, o)
+		}
+	}
 	every := max(*innocents / *poisons, 1)
 	for n := range *innocents {
-		dispatch := func(o order) string {
-			var msg posthorn.Message = o
-			if n%2 == 0 {
-				msg = orderTx{o}
-			}
-			id, err := d.Dispatch(ctx, msg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return id
+		add(order{N: n})
+		if n%every == every/2 && len(hows) < *poisons {
+			how := deaths()[len(hows)%len(deaths())]
+			hows[len(msgs)] = how
+			add(order{N: -n, How: how})
 		}
-		dispatch(order{N: n})
-		if n%every == every/2 && len(killers) < *poisons {
-			how := deaths()[len(killers)%len(deaths())]
-			killers[dispatch(order{N: -n, How: how})] = how
-		}
+	}
+	ids, err := d.DispatchMany(ctx, msgs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killers := map[string]string{}
+	for i, how := range hows {
+		killers[ids[i]] = how
 	}
 	return killers
 }
