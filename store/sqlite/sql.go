@@ -10,5 +10,6 @@ func statements() store.Statements {
 		where seq in (select seq from posthorn_message where state = 0 and queue = ?
 		  order by priority desc, due_at, seq limit ?)
 		returning seq, id, kind, queue, priority, attempt, deliveries, crashes, due_at, sent_at, header, body`
+	s.File = `select file from pragma_database_list where name = 'main'`
 	return s
 }
