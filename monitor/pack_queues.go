@@ -115,7 +115,7 @@ func progressRule() Rule {
 		About: "For how long nothing was claimed, while a message was due and a slot was free.",
 		Unit:  Seconds, Warning: noThreshold(), Critical: 60, For: 15 * time.Second, Clear: 30 * time.Second,
 		Action: RestartWorker, Actions: []ActionKind{NoAction, RestartWorker, RollingRestart},
-		needs: []piece{ofQueues, ofWorkers}, judge: judgeProgress,
+		needs: []piece{ofQueues, ofWorkers, ofHolds}, judge: judgeProgress,
 		calm: func(Reading) string { return "what is due is claimed while slots are free" },
 	}
 }
@@ -143,7 +143,7 @@ func judgeProgress(r Reading, past Past, _ Rule) []Finding {
 // stoodStill is for how long nothing was taken from a queue, at least.
 func stoodStill(r Reading, past Past, q Queue) time.Duration {
 	still := q.Oldest
-	for _, sign := range []time.Time{q.Claimed, past.Queues[q.Name].Moved} {
+	for _, sign := range []time.Time{r.lastClaim(q.Name), past.Queues[q.Name].Moved} {
 		if !sign.IsZero() {
 			still = min(still, max(r.At.Sub(sign), 0))
 		}

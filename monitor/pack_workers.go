@@ -1,9 +1,7 @@
 package monitor
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -13,7 +11,7 @@ func stuckRule() Rule {
 		Name: RuleStuck, About: "For how long a worker has had a message in hand.", Unit: Seconds,
 		Warning: 10 * 60, Critical: 30 * 60, For: 30 * time.Second, Clear: 30 * time.Second,
 		Action: RestartWorker, Actions: []ActionKind{NoAction, RestartWorker},
-		needs: []piece{ofWorkers}, judge: judgeStuck,
+		needs: []piece{ofWorkers, ofHolds}, judge: judgeStuck,
 		calm: func(Reading) string { return "no message is in hand for long" },
 	}
 }
@@ -21,16 +19,17 @@ func stuckRule() Rule {
 func judgeStuck(r Reading, _ Past, _ Rule) []Finding {
 	var found []Finding
 	for _, w := range r.Workers.Value {
-		if w.Held.IsZero() {
+		h, holds := r.oldestHold(w.ID)
+		if !holds {
 			continue
 		}
-		held := max(r.At.Sub(w.Held), 0)
+		held := max(r.At.Sub(h.First), 0)
 		found = append(found, Finding{
 			Subject: w.ID, Value: held.Seconds(), Try: "restart-workers --id " + w.ID,
 			Text: fmt.Sprintf("worker %s (%s on %s) has had a message of %s in hand for %s",
-				w.ID, w.Program, w.Host, w.HeldQueue, span(held)),
+				w.ID, w.Program, w.Host, h.Queue, span(held)),
 			Impact: "its handler does not return: the slot is lost, and the message waits",
-			Target: Target{Worker: w.ID, Program: w.Program, Queue: w.HeldQueue},
+			Target: Target{Worker: w.ID, Program: w.Program, Queue: h.Queue},
 		})
 	}
 	return found
@@ -155,24 +154,4 @@ func judgeMemory(r Reading, _ Past, _ Rule) []Finding {
 		})
 	}
 	return found
-}
-
-// byWorker joins what workers hold with their rows.
-func byWorker(ws []Worker, holds []hold) []Worker {
-	ws = slices.Clone(ws)
-	slices.SortFunc(ws, func(a, b Worker) int { return cmp.Compare(a.ID, b.ID) })
-	for i := range ws {
-		for _, h := range holds {
-			if h.worker == ws[i].ID && (ws[i].Held.IsZero() || h.first.Before(ws[i].Held)) {
-				ws[i].Held, ws[i].HeldQueue = h.first, h.queue
-			}
-		}
-	}
-	return ws
-}
-
-// A hold is the oldest claim of a worker on a queue.
-type hold struct {
-	worker, queue string
-	first         time.Time
 }

@@ -18,7 +18,7 @@ type Past struct {
 type QueueMark struct {
 	Ready   int64     `json:"ready"`
 	Head    time.Time `json:"head"`    // when its first ready message came due
-	Claimed time.Time `json:"claimed"` // the newest claim in flight
+	Claimed time.Time `json:"claimed"` // the newest claim that was seen
 	Moved   time.Time `json:"moved"`   // when a reading last showed that something was taken from it
 }
 
@@ -105,17 +105,27 @@ func recent(samples []Sample, at time.Time) []Sample {
 func (p *Past) takeQueues(old Past, r Reading) {
 	p.Queues = map[string]QueueMark{}
 	for _, q := range r.Queues.Value {
-		mark := QueueMark{Ready: q.Ready, Claimed: q.Claimed}
+		before, seen := old.Queues[q.Name]
+		mark := QueueMark{Ready: q.Ready, Claimed: latest(r, before.Claimed, r.lastClaim(q.Name)), Moved: before.Moved}
 		if q.Ready > 0 {
 			mark.Head = r.At.Add(-q.Oldest)
 		}
-		before, seen := old.Queues[q.Name]
-		mark.Moved = before.Moved
 		if seen && (mark.movedSince(before) || p.finished(old, r, q.Name)) || mark.Moved.After(r.At) {
 			mark.Moved = r.At
 		}
 		p.Queues[q.Name] = mark
 	}
+}
+
+// latest is the later of two times, but not after the reading.
+func latest(r Reading, a, b time.Time) time.Time {
+	if b.After(a) {
+		a = b
+	}
+	if a.After(r.At) {
+		a = r.At
+	}
+	return a
 }
 
 // headDoubt is by how much the head of a queue seems to move when it does not:

@@ -49,6 +49,7 @@ type Reading struct {
 	Letters  Part[map[string]int64] // new dead letters within NewWithin, by queue
 	HeldBack Part[[]HeldBack]
 	Workers  Part[[]Worker]
+	Holds    Part[[]Hold]
 	Programs Part[[]Program] // of this host's supervisor
 	Server   Part[Connections]
 	Pools    Part[[]Pool] // of this process
@@ -81,7 +82,6 @@ type Queue struct {
 	InFlight, Dead  int64
 	Suspects        int64
 	Oldest          time.Duration // for how long the first ready message has been due
-	Claimed         time.Time     // when the newest message in flight was claimed; zero if there is none
 	Paused          bool
 	PausedWhy       string
 }
@@ -92,12 +92,16 @@ type HeldBack struct {
 	Messages    int64
 }
 
-// A Worker is a worker as the registry knows it, with what it has in hand.
+// A Worker is a worker as the registry knows it.
 type Worker struct {
 	driver.WorkerRecord
-	MemoryLimit int64     // of its process in bytes; 0 means none that is known
-	Held        time.Time // when the oldest message in its hand was claimed; zero if there is none
-	HeldQueue   string    // of that message
+	MemoryLimit int64 // of its process in bytes; 0 means none that is known
+}
+
+// A Hold is what one worker has in hand of one queue.
+type Hold struct {
+	Worker, Queue string
+	First, Last   time.Time // when the oldest and the newest of it were claimed
 }
 
 // Silence is after how long without a heartbeat a worker counts as dead.
@@ -140,6 +144,27 @@ type Disk struct {
 	Free int64 // bytes that a user without privileges may write
 }
 
+// lastClaim is when the newest message in flight was claimed from a queue; zero
+// if there is none.
+func (r Reading) lastClaim(queue string) (last time.Time) {
+	for _, h := range r.Holds.Value {
+		if h.Queue == queue && h.Last.After(last) {
+			last = h.Last
+		}
+	}
+	return last
+}
+
+// oldestHold is what a worker has had in hand for longest.
+func (r Reading) oldestHold(worker string) (oldest Hold, ok bool) {
+	for _, h := range r.Holds.Value {
+		if h.Worker == worker && (!ok || h.First.Before(oldest.First)) {
+			oldest, ok = h, true
+		}
+	}
+	return oldest, ok
+}
+
 // alive lists the workers that have been heard of lately.
 func (r Reading) alive() []Worker {
 	return slices.DeleteFunc(slices.Clone(r.Workers.Value), func(w Worker) bool { return !w.Alive(r.At) })
@@ -156,6 +181,7 @@ const (
 	ofLetters  piece = "new dead letters"
 	ofHeldBack piece = "kinds that wait"
 	ofWorkers  piece = "workers"
+	ofHolds    piece = "claims"
 	ofPrograms piece = "programs"
 	ofServer   piece = "connections"
 	ofPools    piece = "pools"
@@ -171,7 +197,7 @@ func (p piece) ofTheStore() bool {
 func (r Reading) knowledge() []pieceKnown {
 	return []pieceKnown{
 		known(ofStore, r.Store), known(ofClock, r.Clock), known(ofQueues, r.Queues), known(ofLetters, r.Letters),
-		known(ofHeldBack, r.HeldBack), known(ofWorkers, r.Workers), known(ofPrograms, r.Programs),
+		known(ofHeldBack, r.HeldBack), known(ofWorkers, r.Workers), known(ofHolds, r.Holds), known(ofPrograms, r.Programs),
 		known(ofServer, r.Server), known(ofPools, r.Pools), known(ofDisks, r.Disks),
 	}
 }
