@@ -72,8 +72,9 @@ func (s *session) root() *cobra.Command {
 		&cobra.Group{ID: groupRun, Title: "Run"}, &cobra.Group{ID: groupOperate, Title: "Operate"},
 		&cobra.Group{ID: groupSetup, Title: "Set up"}, &cobra.Group{ID: groupApp, Title: "This application"},
 	)
-	s.add(root, groupRun, s.upCommand(), s.consumeCommand(), s.dispatchCommand(), s.stopCommand())
-	s.add(root, groupOperate, s.statsCommand(), s.healthCommand(), s.failedCommand(), s.whyCommand(),
+	s.add(root, groupRun, s.upCommand(), s.consumeCommand(), s.dispatchCommand(), s.stopCommand(),
+		s.monitorCommand())
+	s.add(root, groupOperate, s.statusCommand(), s.statsCommand(), s.healthCommand(), s.failedCommand(), s.whyCommand(),
 		s.doctorCommand())
 	s.add(root, groupSetup, s.initCommand(), s.configCommand(), s.transportCommand(), s.migrateCommand(),
 		s.versionCommand())

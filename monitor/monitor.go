@@ -238,3 +238,7 @@ func (m *Monitor) Beats() bool {
 	defer m.mu.Unlock()
 	return m.rounds > 0 && time.Since(m.at) < 3*m.opts.Every+time.Minute
 }
+
+// Remembers reports whether the last round went by what all monitors remember,
+// and was remembered itself.
+func (m *Monitor) Remembers() bool { return !m.apart }

@@ -18,7 +18,7 @@ type Config struct {
 	Retention  time.Duration
 	LogFormat  string
 	LogLevel   string
-	MaxFailed  int         // dead letters, for the health check
+	Monitor    Monitor
 	Transports []Transport // in the file's order; at least one
 	Routing    map[string]string
 	Programs   []Program // in the file's order; at least one
