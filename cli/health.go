@@ -50,8 +50,8 @@ func (s *session) healthCommand() *cobra.Command {
 letters, progress, disks, clocks. What is seen counts at once; what a running monitor knows is used, too. It ends within
 seconds, also when the store hangs. What cannot be read is unknown, and never healthy.
 
-Exit code 0: healthy; 1: not, or unknown; 69: the store is unreachable. With --docker: 0 or 1, as a HEALTHCHECK wants it.
-With --nagios: 0 ok, 1 warning, 2 critical, 3 unknown.`,
+Exit code 0: healthy; 1: not, or unknown; 69: the store is unreachable. With --docker: 0 or 1, as a HEALTHCHECK wants
+it. With --nagios: 0 ok, 1 warning, 2 critical, 3 unknown.`,
 		Example: s.example(`
 			health
 			health --only store,workers,progress

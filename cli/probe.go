@@ -34,7 +34,8 @@ func listenLocally(ctx context.Context, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen for probes: %w", err)
 	}
 	if at, ok := l.Addr().(*net.TCPAddr); !ok || !at.IP.IsLoopback() { // localhost may be any address
-		return nil, errors.Join(fmt.Errorf("listen for probes: %s is %s, which is not loopback", address, l.Addr()), l.Close())
+		err := fmt.Errorf("listen for probes: %s is %s, which is not loopback", address, l.Addr())
+		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }

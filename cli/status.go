@@ -14,8 +14,8 @@ func (s *session) statusCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "status", Short: "Say whether all is well, and what to do next if not",
-		Long: `Judge once, as health does, and list what is wrong, the worst first, each with its meaning and the command to run
-next. Exit code 0, whatever is found: health is for scripts; 69: the store is unreachable.`,
+		Long: `Judge once, as health does, and list what is wrong, the worst first, each with its meaning and the command to
+run next. Exit code 0, whatever is found: health is for scripts; 69: the store is unreachable.`,
 		Example: s.example(`
 			status
 			status -o wide
@@ -52,6 +52,9 @@ func (s *session) status(ctx context.Context, as string) error {
 	}
 	for i := range v.Conditions {
 		v.Conditions[i].Try = s.command(v.Conditions[i].Try)
+	}
+	for i := range v.Checks {
+		v.Checks[i].Try = s.command(v.Checks[i].Try)
 	}
 	if err := s.showStatus(as, v); err != nil {
 		return err

@@ -49,7 +49,9 @@ func storeRule() Rule {
 				Impact: "no message is accepted or handled by way of this host; workers wait and come back by themselves",
 			}}
 		},
-		calm: func(r Reading) string { return fmt.Sprintf("%s, %s", r.Store.Value.Dialect, r.Store.Value.Durability) },
+		calm: func(r Reading, _ Past) string {
+			return fmt.Sprintf("%s, %s", r.Store.Value.Dialect, r.Store.Value.Durability)
+		},
 	}
 }
 
@@ -68,7 +70,7 @@ func connectionsRule() Rule {
 				Impact: "new processes cannot connect, and workers that lose a connection stay out",
 			}}
 		},
-		calm: func(r Reading) string {
+		calm: func(r Reading, _ Past) string {
 			if r.Server.Knowledge == Absent {
 				return "the store has no server"
 			}
@@ -94,7 +96,7 @@ func poolsRule() Rule {
 			}
 			return found
 		},
-		calm: func(Reading) string { return "nobody waits for long" },
+		calm: func(Reading, Past) string { return "nobody waits for long" },
 	}
 }
 
@@ -110,7 +112,7 @@ func clockRule() Rule {
 				Impact: "messages for a given moment come early or late; leases are safe",
 			}}
 		},
-		calm: func(r Reading) string {
+		calm: func(r Reading, _ Past) string {
 			return fmt.Sprintf("%s apart", r.Clock.Value.Skew.Abs().Round(time.Millisecond))
 		},
 	}
@@ -132,7 +134,7 @@ func diskRule() Rule {
 			}
 			return found
 		},
-		calm: func(r Reading) string {
+		calm: func(r Reading, _ Past) string {
 			var parts []string
 			for _, d := range r.Disks.Value {
 				parts = append(parts, fmt.Sprintf("%s free for the %s", size(d.Free), d.For))
@@ -168,7 +170,7 @@ func readingRule() Rule {
 				Impact: "nobody knows whether these are well",
 			}}
 		},
-		calm: func(Reading) string { return "all of it" },
+		calm: func(Reading, Past) string { return "all of it" },
 	}
 }
 
@@ -177,7 +179,7 @@ func budgetRule() Rule {
 	return Rule{
 		Name: RuleBudget, About: "Self-healing may still act.", Unit: Levels, Clear: 10 * time.Minute,
 		judge: func(Reading, Past, Rule) []Finding { return nil },
-		calm:  func(Reading) string { return "not used up" },
+		calm:  func(Reading, Past) string { return "not used up" },
 	}
 }
 

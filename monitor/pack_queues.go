@@ -11,7 +11,7 @@ func workersRule() Rule {
 	return Rule{
 		Name: RuleWorkers, About: "Each queue has a living worker.", Unit: Levels, For: time.Minute, Clear: 30 * time.Second,
 		needs: []piece{ofQueues, ofWorkers}, judge: judgeWorkers,
-		calm: func(r Reading) string { return fmt.Sprintf("%d alive", len(r.alive())) },
+		calm: func(r Reading, _ Past) string { return fmt.Sprintf("%d alive", len(r.alive())) },
 		perf: func(r Reading, _ Rule) string { return fmt.Sprintf("workers=%d", len(r.alive())) },
 	}
 }
@@ -52,7 +52,7 @@ func failedRule() Rule {
 				Impact: "this work is not done, and is not tried again by itself",
 			}}
 		},
-		calm: func(r Reading) string { return plural(deadLetters(r), "dead letter") },
+		calm: func(r Reading, _ Past) string { return plural(deadLetters(r), "dead letter") },
 		perf: func(r Reading, rule Rule) string {
 			return fmt.Sprintf("failed=%d;;%.0f", deadLetters(r), rule.threshold(Critical))
 		},
@@ -86,7 +86,7 @@ func oldestRule() Rule {
 			}
 			return found
 		},
-		calm: func(r Reading) string {
+		calm: func(r Reading, _ Past) string {
 			q := oldestQueue(r)
 			if q.Oldest == 0 {
 				return "no message is waiting"
@@ -116,7 +116,7 @@ func progressRule() Rule {
 		Unit:  Seconds, Warning: noThreshold(), Critical: 60, For: 15 * time.Second, Clear: 30 * time.Second,
 		Action: RestartWorker, Actions: []ActionKind{NoAction, RestartWorker, RollingRestart},
 		needs: []piece{ofQueues, ofWorkers, ofHolds}, judge: judgeProgress,
-		calm: func(Reading) string { return "what is due is claimed while slots are free" },
+		calm: func(Reading, Past) string { return "what is due is claimed while slots are free" },
 	}
 }
 
@@ -183,7 +183,7 @@ func newFailedRule() Rule {
 			}
 			return found
 		},
-		calm: func(Reading) string { return "few or none" },
+		calm: func(Reading, Past) string { return "few or none" },
 	}
 }
 
@@ -206,7 +206,7 @@ func handlersRule() Rule {
 			}
 			return found
 		},
-		calm: func(Reading) string { return "known for every kind that waits" },
+		calm: func(Reading, Past) string { return "known for every kind that waits" },
 	}
 }
 
@@ -244,6 +244,6 @@ func pausedRule() Rule {
 			}
 			return found
 		},
-		calm: func(Reading) string { return "none" },
+		calm: func(Reading, Past) string { return "none" },
 	}
 }

@@ -12,7 +12,7 @@ func stuckRule() Rule {
 		Warning: 10 * 60, Critical: 30 * 60, For: 30 * time.Second, Clear: 30 * time.Second,
 		Action: RestartWorker, Actions: []ActionKind{NoAction, RestartWorker},
 		needs: []piece{ofWorkers, ofHolds}, judge: judgeStuck,
-		calm: func(Reading) string { return "no message is in hand for long" },
+		calm: func(Reading, Past) string { return "no message is in hand for long" },
 	}
 }
 
@@ -43,7 +43,14 @@ func failureRateRule() Rule {
 		Name: RuleFailureRate, About: "The share of a program's attempts that failed, within five minutes.", Unit: Share,
 		Warning: 0.5, Critical: 0.9, For: time.Minute, Clear: 2 * time.Minute,
 		Action: NoAction, Actions: []ActionKind{NoAction, PauseQueue}, needs: []piece{ofWorkers}, judge: judgeFailureRate,
-		calm: func(Reading) string { return "attempts succeed" },
+		calm: func(_ Reading, past Past) string {
+			for program := range past.Flows {
+				if handled, _ := past.flow(program); handled >= enough {
+					return "most attempts succeed"
+				}
+			}
+			return "too few attempts are known to tell"
+		},
 	}
 }
 
@@ -88,7 +95,7 @@ func crashLoopRule() Rule {
 		Name: RuleCrashLoop, About: "How many processes of a program ended by themselves or fell silent, within ten minutes.",
 		Unit: Count, Warning: 2, Critical: 5, For: 0, Clear: 5 * time.Minute, needs: []piece{ofPrograms, ofWorkers},
 		judge: judgeCrashLoop,
-		calm:  func(Reading) string { return "processes last" },
+		calm:  func(Reading, Past) string { return "processes last" },
 	}
 }
 
@@ -133,7 +140,7 @@ func memoryRule() Rule {
 		Warning: 0.95, Critical: 1.1, For: 2 * time.Minute, Clear: time.Minute,
 		Action: RestartWorker, Actions: []ActionKind{NoAction, RestartWorker, RollingRestart},
 		needs: []piece{ofWorkers}, judge: judgeMemory,
-		calm: func(Reading) string { return "below their limits" },
+		calm: func(Reading, Past) string { return "below their limits" },
 	}
 }
 

@@ -139,7 +139,8 @@ func (s *scene) worker(change func(*driver.WorkerRecord)) driver.WorkerRecord {
 // consumer claims for worker w1 until the end of the test.
 func (s *scene) consumer() driver.Consumer {
 	s.t.Helper()
-	c, err := s.store.Consume(s.t.Context(), driver.Subscription{Queues: []string{"mail"}, Lease: time.Minute, Worker: "w1"})
+	sub := driver.Subscription{Queues: []string{"mail"}, Lease: time.Minute, Worker: "w1"}
+	c, err := s.store.Consume(s.t.Context(), sub)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ type Rule struct {
 
 	needs []piece
 	judge func(Reading, Past, Rule) []Finding
-	calm  func(Reading) string       // what is said when nothing is wrong
+	calm  func(Reading, Past) string // what is said when nothing is wrong
 	perf  func(Reading, Rule) string // performance data for Nagios; may be nil
 }
 

@@ -42,8 +42,7 @@ func rank(cs []Condition) {
 func (e Engine) Glance(s State, r Reading) Verdict {
 	e.Budget.Off = true
 	next, _ := e.Step(s, r)
-	v := Verdict{At: r.At, Conditions: []Condition{}, Actions: slices.Clone(next.Ledger)}
-	slices.Reverse(v.Actions)
+	v := Verdict{At: r.At, Conditions: []Condition{}, Actions: newestFirst(next.Ledger)}
 	for _, t := range next.Tracks {
 		c := t.Condition
 		if c.Level = max(t.Level, t.Seen); t.Level == OK {
@@ -61,13 +60,19 @@ func (e Engine) Glance(s State, r Reading) Verdict {
 
 // Verdict is what a state tells.
 func (s State) Verdict() Verdict {
-	v := Verdict{At: s.At, Conditions: s.Conditions(), Actions: slices.Clone(s.Ledger)}
+	v := Verdict{At: s.At, Conditions: s.Conditions(), Actions: newestFirst(s.Ledger)}
 	if v.Conditions == nil {
 		v.Conditions = []Condition{}
 	}
-	slices.Reverse(v.Actions)
 	v.Level = worst(s.Blind, v.Conditions)
 	return v
+}
+
+// newestFirst is never nil, so that it is a list in JSON, too.
+func newestFirst(ledger []Action) []Action {
+	out := append([]Action{}, ledger...)
+	slices.Reverse(out)
+	return out
 }
 
 // worst is the level of it all. What could not be read is unknown, whatever is
@@ -107,10 +112,12 @@ func (e Engine) checks(r Reading, past Past, cs []Condition) []Check {
 		switch {
 		case len(texts) > 0:
 			c.Text = strings.Join(texts, "; ")
+		case rule.Name == RuleReading && len(r.blind()) > 0:
+			c.Level, c.Text = Unknown, "nothing of the store: it is away"
 		case !yes:
 			c.Level, c.Text = Unknown, why
 		default:
-			c.Text = rule.calm(r)
+			c.Text = rule.calm(r, past)
 		}
 		out = append(out, c)
 	}

@@ -49,7 +49,9 @@ func rulePrefix(r monitor.Rule) string { return "monitor.rules." + r.Name + "." 
 
 func ruleFields(r monitor.Rule) []Field {
 	about := strings.TrimSuffix(r.About, ".")
-	fields := []Field{{Pattern: "enabled", Kind: KindSwitch, Default: "true", Doc: "Whether this is judged: " + about + "."}}
+	fields := []Field{
+		{Pattern: "enabled", Kind: KindSwitch, Default: "true", Doc: "Whether this is judged: " + about + "."},
+	}
 	if r.Unit != monitor.Levels {
 		fields = append(fields,
 			Field{Pattern: "warning", Kind: kindOf(r.Unit), Default: thresholdText(r, r.Warning),
