@@ -202,6 +202,7 @@ func (w *walk) foreign(rules []Rule) {
 			if silent > staleAfter && t.Level != OK && t.Level != Unknown {
 				t.Text = "host " + t.Host + " has not been heard of; it last said: " + t.Text
 				w.tell(&t, Unknown)
+				t.Seen, t.Want = Unknown, Unknown // what it saw so long ago is no beginning of anything
 			}
 			w.tracks = append(w.tracks, t)
 		}

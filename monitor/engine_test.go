@@ -3,6 +3,7 @@ package monitor_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -271,5 +272,26 @@ func TestAGlanceDoesNotWaitAndIsNeverGreenerThanTheMonitor(t *testing.T) {
 	}
 	if _, err := json.Marshal(v); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTheDocumentStaysSmall(t *testing.T) {
+	t.Parallel()
+	film := newFilm(t)
+	film.play(3*time.Minute, func(r *monitor.Reading) {
+		sick := r.Workers.Value[0]
+		for i := range 1000 {
+			sick.ID, sick.Program, sick.RSS = fmt.Sprint("w", i), fmt.Sprint("p", i%20), 600<<20
+			sick.Seen = r.At.Add(-time.Duration(i%2) * time.Minute)
+			r.Workers.Value = append(r.Workers.Value, sick)
+			r.Holds.Value = append(r.Holds.Value, monitor.Hold{Worker: sick.ID, First: r.At.Add(-time.Hour), Last: r.At})
+			r.Queues.Value = append(r.Queues.Value, monitor.Queue{
+				Name: fmt.Sprint("q", i), Ready: 1, Oldest: 5 * time.Hour, Paused: i%2 == 0, PausedWhy: strings.Repeat("why ", 500),
+			})
+		}
+	})
+	body, err := film.state.Encode()
+	if err != nil || len(body) > 1<<20 {
+		t.Errorf("of 1000 sick workers and queues, the document has %d bytes, %v", len(body), err)
 	}
 }

@@ -150,7 +150,7 @@ func (g *Gatherer) workers(ctx context.Context) ([]Worker, error) {
 }
 
 func (g *Gatherer) holds(ctx context.Context) ([]Hold, error) {
-	holds, err := g.store.Holds(ctx)
+	holds, err := g.store.InHand(ctx)
 	out := make([]Hold, len(holds))
 	for i, h := range holds {
 		out[i] = Hold{Worker: h.Worker, Queue: h.Queue, First: h.First, Last: h.Last}

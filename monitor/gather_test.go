@@ -155,7 +155,7 @@ func TestAStoreThatHangsIsSaidSoInTimeAndComesBack(t *testing.T) {
 	d := servers.PostgreSQL(t)
 	link := proxy.New(t, proxy.PostgreSQL, d.Server.Addr())
 	s := newScene(t, postgres.Open, d.Server.DSNAt(link.Addr(), d.Server.Superuser(), d.Name))
-	s.src.Within = 2 * time.Second
+	s.src.Within = 8 * time.Second
 	s.rig()
 	s.wants(monitor.RuleStore, monitor.OK)
 	cut := func(on bool) { link.Refuse(on); link.Cut() }
@@ -176,7 +176,7 @@ func TestAStoreThatHangsIsSaidSoInTimeAndComesBack(t *testing.T) {
 func TestAPartThatHangsStopsNoOther(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, sqlite.Open, "sqlite:"+t.TempDir()+"/store.db")
-	s.src.Within = 300 * time.Millisecond
+	s.src.Within = 4 * time.Second
 	release := make(chan struct{})
 	asked := 0
 	s.src.Programs = func(context.Context) ([]monitor.Program, error) { // it does not even heed its context

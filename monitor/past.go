@@ -40,7 +40,7 @@ type Sample struct {
 // Bounds of a program's samples.
 const (
 	flowWithin = 5 * time.Minute
-	flowMost   = 60
+	flowMost   = 30
 )
 
 // with returns the past that has taken a reading in. What the reading does not

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -109,10 +110,14 @@ func (r Rule) canJudge(in Reading) (yes bool, why string) {
 	return true, ""
 }
 
-// maxFindings bounds the subjects of one rule, and so the state.
-const maxFindings = 200
+// Bounds of what a rule finds, and so of the state, which has to fit into a
+// document of a megabyte.
+const (
+	maxFindings = 50
+	maxText     = 400 // bytes
+)
 
-// Judge lists what the rule sees, the worst first, at most 200 subjects. past
+// Judge lists what the rule sees, the worst first, at most 50 subjects. past
 // has taken the reading in. ok is false when the reading lacks what the rule
 // needs: then nothing is known.
 func (r Rule) Judge(in Reading, past Past) (found []Finding, ok bool) {
@@ -123,5 +128,17 @@ func (r Rule) Judge(in Reading, past Past) (found []Finding, ok bool) {
 	slices.SortStableFunc(found, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(r.Level(b.Value, OK), r.Level(a.Value, OK)), cmp.Compare(a.Subject, b.Subject))
 	})
-	return found[:min(len(found), maxFindings)], true
+	found = found[:min(len(found), maxFindings)]
+	for i := range found {
+		found[i].Text = clip(found[i].Text)
+	}
+	return found, true
+}
+
+// clip shortens a text, between two characters.
+func clip(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "…"
 }

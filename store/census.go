@@ -13,11 +13,11 @@ type Hold struct {
 	First, Last   time.Time // when the oldest and the newest of them were claimed
 }
 
-// Holds lists what is in flight, by worker and queue. It reads the claims, not
+// InHand lists what is in flight, by worker and queue. It reads the claims, not
 // what waits.
-func (s *Store) Holds(ctx context.Context) ([]Hold, error) {
+func (s *Store) InHand(ctx context.Context) ([]Hold, error) {
 	var out []Hold
-	err := s.look(ctx, s.SQL.Holds, nil, func(r Row) error {
+	err := s.look(ctx, s.SQL.InHand, nil, func(r Row) error {
 		var (
 			h           Hold
 			first, last int64
@@ -129,7 +129,7 @@ func (s *Store) look(ctx context.Context, stmt string, args []any, scan func(Row
 
 // census adds the statements of this file.
 func census(s *Statements) {
-	s.Holds = `select coalesce(worker, ''), queue, count(*), min(claimed_at), max(claimed_at)
+	s.InHand = `select coalesce(worker, ''), queue, count(*), min(claimed_at), max(claimed_at)
 		from posthorn_message where state = 2 group by worker, queue`
 	s.HeldBack = HeldBackWhere(`state = 1 order by wake_at`)
 	s.NewLetters = `select queue, count(*) from posthorn_letter where died_at > ? and discarded_at is null group by queue`

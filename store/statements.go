@@ -70,11 +70,11 @@ type Statements struct {
 	LetterPurge  string // died before
 	AttemptPurge string // removes attempts that belong to nothing
 
-	// Of census.go: Holds: → worker, queue, count, first and last claim. HeldBack: →
+	// Of census.go: InHand: → worker, queue, count, first and last claim. HeldBack: →
 	// queue, kind, count, earliest due. NewLetters: died after → queue, count. Load: →
 	// connections at most, connections now; empty without a server. File: → the
 	// path of the store's file; empty on a server.
-	Holds, HeldBack, NewLetters, Load, File string
+	InHand, HeldBack, NewLetters, Load, File string
 }
 
 // insertMessage names the columns that Insert and its like fill.

@@ -21,7 +21,7 @@ func statements() store.Statements {
 func leases(s *store.Statements) {
 	const held = `unnest(l.seqs) as h(seq) join posthorn_message m on m.seq = h.seq and m.token = l.token`
 	s.Expired = ""
-	s.Holds = `select l.worker, m.queue, count(*), min(m.claimed_at), max(m.claimed_at)
+	s.InHand = `select l.worker, m.queue, count(*), min(m.claimed_at), max(m.claimed_at)
 		from posthorn_lease l cross join lateral ` + held + ` group by l.worker, m.queue`
 	s.LeasesDue = `select token from posthorn_lease where ends_at <= ? order by ends_at limit 50` + s.SkipLocked
 	s.LeaseIsDue = `select 1 from posthorn_lease where ends_at <= ? limit 1`
