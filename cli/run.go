@@ -73,9 +73,9 @@ func (s *session) root() *cobra.Command {
 		&cobra.Group{ID: groupSetup, Title: "Set up"}, &cobra.Group{ID: groupApp, Title: "This application"},
 	)
 	s.add(root, groupRun, s.upCommand(), s.superviseCommand(), s.consumeCommand(), s.dispatchCommand(), s.stopCommand(),
-		s.restartCommand())
+		s.restartCommand(), s.monitorCommand())
 	root.AddCommand(s.workCommand(), s.guardCommand())
-	s.add(root, groupOperate, s.statsCommand(), s.healthCommand(), s.failedCommand(), s.whyCommand(),
+	s.add(root, groupOperate, s.statusCommand(), s.statsCommand(), s.healthCommand(), s.failedCommand(), s.whyCommand(),
 		s.queuesCommand(), s.workersCommand(), s.doctorCommand())
 	s.add(root, groupSetup, s.initCommand(), s.configCommand(), s.transportCommand(), s.migrateCommand(),
 		s.versionCommand())

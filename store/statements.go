@@ -91,6 +91,12 @@ type Statements struct {
 	LetterGone   string // now, seq: marks as discarded
 	LetterPurge  string // died before
 	AttemptPurge string // removes attempts that belong to nothing
+
+	// Of census.go: InHand: → worker, queue, count, first and last claim. HeldBack: →
+	// queue, kind, count, earliest due. NewLetters: died after → queue, count. Load: →
+	// connections at most, connections now; empty without a server. File: → the
+	// path of the store's file; empty on a server.
+	InHand, HeldBack, NewLetters, Load, File string
 }
 
 // insertMessage names the columns that Insert and its like fill.
@@ -149,6 +155,7 @@ func Portable() Statements {
 	suspect(&s)
 	ask(&s)
 	inspect(&s)
+	census(&s)
 	return s
 }
 

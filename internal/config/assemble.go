@@ -16,7 +16,7 @@ func (d *decoder) assemble() *Config {
 	c := &Config{
 		File: d.src.File, Store: pick(d, "store", DSN{}), Retention: pick(d, "retention", time.Duration(0)),
 		LogFormat: pick(d, "log.format", ""), LogLevel: pick(d, "log.level", ""),
-		MaxFailed: pick(d, "health.max_failed", 0), Routing: map[string]string{},
+		Monitor: d.monitor(pick(d, "health.max_failed", 0)), Routing: map[string]string{},
 		Session: map[string]string{}, Pool: d.pool(),
 		Logs: Logs{
 			Dir: d.chosenText("logs.dir"), Size: pick(d, "logs.size", Bytes(0)), Age: pick(d, "logs.age", time.Duration(0)),
@@ -129,6 +129,7 @@ func (d *decoder) program(name string, c *Config) Program {
 func (d *decoder) check(c *Config) {
 	d.checkDSN("store", c.Store, d.src.CheckStore)
 	d.checkSession(c)
+	d.checkMonitor(c.Monitor)
 	owner := map[string]string{}
 	for _, t := range c.Transports {
 		d.checkDSN("transports."+t.Name+".dsn", t.DSN, d.src.CheckTransport)

@@ -19,7 +19,7 @@ type Config struct {
 	LogFormat  string
 	LogLevel   string
 	Logs       Logs
-	MaxFailed  int         // dead letters, for the health check
+	Monitor    Monitor
 	Transports []Transport // in the file's order; at least one
 	Routing    map[string]string
 	Programs   []Program // in the file's order; at least one

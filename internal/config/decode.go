@@ -171,7 +171,7 @@ func (d *decoder) scalar(s *Setting, n *yaml.Node) {
 	if !ok {
 		return
 	}
-	if n.Tag == "!!bool" && n.Style == 0 {
+	if n.Tag == "!!bool" && n.Style == 0 && s.Field.Kind != KindSwitch {
 		d.at(at, Problem{Code: CodeType, Title: fmt.Sprintf("wrong type for `%s`", s.Key),
 			What: fmt.Sprintf("%s needs a %s, but has a boolean", s.Key, s.Field.Kind), Try: "quote it if it is meant"})
 		return

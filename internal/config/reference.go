@@ -20,6 +20,7 @@ const (
 	KindChoice   Kind = "choice"
 	KindNames    Kind = "list of names"
 	KindWords    Kind = "list of words"
+	KindSwitch   Kind = "true or false"
 )
 
 // A Field describes a setting. A star in its pattern stands for a name that
@@ -78,7 +79,7 @@ func Reference() []Field {
 	fields = append(fields, retryFields("transports.*.retry.classes.*.", " (for errors of this class)")...)
 	fields = append(fields, Field{Pattern: "routing.*", Kind: KindText,
 		Doc: "The transport for messages of this kind. Other kinds go to the first transport."})
-	return append(fields, programFields()...)
+	return append(append(fields, programFields()...), monitorFields()...)
 }
 
 func poolFields() []Field {

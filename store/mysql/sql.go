@@ -23,6 +23,8 @@ func statements() store.Statements {
 		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?` + store.CountDelivery() + `
 		where seq in`
 	s.Claims = `select seq, token from posthorn_message force index (primary) where seq in`
+	s.Load = `select least(@@max_connections, coalesce(nullif(@@max_user_connections, 0), 1000000)),
+		(select count(*) from information_schema.processlist)`
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
 	s.Heartbeat = store.HeartbeatRow + `
 		on duplicate key update state = values(state), seen_at = values(seen_at), handled = values(handled),

@@ -6,6 +6,7 @@ import "github.com/posthorn/posthorn/store"
 func statements() store.Statements {
 	s := store.Portable()
 	s.Claim, s.ClaimSuspect = claim(`state = 0`), claim(`state = 3`)
+	s.File = `select file from pragma_database_list where name = 'main'`
 	return s
 }
 
