@@ -55,9 +55,11 @@ func (s *session) runMonitor(ctx context.Context, cfg *config.Config, of program
 	src.Programs = of
 	g := monitor.NewGatherer(src)
 	defer func() { err = errors.Join(err, endReadings(g)) }()
-	m := s.newMonitor(cfg, g.Gather)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	h := newHealer(ctx, s)
+	defer h.wait()
+	m := s.newMonitor(cfg, g.Gather, h)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	var serving error
@@ -81,11 +83,13 @@ func (s *session) runMonitor(ctx context.Context, cfg *config.Config, of program
 func (s *session) monitorOnce(ctx context.Context, cfg *config.Config) error {
 	g := monitor.NewGatherer(s.sources(cfg))
 	var seen monitor.Reading
+	h := newHealer(ctx, s)
 	m := s.newMonitor(cfg, func(ctx context.Context) monitor.Reading {
 		seen = g.Gather(ctx)
 		return seen
-	})
+	}, h)
 	v := m.Once(ctx)
+	h.wait()
 	if !m.Remembers() { // nothing can have lasted: what is seen has to do
 		v = monitor.Engine{Rules: cfg.Monitor.Rules}.Glance(monitor.State{}, seen)
 	}
@@ -112,9 +116,11 @@ func endReadings(g *monitor.Gatherer) error {
 	return g.Close(ctx)
 }
 
-func (s *session) newMonitor(cfg *config.Config, gather func(context.Context) monitor.Reading) *monitor.Monitor {
+func (s *session) newMonitor(
+	cfg *config.Config, gather func(context.Context) monitor.Reading, h *healer,
+) *monitor.Monitor {
 	return monitor.New(gather, monitor.Options{
-		Every: cfg.Monitor.Every, Log: s.logger(cfg), Memory: s.memory(), Actions: s.actions(),
+		Every: cfg.Monitor.Every, Log: s.logger(cfg), Memory: recollection{s}, Actions: h,
 		Engine: monitor.Engine{Rules: cfg.Monitor.Rules, Budget: cfg.Monitor.Budget},
 	})
 }
@@ -129,6 +135,7 @@ func (s *session) sources(cfg *config.Config) monitor.Sources {
 		}
 		return what, "doctor"
 	}}
+	src.Paused, src.LogDir = s.paused, cfg.Logs.Dir
 	for _, t := range cfg.Transports {
 		for _, queue := range t.Queues {
 			src.Queues = append(src.Queues, monitor.QueueName{Name: queue, Transport: t.Name})
@@ -161,13 +168,9 @@ func (s *session) glance(
 // known is what a running monitor knows; one that has not been heard of lately
 // knows nothing.
 func (s *session) known(ctx context.Context, cfg *config.Config, at time.Time) monitor.State {
-	memory := s.memory()
-	if memory == nil {
-		return monitor.State{}
-	}
 	ctx, cancel := context.WithTimeout(ctx, closeWithin)
 	defer cancel()
-	body, _, err := memory.Load(ctx)
+	body, _, err := recollection{s}.Load(ctx)
 	if err != nil {
 		return monitor.State{}
 	}
@@ -177,9 +180,3 @@ func (s *session) known(ctx context.Context, cfg *config.Config, at time.Time) m
 	}
 	return state
 }
-
-// memory is the document that all monitors of the store share.
-func (s *session) memory() monitor.Memory { return nil }
-
-// actions are what the monitor may do.
-func (s *session) actions() monitor.Actions { return nil }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -35,7 +36,7 @@ again and replaces the workers one after the other; a bad configuration is refus
 			up --config /etc/shop/posthorn.yaml
 			up --log-format json`),
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.supervise(cmd.Context(), nil) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.supervise(cmd.Context(), nil, true) },
 	}
 }
 
@@ -47,7 +48,7 @@ a part of the configuration.`,
 		Example: s.example(`
 			supervise
 			supervise mailers`),
-		RunE: func(cmd *cobra.Command, args []string) error { return s.supervise(cmd.Context(), args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return s.supervise(cmd.Context(), args, false) },
 	}
 }
 
@@ -58,6 +59,8 @@ type flagship struct {
 	sup        *supervisor.Supervisor
 	flights    string // the directory of the workers' flight records
 	quarantine *quarantine
+	casualties casualties
+	renewed    chan *config.Config // for the monitor
 
 	mu       sync.Mutex
 	believed map[string]bool // the programs whose processes are our workers: only they can say what they held
@@ -73,8 +76,9 @@ func (f *flagship) variables(generation int) []string {
 	return []string{"POSTHORN_GENERATION=" + strconv.Itoa(generation), variableFlights + "=" + f.flights}
 }
 
-// supervise runs programs until it is told to stop.
-func (s *session) supervise(ctx context.Context, only []string) error {
+// supervise runs programs until it is told to stop, and a monitor beside them if they
+// are to be watched.
+func (s *session) supervise(ctx context.Context, only []string, watched bool) error {
 	cfg, err := s.config()
 	if err != nil {
 		return err
@@ -83,7 +87,7 @@ func (s *session) supervise(ctx context.Context, only []string) error {
 	if err := s.boardable(ctx, cfg, only); err != nil {
 		return err
 	}
-	f := &flagship{s: s, only: only, believed: map[string]bool{}}
+	f := &flagship{s: s, only: only, believed: map[string]bool{}, renewed: make(chan *config.Config, 1)}
 	f.quarantine = newQuarantine(f)
 	scratch, _ := s.lookup("TMPDIR")
 	if f.flights, err = os.MkdirTemp(scratch, "posthorn-flights-"); err != nil {
@@ -108,7 +112,16 @@ func (s *session) supervise(ctx context.Context, only []string) error {
 	if s.env.Store != nil { // else no program has workers
 		wg.Go(func() { f.quarantine.run(aside) })
 	}
-	return f.sup.Run(ctx)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	if s.env.Store != nil && watched {
+		wg.Go(func() { stop(f.watch(aside, cfg)) })
+	}
+	err = f.sup.Run(ctx)
+	if cause := context.Cause(ctx); err == nil && errors.Is(cause, errMonitor) {
+		err = cause
+	}
+	return err
 }
 
 // neverWait lets nothing that is written to the console hold up the supervisor
@@ -246,10 +259,13 @@ func (f *flagship) observe(ctx context.Context, e supervisor.Event) {
 	f.mu.Lock()
 	own := f.believed[e.Program]
 	f.mu.Unlock()
-	if e.Kind != supervisor.KindExited || !own {
+	if e.Kind != supervisor.KindExited {
 		return
 	}
-	f.buryDead(ctx, e)
+	f.casualties.note(e)
+	if own {
+		f.buryDead(ctx, e)
+	}
 }
 
 // reloads reads the configuration again whenever it is told to.
@@ -274,6 +290,7 @@ func (f *flagship) reloads(ctx context.Context, cfg *config.Config, hup <-chan s
 			continue
 		}
 		f.quarantine.follow(next)
+		f.renew(next)
 		cfg = next
 		f.s.env.Log.Info("programs follow the new configuration")
 	}
