@@ -138,7 +138,7 @@ func TestAKilledWorkersMessagesAreReleasedBeforeItsSuccessorStarts(t *testing.T)
 	log := sh.errs.String()
 	died, released := strings.Index(log, "process died"), strings.Index(log, "messages of a dead worker are released")
 	next := strings.LastIndex(log, "worker starts")
-	if died < 0 || released < died || next < released || !strings.Contains(log, "messages=1") {
+	if died < 0 || released < died || next < released || !strings.Contains(log, "suspected=1") {
 		t.Errorf("death at %d, release at %d, successor at %d in\n%s", died, released, next, log)
 	}
 	_ = sh.cmd.Process.Signal(syscall.SIGTERM)
