@@ -34,6 +34,7 @@ func (c *consumer) claim(ctx context.Context, queues []string, limit int) (out [
 func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds []driver.Delivery, err error) {
 	t := &Take{
 		Token: rand128(), Worker: c.sub.Worker, Lease: c.sub.Lease.Milliseconds(), Queue: queue, Limit: limit,
+		Suspects: c.sub.Suspects,
 	}
 	m := c.marks[queue]
 	if m != nil {

@@ -26,8 +26,11 @@ type Options struct {
 	Poll        time.Duration // how long an idle consumer waits for hints before it looks; 0 means 1 s
 	GroupBudget time.Duration // how long effects may keep one transaction open; 0 means 25 ms
 	StuckGrace  time.Duration // how long after its deadline an effect is waited for; 0 means 2 s
-	Log         *slog.Logger  // nil means silence
-	Server      ServerOptions // for a store on a server
+	// SuspectPatience is how long a suspect waits for somebody who runs suspects
+	// alone, until any consumer may have it; 0 means 60 s.
+	SuspectPatience time.Duration
+	Log             *slog.Logger  // nil means silence
+	Server          ServerOptions // for a store on a server
 
 	// AsIs leaves the schema as it is: what is pending is not run. It is for
 	// looking at a store, with Examine.
@@ -47,6 +50,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.StuckGrace == 0 {
 		o.StuckGrace = 2 * time.Second
+	}
+	if o.SuspectPatience == 0 {
+		o.SuspectPatience = time.Minute
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -96,6 +102,7 @@ type Store struct {
 	width   width
 	away    atomic.Pointer[time.Time] // when a call last failed because the store was
 	behind  atomic.Int64              // grows when something may have come to stand before consumers' marks
+	pauses  pauses
 	closing sync.Once
 }
 
@@ -120,7 +127,7 @@ func New(ctx context.Context, p Parts, o Options) (*Store, error) {
 func (s *Store) Capabilities() driver.Capabilities {
 	return driver.Capabilities{
 		Delay: true, Priority: true, Bury: true, UniqueIDs: true, AttemptsLog: true,
-		MaxBody: s.opts.MaxBody, Durability: s.Durability, Lanes: s.Lanes,
+		MaxBody: s.opts.MaxBody, Durability: s.Durability, Lanes: s.Lanes, Suspects: true,
 	}
 }
 

@@ -123,7 +123,7 @@ func (w *Worker) begin(ps []*parcel) {
 }
 
 func (w *Worker) newParcel(d driver.Delivery, claimed time.Time) *parcel {
-	p := &parcel{d: d}
+	p := &parcel{d: d, claimed: claimed}
 	p.handler, _ = w.mux.Handler(d.Kind)
 	p.ctx, p.cancel = context.WithCancelCause(w.withDelivery(d))
 	p.leaseEnd.Store(w.leaseEnd(claimed))

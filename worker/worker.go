@@ -21,7 +21,7 @@ var (
 	ErrStuck = errors.New("every handler is stuck")
 	// ErrLimit: one of its limits is reached.
 	ErrLimit = errors.New("limit reached")
-	// ErrStopOrder: an operator told all workers to stop.
+	// ErrStopOrder: an operator told it to stop.
 	ErrStopOrder = errors.New("told to stop by stop-workers")
 	// errAsked: its context ended without a cause of its own.
 	errAsked = errors.New("asked to stop")
@@ -53,11 +53,10 @@ type Worker struct {
 	weather  weather
 	events   *events
 
-	started    time.Time
-	generation int64 // the stop order that was current at the start
-	count      struct{ handled, failed, verdicts, stuck atomic.Int64 }
-	pace       pace
-	reason     atomic.Pointer[error]
+	started time.Time
+	count   struct{ handled, failed, verdicts, stuck atomic.Int64 }
+	pace    pace
+	reason  atomic.Pointer[error]
 }
 
 // New makes a worker. It fails when an option makes no sense, and with

@@ -62,8 +62,8 @@ func mariaRefused(k kind) []nasty {
 		"create index i on effect (id)", "lock tables effect write", "unlock tables", "flush tables",
 		"set global wait_timeout = 9", "set password = ''", "analyze table effect", "rename table effect to other",
 		"delete from posthorn_message", "update `posthorn_meta` set value = ''",
-		"REPLACE INTO Posthorn_Control values ('x', 1)",
-		"insert into posthorn_control values ('x', 1)",
+		"REPLACE INTO Posthorn_Pause values ('q', '', '', 1, null)",
+		"insert into posthorn_document values ('x', 1, '')",
 		"begin not atomic commit; end",
 	)
 }

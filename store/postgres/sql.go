@@ -26,9 +26,6 @@ func leases(s *store.Statements) {
 	s.LeaseSeen = `delete from posthorn_lease l where l.token = any(?::text[]) and not exists (select 1 from ` + held + `)`
 	s.LeaseNext = `update posthorn_lease l set ends_at = coalesce((select min(m.wake_at) from ` + held + `), 0)
 		where l.token = any(?::text[])`
-	s.ReleaseDead = `with dead as (
-		  select l.token, h.seq from posthorn_lease l, unnest(l.seqs) as h(seq) where l.worker = $3), due as (
-		  update posthorn_lease set ends_at = $1 where worker = $3)
-		update posthorn_message m set wake_at = $1 from dead d
-		where m.seq = d.seq and m.token = d.token and m.wake_at > $2`
+	s.Holds = `select m.seq from posthorn_lease l cross join lateral ` + held + ` where l.worker = ?`
+	s.Lock = ` for update`
 }

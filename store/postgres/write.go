@@ -18,7 +18,7 @@ const clock = `(extract(epoch from clock_timestamp()) * 1000)::bigint`
 // A writer writes for many callers at once: what they insert by one statement,
 // what they acknowledge by another one, and all statements in one round trip,
 // which is a transaction by itself (PostgreSQL manual, 55.2.4 Pipelining).
-type writer struct{ insert, ack, ackAll, claim, claimOn string }
+type writer struct{ insert, ack, ackAll, claim, claimOn, claimSuspect string }
 
 // newWriter makes the statements for tables of these names.
 func newWriter(n store.Names) writer {
@@ -38,6 +38,8 @@ func newWriter(n store.Names) writer {
 		ackAll: n.In(remove + `, past as (delete from posthorn_attempt a using gone g where a.message_id = g.id)
 			select seq, token from gone`),
 		claim: claim(n, `select ctid from posthorn_message where state = 0 and queue = $4
+			order by priority desc, due_at, seq limit $5 for update skip locked`),
+		claimSuspect: claim(n, `select ctid from posthorn_message where state = 3 and suspect > 0 and queue = $4
 			order by priority desc, due_at, seq limit $5 for update skip locked`),
 		claimOn: claim(n, `select c.ctid from unnest($6::smallint[], $7::smallint[], $8::bigint[]) as k(high, low, due)
 			cross join lateral (
@@ -94,7 +96,10 @@ func (w writer) queueTakes(b *pgx.Batch, ws []*store.Write) {
 		}
 		t.Begin()
 		stmt, args := w.claim, []any{t.Token, t.Worker, t.Lease, t.Queue, t.Limit}
-		if len(t.Marks) > 0 {
+		switch {
+		case t.Suspects:
+			stmt = w.claimSuspect
+		case len(t.Marks) > 0:
 			stmt, args = w.claimOn, append(args, ranges(t.Marks)...)
 		}
 		b.Queue(stmt, args...).Query(func(rows pgx.Rows) error {

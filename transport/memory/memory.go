@@ -190,7 +190,9 @@ func (t *Transport) forget(m *message) {
 	}
 }
 
-// Consume opens a consumer. Errors: driver.ErrInvalid, ErrTooLarge, ErrClosed.
+// Consume opens a consumer. Errors: driver.ErrInvalid, ErrTooLarge, ErrUnsupported,
+// ErrClosed. Suspects are not supported: they outlive a process, and these messages
+// do not.
 func (t *Transport) Consume(_ context.Context, s driver.Subscription) (driver.Consumer, error) {
 	if len(s.Queues) == 0 {
 		return nil, fmt.Errorf("consume: %w: no queue", driver.ErrInvalid)
@@ -199,6 +201,9 @@ func (t *Transport) Consume(_ context.Context, s driver.Subscription) (driver.Co
 		if err := driver.CheckQueue(q); err != nil {
 			return nil, fmt.Errorf("consume: %w", err)
 		}
+	}
+	if s.Suspects {
+		return nil, fmt.Errorf("consume suspects: %w", driver.ErrUnsupported)
 	}
 	if s.Lease < time.Millisecond {
 		return nil, fmt.Errorf("consume: %w: lease %s is below 1ms", driver.ErrInvalid, s.Lease)

@@ -142,13 +142,12 @@ func (s scratch) claim(ctx context.Context) error {
 	case failed != nil || err != nil:
 		return errors.Join(failed, err)
 	}
-	others := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		return name == marker || slices.Contains(s.posthorn, name)
-	})
+	ours := func(name string) bool { return name == marker || slices.Contains(s.posthorn, name) }
+	others := slices.DeleteFunc(slices.Clone(names), ours)
 	if len(others) == 0 {
 		return nil
 	}
-	return errors.Join(s.notEmpty(others), s.drop(ctx, append(slices.Clone(s.posthorn), marker)))
+	return errors.Join(s.notEmpty(others), s.drop(ctx, slices.DeleteFunc(names, func(name string) bool { return !ours(name) })))
 }
 
 // leave drops the demo's tables, or says how to.
