@@ -72,9 +72,10 @@ func (s *session) root() *cobra.Command {
 		&cobra.Group{ID: groupRun, Title: "Run"}, &cobra.Group{ID: groupOperate, Title: "Operate"},
 		&cobra.Group{ID: groupSetup, Title: "Set up"}, &cobra.Group{ID: groupApp, Title: "This application"},
 	)
-	s.add(root, groupRun, s.upCommand(), s.consumeCommand(), s.dispatchCommand(), s.stopCommand())
+	s.add(root, groupRun, s.upCommand(), s.consumeCommand(), s.dispatchCommand(), s.stopCommand(),
+		s.restartCommand())
 	s.add(root, groupOperate, s.statsCommand(), s.healthCommand(), s.failedCommand(), s.whyCommand(),
-		s.doctorCommand())
+		s.queuesCommand(), s.workersCommand(), s.doctorCommand())
 	s.add(root, groupSetup, s.initCommand(), s.configCommand(), s.transportCommand(), s.migrateCommand(),
 		s.versionCommand())
 	if s.app.Commands != nil {
