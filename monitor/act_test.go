@@ -312,3 +312,24 @@ func TestOnceFromCronRemembers(t *testing.T) {
 		t.Errorf("it was told %d times:\n%s", n, &log)
 	}
 }
+
+func TestARoundThatAnotherMonitorOvertookIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	memory, conflicts := &paper{}, 0
+	memory.saved = func() error {
+		if conflicts++; conflicts%2 == 1 {
+			return monitor.ErrConflict
+		}
+		return nil
+	}
+	w := newWatch(memory, monitor.Pack()...)
+	w.see(t, noon, 9*time.Minute, func(r *monitor.Reading) {
+		bloated(r, "w2")
+		if r.At.After(noon) && !w.Remembers() {
+			t.Fatal("after one conflict it goes on alone")
+		}
+	})
+	if got := strings.Join(w.hands.done, ","); got != "restart w2" {
+		t.Errorf("done is %q", got)
+	}
+}

@@ -157,10 +157,11 @@ func TestWhatCannotBeReadStaysAsItIsAndIsNeverGreen(t *testing.T) {
 		t.Errorf("open are %q", names)
 	}
 	for name, lose := range map[string]func(*monitor.Reading){
-		"queues":  func(r *monitor.Reading) { r.Queues = monitor.Missing[[]monitor.Queue]("x") },
-		"workers": func(r *monitor.Reading) { r.Workers = monitor.Missing[[]monitor.Worker]("x") },
-		"disks":   func(r *monitor.Reading) { r.Disks = monitor.Missing[[]monitor.Disk]("x") },
-		"nothing": func(r *monitor.Reading) { *r = monitor.Reading{At: r.At, Host: "a"} },
+		"queues":    func(r *monitor.Reading) { r.Queues = monitor.Missing[[]monitor.Queue]("x") },
+		"workers":   func(r *monitor.Reading) { r.Workers = monitor.Missing[[]monitor.Worker]("x") },
+		"disks":     func(r *monitor.Reading) { r.Disks = monitor.Missing[[]monitor.Disk]("x") },
+		"the store": func(r *monitor.Reading) { faults()[monitor.RuleStore].cause(r, 0) },
+		"nothing":   func(r *monitor.Reading) { *r = monitor.Reading{At: r.At, Host: "a"} },
 	} {
 		r := healthy(noon)
 		lose(&r)
@@ -221,6 +222,12 @@ func TestAThresholdHasADeadBand(t *testing.T) {
 	film.play(5*time.Minute, func(r *monitor.Reading) { queue(r, "mail").Dead = 90 })
 	if len(film.changes) != 2 {
 		t.Errorf("a tenth below the threshold it does not resolve: %s", path(film.changes))
+	}
+	film = newFilm(t)
+	film.play(5*time.Minute, func(r *monitor.Reading) { r.Disks.Value[0].Free = 60 << 20 })
+	film.play(time.Hour, func(r *monitor.Reading) { r.Disks.Value[0].Free = 66 << 20 })
+	if len(film.changes) != 1 {
+		t.Errorf("just above the threshold it flaps: %s", path(film.changes))
 	}
 }
 
@@ -293,5 +300,37 @@ func TestTheDocumentStaysSmall(t *testing.T) {
 	body, err := film.state.Encode()
 	if err != nil || len(body) > 1<<20 {
 		t.Errorf("of 1000 sick workers and queues, the document has %d bytes, %v", len(body), err)
+	}
+}
+
+func TestAWaitBeginsAnewWhenThingsTurn(t *testing.T) {
+	t.Parallel()
+	due := func(d time.Duration) func(*monitor.Reading) {
+		return func(r *monitor.Reading) { queue(r, "mail").Oldest = d }
+	}
+	film := newFilm(t)
+	film.play(5*time.Minute, due(20*time.Minute)) // a warning
+	film.play(time.Minute, due(5*time.Hour))      // nearly critical
+	film.play(time.Minute, due(0))
+	if len(film.changes) != 1 {
+		t.Errorf("the time in which it became worse counts for its end: %s", path(film.changes))
+	}
+	film.play(30*time.Second, due(0))
+	if len(film.changes) != 2 {
+		t.Errorf("it does not resolve: %s", path(film.changes))
+	}
+}
+
+func TestTheTimeInWhichNothingIsKnownDoesNotCount(t *testing.T) {
+	t.Parallel()
+	film := newFilm(t)
+	late := func(r *monitor.Reading) { r.Elapsed, queue(r, "mail").Oldest = 0, 20*time.Minute }
+	film.play(30*time.Second, late)
+	film.play(9*time.Minute, func(r *monitor.Reading) { r.Elapsed, r.Queues = 0, monitor.Missing[[]monitor.Queue]("x") })
+	film.play(30*time.Second, late)
+	for _, c := range film.changes {
+		if c.Name == monitor.RuleOldest {
+			t.Errorf("it was seen for half a minute, and is told: %s", path(film.changes))
+		}
 	}
 }

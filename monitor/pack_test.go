@@ -184,6 +184,11 @@ func TestProgressOfAnyKindIsSeen(t *testing.T) {
 		"a claim is new": func(r *monitor.Reading, _ int64) {
 			r.Holds.Value = []monitor.Hold{{Queue: "mail", First: r.At, Last: r.At}}
 		},
+		"a claim is new now and then": func(r *monitor.Reading, n int64) {
+			if n/20%3 == 0 {
+				r.Holds.Value = []monitor.Hold{{Queue: "mail", First: r.At, Last: r.At}}
+			}
+		},
 		"its worker handles":          func(r *monitor.Reading, _ int64) { r.Workers.Value[0].Queues = []string{"mail"} },
 		"no slot is free":             func(r *monitor.Reading, _ int64) { occupy(r, inFlight(8)) },
 		"a slot is free for a moment": func(r *monitor.Reading, _ int64) { occupy(r, inFlight(7)) },
