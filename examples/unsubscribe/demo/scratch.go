@@ -147,7 +147,8 @@ func (s scratch) claim(ctx context.Context) error {
 	if len(others) == 0 {
 		return nil
 	}
-	return errors.Join(s.notEmpty(others), s.drop(ctx, slices.DeleteFunc(names, func(name string) bool { return !ours(name) })))
+	mine := slices.DeleteFunc(names, func(name string) bool { return !ours(name) })
+	return errors.Join(s.notEmpty(others), s.drop(ctx, mine))
 }
 
 // leave drops the demo's tables, or says how to.
