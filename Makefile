@@ -15,6 +15,7 @@ help: ## List the targets
 setup: ## Install what the tests need: a C compiler and database servers
 	@scripts/setup.sh cc
 	@scripts/setup.sh postgresql mariadb pgbouncer faketime || [ "$$CI" != true ] # without them, tests are skipped
+	@scripts/setup.sh supervisor systemd cron strace || [ "$$CI" != true ] # the same
 
 test: setup ## Run all tests with the race detector
 	@CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TIMEOUT) $(TESTFLAGS) ./...
