@@ -74,13 +74,14 @@ func (s *session) root() *cobra.Command {
 	)
 	s.add(root, groupRun, s.upCommand(), s.consumeCommand(), s.dispatchCommand(), s.stopCommand())
 	s.add(root, groupOperate, s.statsCommand(), s.healthCommand(), s.failedCommand(), s.whyCommand(),
-		s.doctorCommand())
+		s.doctorCommand(), s.aliveCommand())
 	s.add(root, groupSetup, s.initCommand(), s.configCommand(), s.transportCommand(), s.migrateCommand(),
-		s.versionCommand())
+		s.generateCommand(), s.versionCommand())
 	if s.app.Commands != nil {
 		s.add(root, groupApp, s.app.Commands(s.prepare)...)
 	}
 	root.AddCommand(s.symfonyCommands()...)
+	root.AddCommand(s.listenerCommand())
 	root.SetCompletionCommandGroupID(groupSetup)
 	root.SetHelpCommandGroupID(groupSetup)
 	return root

@@ -17,7 +17,7 @@ type KubernetesOptions struct {
 	Replicas  int    // pods that each run `up`; with PerProgram, processes say it
 	Secret    string // the Secret whose keys become environment variables
 	Storage   string // the size of SQLite's volume
-	Monitor   bool   // a CronJob judges
+	CronJob   bool   // one judges each minute
 	ConfigMap string // the text of posthorn.yaml
 }
 
@@ -62,9 +62,9 @@ func Kubernetes(p Plan, o KubernetesOptions) ([]File, error) {
 	m := manifest{Plan: p, KubernetesOptions: o, Headline: p.headline("k8s")}
 	if p.Database != "" {
 		m.Store = "sqlite:" + path.Join(podState, path.Base(p.Database))
-		m.Database, m.Plan.Directory = path.Join(podState, path.Base(p.Database)), podState
+		m.Database = path.Join(podState, path.Base(p.Database))
 	}
-	m.Config = podConfig
+	m.Config, m.Directory = podConfig, podState
 	if err := m.Plan.check(); err != nil {
 		return nil, err
 	}
@@ -96,11 +96,11 @@ func (m manifest) check() error {
 				What: fmt.Sprintf("%q is not of the form: %s", v.value, v.form), Try: "give another one"}
 		}
 	}
-	if m.Database != "" && (m.Replicas > 1 || m.PerProgram) {
+	if m.Database != "" && (m.Replicas > 1 || m.PerProgram || m.CronJob) {
 		return &RefusalError{
 			Code: "E-GENERATE-SQLITE", Title: "SQLite cannot be shared by pods", Where: "store",
 			What: "the store is a file, and a volume that several hosts write would break it",
-			Try:  "one replica without --per-program, or a store in PostgreSQL, MySQL or MariaDB",
+			Try:  "one replica without --per-program and --cron-job, or a store in PostgreSQL, MySQL or MariaDB",
 		}
 	}
 	return nil
@@ -149,7 +149,7 @@ func objection(other string) string {
 func (m manifest) Probe(args ...string) []string { return m.command(args...) }
 
 // Judge is the command of the CronJob.
-func (m manifest) Judge() []string { return m.command(m.Plan.Monitor...) }
+func (m manifest) Judge() []string { return m.command(m.Monitor...) }
 
 // Request is the memory that a pod asks for: a quarter of what it may take.
 func (w workload) Request() config.Bytes {

@@ -26,13 +26,14 @@ const spareMemory = 256 << 20
 
 // A Plan is what all kinds of files are made of.
 type Plan struct {
-	Name        string // of the application, and the beginning of all names
-	User        string // who runs it; empty leaves it to the process manager
-	Binary      string // the absolute path of the program
-	Directory   string // the absolute working directory
-	Config      string // the absolute path of posthorn.yaml; empty: there is none
-	Environment string // the absolute path of a file with secrets, NAME=value
-	Database    string // the absolute path of the SQLite file; empty: a server
+	Name        string   // of the application, and the beginning of all names
+	User        string   // who runs it; empty leaves it to the process manager
+	Binary      string   // the absolute path of the program
+	Directory   string   // the absolute working directory
+	Config      string   // the absolute path of posthorn.yaml; empty: there is none
+	Flags       []string // of every command, like --log-format json
+	Environment string   // the absolute path of a file with secrets, NAME=value
+	Database    string   // the absolute path of the SQLite file; empty: a server
 	Programs    []config.Program
 	PerProgram  bool     // the process manager runs each worker, not `up`
 	Notifies    bool     // `up` tells systemd when it is ready, and that it lives
@@ -74,6 +75,16 @@ func (p Plan) check() error {
 			}
 		}
 	}
+	for _, value := range p.Flags {
+		if !plain(value) {
+			return &RefusalError{Code: "E-GENERATE-FLAG", Title: "a flag does not fit into the files", What: value,
+				Try: "write the setting to the configuration file"}
+		}
+	}
+	return p.checkPaths()
+}
+
+func (p Plan) checkPaths() error {
 	for _, at := range []struct{ flag, path string }{
 		{"--binary", p.Binary}, {"--working-directory", p.Directory}, {"--config", p.Config},
 		{"--environment-file", p.Environment}, {"the store's file", p.Database},
@@ -116,7 +127,7 @@ func (p Plan) command(args ...string) []string {
 	if p.Config != "" {
 		line = append(line, "--config", p.Config)
 	}
-	return append(line, args...)
+	return append(append(line, p.Flags...), args...)
 }
 
 // consume is the command line of one worker of a program. Where every end is

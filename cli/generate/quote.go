@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/template"
 	"time"
+
+	"github.com/posthorn/posthorn/internal/printable"
 )
 
 //go:embed templates
@@ -63,13 +65,13 @@ func special(r rune) bool {
 // yamlText writes a text as YAML reads it: JSON's strings are YAML's.
 func yamlText(text string) (string, error) {
 	b, err := json.Marshal(text)
-	return string(b), err
+	return string(printable.JSON(b)), err
 }
 
 // yamlBlock writes a text of several lines below a key, where it can be read.
 func yamlBlock(indent int, text string) (string, error) {
-	if strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && (r < ' ' || r > '~' && r < 0xa0) }) ||
-		!strings.HasSuffix(text, "\n") || strings.HasSuffix(text, "\n\n") || strings.HasPrefix(text, "\n") {
+	lines := strings.TrimSuffix(text, "\n")
+	if lines == text || strings.HasSuffix(lines, "\n") || strings.HasPrefix(text, "\n") || printable.Block(lines) != lines {
 		return yamlText(text)
 	}
 	pad := strings.Repeat(" ", indent)
