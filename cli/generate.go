@@ -52,7 +52,8 @@ func (g *generated) defineHost(cmd *cobra.Command, user, directory string) {
 	fs := cmd.Flags()
 	fs.StringVar(&g.user, "user", "", user)
 	fs.StringVar(&g.directory, "working-directory", "", directory)
-	fs.StringVar(&g.environment, "environment-file", "", "a `file` with secrets (default /etc/NAME/NAME.env; it may be missing)")
+	fs.StringVar(&g.environment, "environment-file", "",
+		"a `file` with secrets; it may be missing (default /etc/NAME/NAME.env)")
 }
 
 // plan collects what the files are made of.
@@ -116,8 +117,9 @@ func (s *session) binary(named string) (string, error) {
 	}
 	if strings.Contains(path, "/go-build") {
 		return "", &fault{
-			Code: "E-GENERATE-BINARY", Title: "this program will not last", Exit: exitUsage, What: path + " is a build of `go run`",
-			Try: "build it, and run generate of what was built, or name it by --binary",
+			Code: "E-GENERATE-BINARY", Title: "this program will not last", Exit: exitUsage,
+			What: path + " is a build of `go run`",
+			Try:  "build it, and run generate of what was built, or name it by --binary",
 		}
 	}
 	return path, nil

@@ -19,8 +19,8 @@ func (s *session) generateSystemdCommand() *cobra.Command {
 	var version int
 	cmd := &cobra.Command{
 		Use: "systemd", Short: "Write units for systemd",
-		Long: `Write a service that runs ` + "`up`" + `, or with --per-program a template for each program, whose instances are
-workers, a target that starts them all, and a timer that judges them.`,
+		Long: `Write a service that runs ` + "`up`" + `, or with --per-program a template for each program, whose instances
+are workers, a target that starts them all, and a timer that judges them.`,
 		Example: s.example(`
 			generate systemd --user shop
 			generate systemd --out /etc/systemd/system --config /etc/shop/posthorn.yaml
@@ -38,7 +38,8 @@ workers, a target that starts them all, and a timer that judges them.`,
 		},
 	}
 	g.define(cmd, s)
-	g.defineHost(cmd, "who runs it: a `user` (default: the name)", "its `directory` (default /var/lib/NAME, which systemd makes)")
+	g.defineHost(cmd, "who runs it: a `user` (default: the name)",
+		"its `directory` (default /var/lib/NAME, which systemd makes)")
 	cmd.Flags().BoolVar(&g.perProgram, "per-program", false, "let systemd run each worker, instead of `up`")
 	cmd.Flags().IntVar(&version, "systemd-version", generate.SystemdDefault, "the `version` on the host that is meant")
 	return cmd
@@ -49,9 +50,9 @@ func (s *session) generateSupervisorCommand() *cobra.Command {
 	var o generate.SupervisorOptions
 	cmd := &cobra.Command{
 		Use: "supervisor", Short: "Write a configuration for Supervisor",
-		Long: `Write a file for Supervisor's conf.d: a program for each program of the configuration, a group of them, and an event
-listener that starts again what Supervisor gave up. With --standalone it is a whole configuration, for a supervisord of
-its own that needs no root.`,
+		Long: `Write a file for Supervisor's conf.d: a program for each program of the configuration, a group of them, and an
+event listener that starts again what Supervisor gave up. With --standalone it is a whole configuration, for a
+supervisord of its own that needs no root.`,
 		Example: s.example(`
 			generate supervisor --user www-data --out /etc/supervisor/conf.d
 			generate supervisor --standalone --out deploy`),
@@ -85,8 +86,8 @@ func (s *session) generateCronCommand() *cobra.Command {
 	var o generate.CronOptions
 	cmd := &cobra.Command{
 		Use: "cron", Short: "Write a crontab that judges each minute",
-		Long: `Write a crontab that judges the health each minute, never twice at the same time, and makes cron mail when it is bad.
-Without --user it is for the command crontab; with --user it is a file for /etc/cron.d.`,
+		Long: `Write a crontab that judges the health each minute, never twice at the same time, and makes cron mail when it
+is bad. Without --user it is for the command crontab; with --user it is a file for /etc/cron.d.`,
 		Example: s.example(`
 			generate cron
 			generate cron --user shop --out /etc/cron.d
@@ -105,7 +106,8 @@ Without --user it is for the command crontab; with --user it is a file for /etc/
 	}
 	g.define(cmd, s)
 	g.defineHost(cmd, "the `user` of a line in /etc/cron.d", "its `directory` (default: this one)")
-	cmd.Flags().StringVar(&o.Logs, "log-directory", "", "where the log file goes: a `directory` (default: the working directory)")
+	cmd.Flags().StringVar(&o.Logs, "log-directory", "",
+		"where the log file goes: a `directory` (default: the working directory)")
 	cmd.Flags().StringVar(&o.MailTo, "mail-to", "", "an `address` for MAILTO")
 	return cmd
 }
@@ -115,14 +117,17 @@ func (s *session) generateKubernetesCommand() *cobra.Command {
 	var o generate.KubernetesOptions
 	cmd := &cobra.Command{
 		Use: "k8s", Aliases: []string{"kubernetes"}, Short: "Write a manifest for Kubernetes",
-		Long: `Write a manifest: a ConfigMap with posthorn.yaml, a Deployment that runs ` + "`up`" + `, or with --per-program one for each
-program, and a PodDisruptionBudget. A store in SQLite gets a StatefulSet of one replica with a volume.`,
+		Long: `Write a manifest: a ConfigMap with posthorn.yaml, a Deployment that runs ` + "`up`" + `, or with --per-program
+one for each program, and a PodDisruptionBudget. A store in SQLite gets a StatefulSet of one replica with a volume.`,
 		Example: s.example(`
 			generate k8s --image registry.example.org/shop:1.2
 			generate k8s --image shop:1.2 --namespace shop --replicas 3
 			generate k8s --image shop:1.2 --per-program --cron-job`),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Image == "" {
+				return usage("k8s needs an image", "name the one that has the program: --image registry.example.org/shop:1.2")
+			}
 			p, err := s.plan(cmd, &g)
 			if err != nil {
 				return err
@@ -151,7 +156,6 @@ program, and a PodDisruptionBudget. A store in SQLite gets a StatefulSet of one 
 	fs.StringVar(&o.Storage, "storage", "5Gi", "the `size` of SQLite's volume")
 	fs.BoolVar(&g.perProgram, "per-program", false, "a Deployment for each program, whose pods are workers")
 	fs.BoolVar(&o.CronJob, "cron-job", false, "also a CronJob that judges each minute")
-	_ = cmd.MarkFlagRequired("image") // fails only for a flag that does not exist
 	return cmd
 }
 

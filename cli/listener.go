@@ -43,10 +43,10 @@ func (s *session) listenerCommand() *cobra.Command {
 	var group string
 	cmd := &cobra.Command{
 		Use: listenerName, Short: "Watch a group of Supervisor's, as its event listener", Hidden: true,
-		Long: `Speak the protocol of Supervisor's event listeners on stdin and stdout. At each tick it judges whether the workers
-work: processes that Supervisor gave up (FATAL) are started again, and when no living worker serves a queue at three ticks in
-a row, those that claim to run are replaced one after the other, at most three times an hour. All that it sees and does
-is in the log. ` + "`generate supervisor`" + ` writes the section that runs it.`,
+		Long: `Speak the protocol of Supervisor's event listeners on stdin and stdout. At each tick it judges whether the
+workers work: processes that Supervisor gave up (FATAL) are started again, and when no living worker serves a queue at
+three ticks in a row, those that claim to run are replaced one after the other, at most three times an hour. All that
+it sees and does is in the log. ` + "`generate supervisor`" + ` writes the section that runs it.`,
 		Example: s.example(`
 			generate supervisor
 			supervisor-listener --group shop`),

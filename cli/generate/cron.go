@@ -3,6 +3,7 @@ package generate
 import (
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -55,8 +56,9 @@ func (c crontab) Line() string {
 	if c.Environment != "" {
 		b.WriteString(c.loadEnvironment() + " ")
 	}
-	judge := append([]string{"timeout", "-k", "10", fmt.Sprint(patience), "flock", "-n", lock}, c.command(c.Monitor...)...)
-	fmt.Fprintf(&b, "cd %s && %s >>%s 2>&1 || echo %s exit $?, see %s", shellWords([]string{c.Directory}), shellWords(judge),
-		shellWords([]string{log}), shellWords([]string{c.Name + " is not healthy, or was not judged:"}), shellWords([]string{log}))
+	judge := []string{"timeout", "-k", "10", strconv.Itoa(patience), "flock", "-n", lock}
+	fmt.Fprintf(&b, "cd %s && %s >>%s 2>&1 || echo %s exit $?, see %s", shellWords([]string{c.Directory}),
+		shellWords(append(judge, c.command(c.Monitor...)...)), shellWords([]string{log}),
+		shellWords([]string{c.Name + " is not healthy, or was not judged:"}), shellWords([]string{log}))
 	return cronText(b.String())
 }

@@ -59,7 +59,8 @@ func joinWords(words []string, escape func(string) string, quote string) string 
 }
 
 func special(r rune) bool {
-	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:=,+%@", r))
+	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+	return !letter && !strings.ContainsRune("_-./:=,+%@", r)
 }
 
 // yamlText writes a text as YAML reads it: JSON's strings are YAML's.
@@ -71,7 +72,8 @@ func yamlText(text string) (string, error) {
 // yamlBlock writes a text of several lines below a key, where it can be read.
 func yamlBlock(indent int, text string) (string, error) {
 	lines := strings.TrimSuffix(text, "\n")
-	if lines == text || strings.HasSuffix(lines, "\n") || strings.HasPrefix(text, "\n") || printable.Block(lines) != lines {
+	odd := lines == text || strings.HasSuffix(lines, "\n") || strings.HasPrefix(text, "\n")
+	if odd || printable.Block(lines) != lines {
 		return yamlText(text)
 	}
 	pad := strings.Repeat(" ", indent)

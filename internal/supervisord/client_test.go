@@ -21,7 +21,8 @@ const (
 <member><name>statename</name><value><string>FATAL</string></value></member>
 <member><name>spawnerr</name><value><string>Exited too quickly &amp; so on</string></value></member>
 </struct></value></data></array></value></param></params></methodResponse>`
-	yes    = `<?xml version='1.0'?><methodResponse><params><param><value><boolean>1</boolean></value></param></params></methodResponse>`
+	yes = `<?xml version='1.0'?><methodResponse><params><param><value><boolean>1</boolean></value></param></params>
+</methodResponse>`
 	faulty = `<?xml version='1.0'?><methodResponse><fault><value><struct><member><name>faultCode</name><value><int>60</int>
 </value></member><member><name>faultString</name><value><string>ALREADY_STARTED: shop:a</string></value></member>
 </struct></value></fault></methodResponse>`
@@ -66,11 +67,14 @@ func TestProcessesAreListedStartedAndStopped(t *testing.T) {
 	f := &fake{answers: []string{processInfo, yes, yes}}
 	c := newClient(t, f)
 	all, err := c.Processes(t.Context())
-	want := supervisord.Process{Group: "shop", Name: "shop-mailers_00", State: "FATAL", Reason: "Exited too quickly & so on"}
+	want := supervisord.Process{
+		Group: "shop", Name: "shop-mailers_00", State: "FATAL", Reason: "Exited too quickly & so on",
+	}
 	if err != nil || len(all) != 1 || all[0] != want {
 		t.Fatalf("%+v, %v", all, err)
 	}
-	if err := errors.Join(c.Stop(t.Context(), all[0]), c.Start(t.Context(), supervisord.Process{Group: "<&", Name: "x"})); err != nil {
+	odd := supervisord.Process{Group: "<&", Name: "x"}
+	if err := errors.Join(c.Stop(t.Context(), all[0]), c.Start(t.Context(), odd)); err != nil {
 		t.Fatal(err)
 	}
 	for i, parts := range [][]string{
