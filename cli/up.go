@@ -41,10 +41,7 @@ func (s *session) planPrograms(cfg *config.Config) ([]berth, error) {
 			Messages: p.Limits.Messages, Failures: p.Limits.Failures, Time: p.Limits.Time,
 			Memory: int64(p.Limits.Memory), Jitter: fleetJitter,
 		}
-		for _, name := range p.Consume {
-			t, _ := cfg.Transport(name) // checked when the configuration was read
-			o.Queues = append(o.Queues, t.Queues...)
-		}
+		o.Queues, o.Weights = cfg.Queues(p)
 		for range p.Processes {
 			berths = append(berths, berth{opts: o, replaced: true})
 		}

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"time"
 	"unicode/utf8"
 )
 
@@ -17,6 +18,32 @@ const (
 	MinPriority    = -100
 	MaxPriority    = 100
 )
+
+// MaxWeight bounds the weight of a queue.
+const MaxWeight = 10_000
+
+// Check reports the first rule that the subscription breaks, as ErrInvalid.
+func (s Subscription) Check() error {
+	switch {
+	case len(s.Queues) == 0:
+		return fmt.Errorf("%w: no queue", ErrInvalid)
+	case s.Lease < time.Millisecond:
+		return fmt.Errorf("%w: lease %s is below 1ms", ErrInvalid, s.Lease)
+	case len(s.Weights) > 0 && len(s.Weights) != len(s.Queues):
+		return fmt.Errorf("%w: %d weights for %d queues", ErrInvalid, len(s.Weights), len(s.Queues))
+	}
+	for _, q := range s.Queues {
+		if err := CheckQueue(q); err != nil {
+			return err
+		}
+	}
+	for _, w := range s.Weights {
+		if w < 1 || w > MaxWeight {
+			return fmt.Errorf("%w: weight %d is not within 1 … %d", ErrInvalid, w, MaxWeight)
+		}
+	}
+	return nil
+}
 
 // Check reports the first rule that the envelope breaks, as ErrInvalid or
 // ErrTooLarge. maxBody is the transport's own limit.

@@ -93,9 +93,15 @@ type Transport interface {
 
 // A Subscription says what a consumer wants.
 type Subscription struct {
-	Queues []string      // at least one; an earlier queue is served before a later one
-	Lease  time.Duration // of each delivery, by the transport's clock; at least 1 ms
-	Worker string        // the id of the worker, for the history; may be empty
+	// Queues are those to receive from, at least one. An earlier queue is served before
+	// a later one, but for a small share of the messages, which the later ones get
+	// together even while the earlier ones are never empty.
+	Queues []string
+	// Weights, one for each queue and at least 1, divide the messages among the queues
+	// instead while all have some. Empty: by the order of Queues.
+	Weights []int
+	Lease   time.Duration // of each delivery, by the transport's clock; at least 1 ms
+	Worker  string        // the id of the worker, for the history; may be empty
 }
 
 // A Consumer receives from some queues, and settles what it received. Receive

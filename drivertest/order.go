@@ -11,6 +11,8 @@ func orderTests(c driver.Capabilities) []subtest {
 	tests := []subtest{
 		{"delivers in the order of acceptance", orderAccepted},
 		{"serves an earlier queue first", orderQueues},
+		{"lets no queue starve behind a full one", orderStarving},
+		{"divides messages by the weights of their queues", orderWeights},
 	}
 	if c.Priority {
 		tests = append(tests,
@@ -65,6 +67,55 @@ func orderQueues(r *rig) {
 		r.send(low, high)
 	}
 	r.ordered(r.consume("high", "low"), "high-0", "high-1", "high-2", "low-0", "low-1", "low-2")
+}
+
+// drain receives n messages in small claims, acknowledges them, and counts them by
+// queue.
+func (r *rig) drain(c driver.Consumer, n int) map[string]int {
+	r.Helper()
+	got := map[string]int{}
+	for left := n; left > 0; {
+		ds := r.receive(c, min(left, 3))
+		for _, d := range ds {
+			got[d.Queue]++
+		}
+		left -= len(ds)
+		r.settle(c, verdicts(driver.Ack, ds...)...)
+	}
+	return got
+}
+
+// fill sends n messages to each queue.
+func (r *rig) fill(n int, queues ...string) {
+	r.Helper()
+	for _, q := range queues {
+		batch := envs(q, n)
+		for i := range batch {
+			batch[i].Queue = q
+		}
+		r.send(batch...)
+	}
+}
+
+func orderStarving(r *rig) {
+	r.fill(120, "high", "middle", "low")
+	got := r.drain(r.consume("high", "middle", "low"), 100)
+	if got["high"] < 80 || got["middle"] == 0 || got["low"] == 0 {
+		r.Errorf("received %v, want most of the first queue and something of each", got)
+	}
+}
+
+func orderWeights(r *rig) {
+	r.fill(120, "a", "b")
+	sub := driver.Subscription{Queues: []string{"a", "b"}, Weights: []int{1, 3}, Lease: lasting}
+	c, err := r.Transport.Consume(r.soon(), sub)
+	if err != nil {
+		r.Fatalf("consume with weights: %v", err)
+	}
+	r.Cleanup(func() { r.closeConsumer(c) })
+	if got := r.drain(c, 100); got["a"] < 20 || got["a"] > 30 {
+		r.Errorf("received %v, want a quarter of queue a", got)
+	}
 }
 
 func orderPriority(r *rig) {

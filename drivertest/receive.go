@@ -140,6 +140,8 @@ func receiveRefused(r *rig) {
 	for name, s := range map[string]driver.Subscription{
 		"no queue":         {Lease: lasting},
 		"no lease":         {Queues: []string{queue}},
+		"a missing weight": {Queues: []string{queue, "other"}, Weights: []int{1}, Lease: lasting},
+		"a weight of none": {Queues: []string{queue, "other"}, Weights: []int{1, 0}, Lease: lasting},
 		"a negative lease": {Queues: []string{queue}, Lease: -time.Second},
 	} {
 		c, err := r.Transport.Consume(r.soon(), s)

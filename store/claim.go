@@ -13,19 +13,31 @@ import (
 	"github.com/posthorn/posthorn/driver"
 )
 
-// claim takes deliveries from the queues, an earlier one first.
+// claim takes deliveries from those of the consumer's queues that are named, each in
+// its turn.
 func (c *consumer) claim(ctx context.Context, queues []string, limit int) (out []driver.Delivery, err error) {
-	for _, queue := range queues {
-		ds, err := c.claimQueue(ctx, queue, limit-len(out))
+	for _, turn := range c.turns.Plan(limit, time.Now()) {
+		queue, most := c.sub.Queues[turn.Queue], min(turn.Limit, limit-len(out))
+		if most <= 0 {
+			break
+		}
+		if !slices.Contains(queues, queue) {
+			continue
+		}
+		ds, err := c.claimQueue(ctx, queue, most)
 		if err != nil && len(out) > 0 {
-			return out, nil // the next call meets the error, if it stays
+			break // the next call meets the error, if it stays
 		}
 		if err != nil {
 			return nil, err
 		}
-		if out = append(out, ds...); len(out) >= limit {
-			break
-		}
+		c.turns.Took(turn.Queue, most, len(ds), time.Now())
+		out = append(out, ds...)
+	}
+	if len(c.sub.Queues) > 1 {
+		slices.SortStableFunc(out, func(a, b driver.Delivery) int {
+			return slices.Index(c.sub.Queues, a.Queue) - slices.Index(c.sub.Queues, b.Queue)
+		})
 	}
 	return out, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/share"
 )
 
 // maxClaim bounds one claim, so that a transaction stays short.
@@ -21,16 +22,8 @@ const maxClaim = 500
 
 // Consume opens a consumer.
 func (s *Store) Consume(_ context.Context, sub driver.Subscription) (driver.Consumer, error) {
-	if len(sub.Queues) == 0 {
-		return nil, fmt.Errorf("consume: %w: no queue", driver.ErrInvalid)
-	}
-	for _, q := range sub.Queues {
-		if err := driver.CheckQueue(q); err != nil {
-			return nil, fmt.Errorf("consume: %w", err)
-		}
-	}
-	if sub.Lease < time.Millisecond {
-		return nil, fmt.Errorf("consume: %w: lease %s is below 1ms", driver.ErrInvalid, sub.Lease)
+	if err := sub.Check(); err != nil {
+		return nil, fmt.Errorf("consume: %w", err)
 	}
 	ears, err := s.hub.listen()
 	if err != nil {
@@ -39,6 +32,7 @@ func (s *Store) Consume(_ context.Context, sub driver.Subscription) (driver.Cons
 	sub.Queues = slices.Clone(sub.Queues)
 	pace := Pace{Fast: cmp.Or(s.Fast, s.opts.Poll), Slow: s.opts.Poll}
 	c := &consumer{store: s, sub: sub, ears: ears, pace: pace, found: time.Now()}
+	c.turns = share.New(len(sub.Queues), sub.Weights)
 	if s.Marks {
 		c.marks = map[string]*marks{}
 		for _, q := range sub.Queues {
@@ -53,6 +47,7 @@ type consumer struct {
 	store   *Store
 	sub     driver.Subscription
 	ears    *ears
+	turns   *share.Schedule
 	unsure  []driver.Delivery // of claims of whose commit nobody knows the outcome yet
 	pace    Pace
 	found   time.Time // when the last message was

@@ -22,8 +22,10 @@ type parcel struct {
 	ran      atomic.Int64 // how long it ran in nanoseconds, both parts together
 	deadline atomic.Int64 // when the slow part counts as stuck, by Worker.clock; 0: it does not run; or pastDeadline
 	leaseEnd atomic.Int64 // by Worker.clock, with a margin
-	verdict  bool         // guarded by the hand: see hand.ending
-	left     atomic.Bool  // somebody has taken over its end
+	// stuckSince is when its handler was called stuck, by Worker.clock; 0: it is not.
+	stuckSince atomic.Int64
+	verdict    bool        // guarded by the hand: see hand.ending
+	left       atomic.Bool // somebody has taken over its end
 
 	outcome    posthorn.Outcome
 	settlement driver.Settlement

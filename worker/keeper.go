@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -96,25 +97,9 @@ func (w *Worker) watch(ps []*parcel) {
 		if d := p.deadline.Load(); d > 0 && now > d && p.deadline.CompareAndSwap(d, pastDeadline) {
 			w.noteStuck(p)
 		}
-	}
-}
-
-// unwatch ends the watch over a handler that returned, a stuck one's too.
-func (w *Worker) unwatch(p *parcel) {
-	if p.deadline.Swap(0) == pastDeadline {
-		w.count.stuck.Add(-1)
-	}
-}
-
-// noteStuck accounts a handler that does not return. Its message stays claimed:
-// nobody can know what it still does. When no slot is left, the worker ends, so
-// that a fresh process can take its place.
-func (w *Worker) noteStuck(p *parcel) {
-	n := w.count.stuck.Add(1)
-	w.opts.Log.Warn("handler is stuck: it runs on after its deadline",
-		"message_id", p.d.ID, "kind", p.d.Kind, "worker", w.id, "stuck", n)
-	w.events.put(Event{Delivery: p.d, Class: driver.ClassTimeout, Stuck: true, Worker: w.id})
-	if int(n) >= w.opts.Concurrency {
-		w.stop(ErrStuck)
+		since, limit := p.stuckSince.Load(), w.opts.StuckLimit
+		if limit > 0 && since > 0 && now-since >= int64(limit) {
+			w.stop(fmt.Errorf("%w: one runs on %s after its deadline", ErrStuck, limit))
+		}
 	}
 }

@@ -44,6 +44,7 @@ type Limits struct {
 // Options are the settings of a Worker. Zero fields have documented defaults.
 type Options struct {
 	Queues       []string      // empty means posthorn.DefaultQueue; an earlier queue is served first
+	Weights      []int         // of the queues, see driver.Subscription; empty: by their order
 	Concurrency  int           // handlers that run at once; 0 means 8
 	Prefetch     int           // most messages claimed beyond Concurrency (ADR 6); 0 means 500, negative none
 	Lease        time.Duration // of a claim; 0 means 30 s
@@ -62,6 +63,24 @@ type Options struct {
 	// Observe is told what happens, on a goroutine of its own. It cannot slow
 	// handling down: when it does not keep up, events are dropped and counted.
 	Observe func(Event)
+	// Recorder is told which messages run user code, before it does; nil means that
+	// nobody wants to know.
+	Recorder Recorder
+	// StuckLimit is how long a handler may run on after its deadline until the worker
+	// ends, so that a fresh process takes its place; the message's attempt has failed
+	// then. 0 means: the worker ends when no slot is left.
+	StuckLimit time.Duration
+	// Isolated makes a worker of the messages that are suspected of killing their
+	// process: it handles one at a time, and no others.
+	Isolated bool
+}
+
+// A Recorder notes which messages run user code, in a place that outlives the
+// process, so that a crash is charged to none but those. It is called around each
+// part of a handler, from many goroutines, and must be fast.
+type Recorder interface {
+	Enter(d driver.Delivery) (slot int)
+	Leave(slot int)
 }
 
 // withDefaults fills in the documented defaults.
@@ -92,12 +111,15 @@ func (o Options) check() error {
 		return fmt.Errorf("lease %s is below 100ms", o.Lease)
 	case o.Renew <= 0 || o.Renew > o.Lease/2:
 		return fmt.Errorf("renewal every %s is too rare for a lease of %s", o.Renew, o.Lease)
-	case o.DrainTimeout < 0 || o.Retention < 0 || o.Heartbeat < 0 || o.MaxCrashes < 0:
+	case o.DrainTimeout < 0 || o.Retention < 0 || o.Heartbeat < 0 || o.MaxCrashes < 0 || o.StuckLimit < 0:
 		return errors.New("a duration or bound is negative")
 	case o.Limits.Messages < 0 || o.Limits.Failures < 0 || o.Limits.Time < 0 || o.Limits.Memory < 0:
 		return errors.New("a limit is negative")
 	case o.Limits.Jitter < 0 || o.Limits.Jitter >= 1:
 		return fmt.Errorf("jitter %v of the limits is not within 0 … 1", o.Limits.Jitter)
+	}
+	if err := (driver.Subscription{Queues: o.Queues, Weights: o.Weights, Lease: o.Lease}).Check(); err != nil {
+		return err
 	}
 	if err := o.Retry.Check(); err != nil {
 		return err

@@ -70,6 +70,7 @@ func (w *Worker) start(p *parcel) (effect posthorn.Effect, err error) {
 	ctx, cancel := context.WithTimeoutCause(p.ctx, p.handler.Timeout(), driver.ErrTimeout)
 	defer cancel()
 	p.begun = time.Now()
+	defer w.entered(p.d)()
 	p.deadline.Store(w.clock() + int64(p.handler.Timeout()+stuckGrace))
 	returned := false
 	defer func() {
@@ -82,6 +83,17 @@ func (w *Worker) start(p *parcel) (effect posthorn.Effect, err error) {
 	effect, err = p.handler.Start(ctx, p.d)
 	returned = true
 	return effect, withCause(ctx, err)
+}
+
+// entered tells the recorder that user code begins; the function that it returns, that
+// it has ended.
+func (w *Worker) entered(d driver.Delivery) (left func()) {
+	rec := w.opts.Recorder
+	if rec == nil {
+		return func() {}
+	}
+	slot := rec.Enter(d)
+	return func() { rec.Leave(slot) }
 }
 
 // withCause adds to the error of a handler why its context ended.
@@ -138,9 +150,15 @@ func (w *Worker) attempt(p *parcel) *driver.Attempt {
 	if a.Started.IsZero() {
 		a.Started = time.Now()
 	}
-	var panicked *posthorn.PanicError
+	var (
+		panicked *posthorn.PanicError
+		stuck    *abandonedError
+	)
 	if errors.As(p.err, &panicked) {
 		a.Stack = panicked.Stack
+	}
+	if errors.As(p.err, &stuck) {
+		a.Stack = stuck.stack
 	}
 	return a
 }

@@ -32,6 +32,7 @@ func (w *Worker) commit(ps []*parcel) {
 			Delivery: p.d, Alone: p.handler.Alone(), Timeout: p.handler.Timeout(), Context: p.ctx,
 			Effect: func(ctx context.Context, tx driver.Tx) error {
 				began := time.Now()
+				defer w.entered(p.d)()
 				defer func() { p.ran.Add(int64(time.Since(began))) }()
 				return ownError(withCause(ctx, effect(ctx, tx)))
 			},
@@ -123,9 +124,10 @@ func (w *Worker) strand(p *parcel, stuck *driver.StuckError) {
 		select {
 		case <-stuck.Done:
 			w.count.stuck.Add(-1)
+			p.stuckSince.Store(0)
 			w.finish(p, stuck)
-		case <-w.handlers.Done(): // given back by whoever stops the worker
-			w.finish(p, context.Cause(w.handlers))
+		case <-w.handlers.Done(): // the worker ends without it
+			w.finish(p, w.abandoned(p))
 		}
 	})
 }

@@ -3,6 +3,10 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -271,8 +275,8 @@ func TestStuckHandlerThatReturnsAfterAllIsAnOrdinaryFailureOfItsMessageOnly(t *t
 	})
 }
 
+// It runs alone: the history tells where the effects of the process are.
 func TestStuckEffectsLoseTheirTransactionAndEndTheWorkerWhenAllAre(t *testing.T) {
-	t.Parallel()
 	s := newStore(t)
 	release := make(chan struct{})
 	ids := sendJobs(t, s, 2)
@@ -289,5 +293,122 @@ func TestStuckEffectsLoseTheirTransactionAndEndTheWorkerWhenAllAre(t *testing.T)
 	if n := count(t, s, "select count(*) from effect"); n != 0 {
 		t.Errorf("%d effects of stuck handlers were kept", n)
 	}
-	uncounted(t, s, ids...)
+	for _, id := range ids { // or they would come back for ever, and end a worker each time
+		foundStuck(t, s, id)
+	}
+}
+
+// foundStuck checks that a handler that did not return has cost its message an
+// attempt, and that the history says where it was.
+func foundStuck(t *testing.T, s *store.Store, id string) {
+	t.Helper()
+	as, err := s.Attempts(t.Context(), id)
+	if err != nil || len(as) != 1 || as[0].Class != driver.ClassTimeout {
+		t.Fatalf("history of %s: %+v, error %v", id, as, err)
+	}
+	if !strings.Contains(as[0].Stack, "worker_test.TestStuck") {
+		t.Errorf("the history does not say where the handler was: %q", as[0].Stack)
+	}
+}
+
+// An errand is a message whose handler takes its time, and may.
+type errand struct{}
+
+// Kind names it.
+func (errand) Kind() string { return "errand" }
+
+func TestStuckHandlerEndsItsWorkerAndIsFoundAndItsNeighboursPayNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := memory.New(memory.Options{})
+		defer func() { _ = tr.Close() }()
+		release := make(chan struct{})
+		m := handle(func(context.Context, job) error { <-release; return nil }, posthorn.WithTimeout(time.Second), noRetry())
+		posthorn.Handle(m, func(ctx context.Context, _ errand) error { <-ctx.Done(); return ctx.Err() },
+			posthorn.WithTimeout(24*time.Hour))
+		id := dispatch(t, tr, job{})
+		dispatch(t, tr, errand{})
+		r := start(t, tr, m, worker.Options{Concurrency: 4, DrainTimeout: time.Second, StuckLimit: 10 * time.Second})
+		r.wait()
+		close(release)
+		if !errors.Is(r.err, worker.ErrStuck) {
+			t.Errorf("Run returned %v", r.err)
+		}
+		dead, live := tr.Dead(), tr.Live()
+		if len(dead) != 1 || dead[0].Envelope.ID != id || len(dead[0].Attempts) != 1 {
+			t.Fatalf("dead letters: %+v", dead)
+		}
+		a := dead[0].Attempts[0]
+		if a.Class != driver.ClassTimeout || !strings.Contains(a.Stack, "worker_test.TestStuckHandlerEnds") {
+			t.Errorf("class %s, found at %q", a.Class, a.Stack)
+		}
+		if len(live) != 1 || live[0].Kind != "errand" || live[0].Attempt != 0 {
+			t.Errorf("the neighbour: %+v", live)
+		}
+		synctest.Wait()
+	})
+}
+
+// noted is a recorder that remembers what it was told.
+type noted struct {
+	mu      sync.Mutex
+	log     []string
+	running map[int]string
+}
+
+// Enter notes a message that begins.
+func (n *noted) Enter(d driver.Delivery) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	slot := len(n.log)
+	n.log = append(n.log, "enter "+d.ID)
+	n.running[slot] = d.ID
+	return slot
+}
+
+// Leave notes its end.
+func (n *noted) Leave(slot int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.log = append(n.log, "leave "+n.running[slot])
+	delete(n.running, slot)
+}
+
+func (n *noted) holds(id string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Contains(slices.Collect(maps.Values(n.running)), id)
+}
+
+func TestRecorderKnowsWhatRunsAndNothingElse(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	rec := &noted{running: map[int]string{}}
+	check := func(ctx context.Context) error {
+		d, _ := posthorn.DeliveryFrom(ctx)
+		if !rec.holds(d.ID) {
+			t.Errorf("%s runs and is not noted", d.ID)
+		}
+		return nil
+	}
+	m := posthorn.NewMux()
+	posthorn.HandleEffect(m, func(ctx context.Context, _ job) (posthorn.Effect, error) {
+		return func(ctx context.Context, _ *posthorn.Tx) error { return check(ctx) }, check(ctx)
+	})
+	posthorn.Handle(m, func(ctx context.Context, _ errand) error {
+		_ = check(ctx)
+		panic("out of luck")
+	}, noRetry())
+	one, two := dispatch(t, s, job{}), dispatch(t, s, errand{})
+	r := start(t, s, m, worker.Options{Concurrency: 1, Recorder: rec})
+	r.until(1, class(driver.ClassDone))
+	r.until(1, class(driver.ClassPanic))
+	r.end()
+	got := map[string]int{}
+	for _, line := range rec.log {
+		got[line]++
+	}
+	want := map[string]int{"enter " + one: 2, "leave " + one: 2, "enter " + two: 1, "leave " + two: 1}
+	if !maps.Equal(got, want) || len(rec.running) != 0 {
+		t.Errorf("noted %v, want %v; still running %v", got, want, rec.running)
+	}
 }

@@ -136,7 +136,7 @@ func (w *Worker) StopCause() error {
 func (w *Worker) Run(ctx context.Context) error {
 	w.started = time.Now()
 	consumer, err := w.transport.Consume(ctx, driver.Subscription{
-		Queues: w.opts.Queues, Lease: w.opts.Lease, Worker: w.id,
+		Queues: w.opts.Queues, Weights: w.opts.Weights, Lease: w.opts.Lease, Worker: w.id,
 	})
 	if err != nil {
 		return fmt.Errorf("start worker: %w", err)
@@ -249,14 +249,14 @@ func (w *Worker) drain(slots *sync.WaitGroup) {
 	}
 }
 
-// abandon gives back what handlers hold that ignore the end of their context.
+// abandon ends what handlers hold that ignore the end of their context.
 func (w *Worker) abandon() {
 	for _, p := range w.hand.all() {
 		if !p.leave() {
 			continue
 		}
-		w.opts.Log.Warn("handler ignores the end of its context: its message is given back",
+		w.opts.Log.Warn("handler ignores the end of its context: the worker ends without it",
 			"worker", w.id, "message_id", p.d.ID, "kind", p.d.Kind)
-		w.finishAs(p, driver.ErrShutdown)
+		w.finishAs(p, w.abandoned(p))
 	}
 }

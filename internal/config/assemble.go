@@ -86,9 +86,14 @@ func (d *decoder) retry(key string, base Retry) Retry {
 
 func (d *decoder) program(name string, c *Config) Program {
 	key := "programs." + name
+	weights := map[string]int{}
+	for _, transport := range d.names[key+".weights"] {
+		weights[transport] = pick(d, key+".weights."+transport, 1)
+	}
 	return Program{
 		Name:         name,
 		Consume:      pick(d, key+".consume", c.TransportNames()),
+		Weights:      weights,
 		Processes:    pick(d, key+".processes", 1),
 		Concurrency:  pick(d, key+".concurrency", 1),
 		DrainTimeout: pick(d, key+".drain_timeout", time.Duration(0)),
@@ -119,6 +124,10 @@ func (d *decoder) check(c *Config) {
 		s := d.byKey["programs."+p.Name+".consume"]
 		for i, at := range s.items {
 			d.checkReference(c, s.Key, p.Consume[i], at)
+		}
+		for name := range p.Weights {
+			key := "programs." + p.Name + ".weights." + name
+			d.checkReference(c, key, name, d.keyAt[key])
 		}
 	}
 }

@@ -54,12 +54,28 @@ type Retry struct {
 // A Program is a set of workers that are alike.
 type Program struct {
 	Name         string
-	Consume      []string // transports
+	Consume      []string       // transports
+	Weights      map[string]int // of transports; empty: by their order
 	Processes    int
 	Concurrency  int
 	DrainTimeout time.Duration
 	Lease        time.Duration
 	Limits       Limits
+}
+
+// Queues lists the queues of a program in the order in which they are served, with the
+// weight of each; none when it goes by their order.
+func (c *Config) Queues(p Program) (queues []string, weights []int) {
+	for _, name := range p.Consume {
+		t, _ := c.Transport(name) // checked when the configuration was read
+		for _, queue := range t.Queues {
+			queues = append(queues, queue)
+			if len(p.Weights) > 0 {
+				weights = append(weights, max(p.Weights[name], 1))
+			}
+		}
+	}
+	return queues, weights
 }
 
 // Limits say when a worker ends. Zero means no limit.

@@ -76,6 +76,36 @@ func TestAFileIsReadWholly(t *testing.T) {
 	}
 }
 
+func TestWeightsOfTransportsAreThoseOfTheirQueues(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "posthorn.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`
+transports: {mail: {queues: [now, later]}, report: {}}
+programs:
+  both: {consume: [report, mail], weights: {mail: 3}}
+  rank: {consume: [mail, report]}
+`)
+	c, err := config.Load(config.Source{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	queues, weights := c.Queues(c.Programs[0])
+	if !slices.Equal(queues, []string{"report", "now", "later"}) || !slices.Equal(weights, []int{1, 3, 3}) {
+		t.Errorf("queues %v, weights %v", queues, weights)
+	}
+	if queues, weights = c.Queues(c.Programs[1]); len(queues) != 3 || weights != nil {
+		t.Errorf("without weights: queues %v, weights %v", queues, weights)
+	}
+	write("transports: {mail: {}}\nprograms: {p: {weights: {mial: 3}}}\n")
+	if _, err = config.Load(config.Source{File: file}); err == nil || !strings.Contains(err.Error(), "mial") {
+		t.Errorf("a weight of an unknown transport: %v", err)
+	}
+}
+
 func TestWithoutAFileThereAreDefaults(t *testing.T) {
 	c, err := config.Load(config.Source{})
 	if err != nil {

@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/posthorn/posthorn/driver"
+)
 
 // A Kind says how the text of a setting is read.
 type Kind string
@@ -115,6 +119,8 @@ func programFields() []Field {
 	fields := []Field{
 		{Pattern: "consume", Kind: KindNames, Default: "every transport",
 			Doc: "The transports that the workers take messages from; an earlier one is served first."},
+		{Pattern: "weights.*", Kind: KindCount, Default: "by the order of consume", Min: 1, Max: driver.MaxWeight,
+			Doc: "The weight of each queue of this transport when messages are divided among full queues."},
 		{Pattern: "processes", Kind: KindCount, Default: "1", Min: 1, Max: 256,
 			Doc: "How many workers `up` runs for the program."},
 		{Pattern: "concurrency", Kind: KindCount, Default: "8", Min: 1, Max: 10000,

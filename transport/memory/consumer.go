@@ -3,12 +3,14 @@ package memory
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/share"
 )
 
 // A consumer receives from some queues. Its fields are guarded by the
@@ -16,6 +18,7 @@ import (
 type consumer struct {
 	transport *Transport
 	sub       driver.Subscription
+	turns     *share.Schedule
 	hint      chan struct{} // holds at most one: there may be something new
 	end       chan struct{} // closed by Close
 	closed    bool
@@ -62,14 +65,22 @@ func (c *consumer) claim(ctx context.Context, limit int) (ds []driver.Delivery, 
 	}
 	now := time.Now()
 	t.advance(now)
-	for _, queue := range c.sub.Queues {
-		h := t.ready[queue]
-		for m := h.first(); m != nil && len(ds) < limit; m = h.first() {
+	for _, turn := range c.turns.Plan(limit, now) {
+		most, before := min(turn.Limit, limit-len(ds)), len(ds)
+		if most <= 0 {
+			break
+		}
+		h := t.ready[c.sub.Queues[turn.Queue]]
+		for m := h.first(); m != nil && len(ds)-before < most; m = h.first() {
 			h.remove(m)
 			c.lease(m, now)
 			ds = append(ds, m.delivery())
 		}
+		c.turns.Took(turn.Queue, most, len(ds)-before, now)
 	}
+	slices.SortStableFunc(ds, func(a, b driver.Delivery) int {
+		return slices.Index(c.sub.Queues, a.Queue) - slices.Index(c.sub.Queues, b.Queue)
+	})
 	if first := t.asleep.first(); first != nil {
 		next = first.wake
 	}

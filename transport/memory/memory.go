@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/share"
 )
 
 // Options say what the transport lacks, so that a test can see how a program
@@ -192,16 +193,8 @@ func (t *Transport) forget(m *message) {
 
 // Consume opens a consumer. Errors: driver.ErrInvalid, ErrTooLarge, ErrClosed.
 func (t *Transport) Consume(_ context.Context, s driver.Subscription) (driver.Consumer, error) {
-	if len(s.Queues) == 0 {
-		return nil, fmt.Errorf("consume: %w: no queue", driver.ErrInvalid)
-	}
-	for _, q := range s.Queues {
-		if err := driver.CheckQueue(q); err != nil {
-			return nil, fmt.Errorf("consume: %w", err)
-		}
-	}
-	if s.Lease < time.Millisecond {
-		return nil, fmt.Errorf("consume: %w: lease %s is below 1ms", driver.ErrInvalid, s.Lease)
+	if err := s.Check(); err != nil {
+		return nil, fmt.Errorf("consume: %w", err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -209,7 +202,10 @@ func (t *Transport) Consume(_ context.Context, s driver.Subscription) (driver.Co
 		return nil, fmt.Errorf("consume: %w", driver.ErrClosed)
 	}
 	s.Queues = slices.Clone(s.Queues)
-	c := &consumer{transport: t, sub: s, hint: make(chan struct{}, 1), end: make(chan struct{})}
+	c := &consumer{
+		transport: t, sub: s, turns: share.New(len(s.Queues), s.Weights),
+		hint: make(chan struct{}, 1), end: make(chan struct{}),
+	}
 	t.consumers[c] = struct{}{}
 	return c, nil
 }
