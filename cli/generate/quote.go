@@ -28,17 +28,14 @@ func systemdWords(words []string) string {
 func systemdPath(path string) string { return strings.ReplaceAll(path, "%", "%%") }
 
 // supervisorWords writes a command line as Supervisor's command= reads it: words
-// are split as a shell's, after %-expansion ("Configuration File").
+// are split as a shell's ("Configuration File"). They have no percent sign.
 func supervisorWords(words []string) string {
-	return joinWords(words, supervisorText, "'")
+	return joinWords(words, strings.Clone, "'")
 }
-
-// supervisorText writes a value that Supervisor expands.
-func supervisorText(text string) string { return strings.ReplaceAll(text, "%", "%%") }
 
 // shellWords writes a command line for sh.
 func shellWords(words []string) string {
-	return joinWords(words, func(w string) string { return w }, "'")
+	return joinWords(words, strings.Clone, "'")
 }
 
 // cronText writes what cron passes to the shell: it takes a percent sign that
@@ -104,8 +101,8 @@ func short(d time.Duration) string {
 func render(name string, data any) (string, error) {
 	t, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{
 		"systemdWords": systemdWords, "systemdPath": systemdPath,
-		"supervisorWords": supervisorWords, "supervisorText": supervisorText,
-		"shellWords": shellWords, "cronText": cronText,
+		"supervisorWords": supervisorWords,
+		"shellWords":      shellWords, "cronText": cronText,
 		"yamlText": yamlText, "yamlBlock": yamlBlock,
 	}).ParseFS(templates, "templates/"+name)
 	if err != nil {

@@ -2,6 +2,7 @@ package generate
 
 import (
 	"path"
+	"strings"
 
 	"github.com/posthorn/posthorn/internal/config"
 )
@@ -32,7 +33,18 @@ func Supervisor(p Plan, o SupervisorOptions) ([]File, error) {
 			Try: "use a plain absolute path, like /var/log/" + p.Name,
 		}
 	}
-	text, err := render("supervisor.tmpl", section{p, o, p.headline("supervisor")})
+	s := section{p, o, p.headline("supervisor")}
+	words := []string{p.Directory, o.Logs}
+	for _, prog := range p.Programs {
+		words = append(words, s.Worker(prog)...)
+	}
+	for _, word := range words {
+		if strings.Contains(word, "%") { // some values are expanded twice, others once
+			return nil, &RefusalError{Code: "E-GENERATE-PATH", Title: "a percent sign does not fit into Supervisor's file",
+				What: word, Try: "use paths and names without one"}
+		}
+	}
+	text, err := render("supervisor.tmpl", s)
 	return []File{{p.Name + ".conf", text}}, err
 }
 
