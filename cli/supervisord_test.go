@@ -27,12 +27,7 @@ type deployment struct {
 // deploy makes a directory with a program and its configuration.
 func deploy(t *testing.T, config string) *deployment {
 	t.Helper()
-	root, err := os.MkdirTemp("/tmp", "ph") // short: a socket's path has at most 107 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(root) })
-	d := &deployment{t: t, dir: filepath.Join(root, "a b")}
+	d := &deployment{t: t, dir: filepath.Join(publicDir(t), "a b")}
 	d.shop = filepath.Join(d.dir, "shop")
 	self, err := os.Executable()
 	if err != nil {
