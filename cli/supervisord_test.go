@@ -20,14 +20,14 @@ import (
 // deployment is the shop, deployed by what generate writes.
 type deployment struct {
 	t    *testing.T
-	dir  string // with a space, which the files must quote
+	dir  string // with characters that the files must quote
 	shop string
 }
 
 // deploy makes a directory with a program and its configuration.
-func deploy(t *testing.T, config string) *deployment {
+func deploy(t *testing.T, name, config string) *deployment {
 	t.Helper()
-	d := &deployment{t: t, dir: filepath.Join(publicDir(t), "a b")}
+	d := &deployment{t: t, dir: filepath.Join(publicDir(t), name)}
 	d.shop = filepath.Join(d.dir, "shop")
 	self, err := os.Executable()
 	if err != nil {
@@ -189,7 +189,7 @@ const worker0 = "shop:shop-mailers_00"
 // test would wait for.
 func supervised(t *testing.T, replacements ...string) *overseer {
 	t.Helper()
-	d := deploy(t, "store: sqlite:posthorn.db\nprograms: {mailers: {processes: 2, concurrency: 4, drain_timeout: 20s}}\n")
+	d := deploy(t, "a b", "store: sqlite:posthorn.db\nprograms: {mailers: {processes: 2, concurrency: 4, drain_timeout: 20s}}\n")
 	d.run(d.shop, "transport", "setup")
 	d.write("shop.env", "POSTHORN_LOG_LEVEL='info'\n")
 	d.run(d.shop, "generate", "supervisor", "--standalone", "--out", ".", "--binary", d.shop,
