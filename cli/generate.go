@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -70,7 +71,7 @@ func (s *session) plan(cmd *cobra.Command, g *generated) (generate.Plan, error) 
 		p.Monitor = []string{"monitor", "--once"}
 	}
 	if p.Binary, err = s.binary(g.binary); err != nil {
-		return p, err
+		return p, fmt.Errorf("find this program: %w", err)
 	}
 	if p.Directory, err = filepath.Abs(g.directory); err != nil {
 		return p, err
@@ -111,18 +112,7 @@ func (s *session) binary(named string) (string, error) {
 	if named != "" {
 		return filepath.Abs(named)
 	}
-	path, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	if strings.Contains(path, "/go-build") {
-		return "", &fault{
-			Code: "E-GENERATE-BINARY", Title: "this program will not last", Exit: exitUsage,
-			What: path + " is a build of `go run`",
-			Try:  "build it, and run generate of what was built, or name it by --binary",
-		}
-	}
-	return path, nil
+	return os.Executable()
 }
 
 // sqliteFile is the path of SQLite's file, or "" for a server.
@@ -144,6 +134,13 @@ func (s *session) hostPlan(cmd *cobra.Command, g *generated) (generate.Plan, err
 	p, err := s.plan(cmd, g)
 	if err != nil {
 		return p, err
+	}
+	if strings.Contains(p.Binary, "/go-build") {
+		return p, &fault{
+			Code: "E-GENERATE-BINARY", Title: "this program will not last", Exit: exitUsage,
+			What: p.Binary + " is a build of `go run`",
+			Try:  "build it, and run generate of what was built, or name it by --binary",
+		}
 	}
 	at, _ := s.cfg.Setting("store")
 	if strings.Contains(at.Origin, "env ") {
