@@ -20,6 +20,9 @@ setup: ## Install what the tests need: a C compiler and database servers
 test: setup ## Run all tests with the race detector
 	@CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TIMEOUT) $(TESTFLAGS) ./...
 
+schema: ## Check generated manifests against Kubernetes' own types (a module of its own)
+	@cd schema && go vet . && go test .
+
 tidy: ## Hold the code to its conventions (internal/tidy)
 	@go test ./internal/tidy
 
@@ -75,4 +78,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@echo "building golangci-lint; the first time takes some minutes" >&2
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-.PHONY: help setup test tidy lint vet fmt generate mod build demo bench bench-full bench-page servers fuzz-short cover ci
+.PHONY: help setup test schema tidy lint vet fmt generate mod build demo bench bench-full bench-page servers fuzz-short cover ci
