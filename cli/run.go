@@ -74,9 +74,11 @@ func (s *session) root() *cobra.Command {
 	)
 	s.add(root, groupRun, s.upCommand(), s.consumeCommand(), s.dispatchCommand(), s.stopCommand())
 	s.add(root, groupOperate, s.statsCommand(), s.healthCommand(), s.failedCommand(), s.whyCommand(),
-		s.doctorCommand(), s.aliveCommand())
+		s.doctorCommand())
 	s.add(root, groupSetup, s.initCommand(), s.configCommand(), s.transportCommand(), s.migrateCommand(),
-		s.generateCommand(), s.versionCommand())
+		s.versionCommand())
+	s.add(root, groupOperate, s.aliveCommand())
+	s.add(root, groupSetup, s.generateCommand())
 	if s.app.Commands != nil {
 		s.add(root, groupApp, s.app.Commands(s.prepare)...)
 	}
