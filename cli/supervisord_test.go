@@ -189,7 +189,8 @@ const worker0 = "shop:shop-mailers_00"
 // test would wait for.
 func supervised(t *testing.T, replacements ...string) *overseer {
 	t.Helper()
-	d := deploy(t, "a b", "store: sqlite:posthorn.db\nprograms: {mailers: {processes: 2, concurrency: 4, drain_timeout: 20s}}\n")
+	d := deploy(t, "a b",
+		"store: sqlite:posthorn.db\nprograms: {mailers: {processes: 2, concurrency: 4, drain_timeout: 20s}}\n")
 	d.run(d.shop, "transport", "setup")
 	d.write("shop.env", "POSTHORN_LOG_LEVEL='info'\n")
 	d.run(d.shop, "generate", "supervisor", "--standalone", "--out", ".", "--binary", d.shop,

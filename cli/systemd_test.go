@@ -32,7 +32,8 @@ func TestSystemdUnderstandsEachUnit(t *testing.T) {
 	analyze := testserver.Program(t, "systemd-analyze", "systemd")
 	for _, args := range [][]string{nil, {"--per-program"}, {"--working-directory", "/srv/my shop 100%"}} {
 		paths := units(t, args...)
-		if out := execute(t, "/", analyze, append([]string{"verify", "--man=no"}, paths...)...); strings.TrimSpace(out) != "" {
+		out := execute(t, "/", analyze, append([]string{"verify", "--man=no"}, paths...)...)
+		if strings.TrimSpace(out) != "" {
 			t.Errorf("%v: systemd-analyze verify:\n%s", args, out)
 		}
 	}
