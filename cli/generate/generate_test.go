@@ -14,8 +14,8 @@ import (
 // plan is one that all kinds of files take.
 func plan() generate.Plan {
 	return generate.Plan{
-		Name: "shop", User: "www-data", Binary: "/opt/my shop/shop", Directory: "/srv/shop", Config: "/etc/shop/posthorn.yaml",
-		Environment: "/etc/shop/shop.env", Monitor: []string{"health"},
+		Name: "shop", User: "www-data", Binary: "/opt/my shop/shop", Directory: "/srv/shop",
+		Config: "/etc/shop/posthorn.yaml", Environment: "/etc/shop/shop.env", Monitor: []string{"health"},
 		Programs: []config.Program{
 			{Name: "fast", Consume: []string{"a", "b c"}, Processes: 2, Concurrency: 8, DrainTimeout: 90 * time.Second,
 				Limits: config.Limits{Messages: 10, Failures: 3, Time: 90 * time.Minute, Memory: 64 << 20}},

@@ -61,6 +61,8 @@ func (l *Listener) Next() (Event, error) {
 	switch {
 	case errors.Is(err, io.EOF) && len(line) == 0:
 		return Event{}, io.EOF
+	case errors.Is(err, io.EOF):
+		return Event{}, fmt.Errorf("read event: %w", io.ErrUnexpectedEOF)
 	case errors.Is(err, bufio.ErrBufferFull):
 		return Event{}, fmt.Errorf("read event: %w: a header of more than %d bytes", ErrProtocol, maxHeader)
 	case err != nil:
