@@ -15,9 +15,13 @@ help: ## List the targets
 setup: ## Install what the tests need: a C compiler and database servers
 	@scripts/setup.sh cc
 	@scripts/setup.sh postgresql mariadb pgbouncer faketime || [ "$$CI" != true ] # without them, tests are skipped
+	@scripts/setup.sh supervisor systemd cron strace || [ "$$CI" != true ] # the same
 
 test: setup ## Run all tests with the race detector
 	@CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TIMEOUT) $(TESTFLAGS) ./...
+
+schema: ## Check generated manifests against Kubernetes' own types (a module of its own)
+	@cd schema && go vet . && go test .
 
 tidy: ## Hold the code to its conventions (internal/tidy)
 	@go test ./internal/tidy
@@ -80,4 +84,5 @@ $(LINTER): tools/go.mod tools/go.sum
 	@echo "building golangci-lint; the first time takes some minutes" >&2
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-.PHONY: help setup test tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers mutant-settle-last fuzz-short cover ci
+.PHONY: help setup test schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
+	mutant-settle-last fuzz-short cover ci

@@ -79,10 +79,13 @@ func (s *session) root() *cobra.Command {
 		s.queuesCommand(), s.workersCommand(), s.doctorCommand())
 	s.add(root, groupSetup, s.initCommand(), s.configCommand(), s.transportCommand(), s.migrateCommand(),
 		s.versionCommand())
+	s.add(root, groupOperate, s.aliveCommand())
+	s.add(root, groupSetup, s.generateCommand())
 	if s.app.Commands != nil {
 		s.add(root, groupApp, s.app.Commands(s.prepare)...)
 	}
 	root.AddCommand(s.symfonyCommands()...)
+	root.AddCommand(s.listenerCommand())
 	root.SetCompletionCommandGroupID(groupSetup)
 	root.SetHelpCommandGroupID(groupSetup)
 	return root

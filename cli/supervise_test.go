@@ -104,7 +104,7 @@ func lives(pid int) bool {
 	return err == nil && !strings.Contains(string(text), ") Z ")
 }
 
-func listen(t *testing.T, socket string) *net.UnixConn {
+func hear(t *testing.T, socket string) *net.UnixConn {
 	t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
@@ -297,7 +297,7 @@ func TestSuperviseRunsWhatIsNamedAndRefusesWhatIsUnknown(t *testing.T) {
 func TestUpTellsItsParentHowItStands(t *testing.T) {
 	sh := launch(t, "")
 	socket := filepath.Join(t.TempDir(), "n")
-	conn := listen(t, socket)
+	conn := hear(t, socket)
 	sh.cmd.Env = append(sh.cmd.Env, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=200000")
 	sh.sail()
 	seen := map[string]bool{}
