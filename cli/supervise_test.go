@@ -135,6 +135,7 @@ func TestAKilledWorkersMessagesAreReleasedBeforeItsSuccessorStarts(t *testing.T)
 		t.Fatal(err)
 	}
 	sh.await("the same nap, long before the lease is over", sh.napping)
+	sh.awaitText("worker starts", 2)
 	log := sh.errs.String()
 	died, released := strings.Index(log, "process died"), strings.Index(log, "messages of a dead worker are released")
 	next := strings.LastIndex(log, "worker starts")
