@@ -67,6 +67,7 @@ func TestTheMonitorServesProbesThatSayWhatItJudges(t *testing.T) {
 }
 
 func TestProbesTellOfAnOutageAndOfItsEnd(t *testing.T) {
+	st := newStage(t, "") // first: its look for leaks comes after the server's end
 	server := testserver.PostgreSQL(t, testserver.Options{Volatile: true})
 	link := proxy.New(t, proxy.PostgreSQL, server.Addr())
 	port, err := proxy.FreePort()
@@ -74,7 +75,6 @@ func TestProbesTellOfAnOutageAndOfItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := fmt.Sprintf("127.0.0.1:%d", port)
-	st := newStage(t, "")
 	st.write("store: " + server.DSNAt(link.Addr(), "postgres", "") + "\nhealth: {listen: '" + at + "'}\n" +
 		"monitor: {every: 1s, rules: {store: {for: 1s}, workers: {enabled: false}}}\n")
 	if code := st.run("transport", "setup"); code != 0 {
@@ -105,9 +105,9 @@ func TestProbesTellOfAnOutageAndOfItsEnd(t *testing.T) {
 }
 
 func TestHealthEndsThoughTheStoreHangs(t *testing.T) {
+	st := newStage(t, "") // first: its look for leaks comes after the server's end
 	server := testserver.PostgreSQL(t, testserver.Options{Volatile: true})
 	link := proxy.New(t, proxy.PostgreSQL, server.Addr())
-	st := newStage(t, "")
 	st.write("store: " + server.DSNAt(link.Addr(), "postgres", "") + "\n")
 	if code := st.run("transport", "setup"); code != 0 {
 		t.Fatalf("transport setup: code %d\n%s", code, st.errs.String())
