@@ -22,9 +22,12 @@ type queueRow struct {
 	Ready     int64   `json:"ready"`
 	Delayed   int64   `json:"delayed"`
 	InFlight  int64   `json:"in_flight"`
+	Suspects  int64   `json:"suspects"`
 	Dead      int64   `json:"dead"`
 	OldestAge float64 `json:"oldest_age_seconds"`
 	NextDue   float64 `json:"next_due_seconds"`
+
+	Paused *pauseRow `json:"paused,omitempty"`
 
 	oldest, next time.Duration
 }
@@ -66,7 +69,15 @@ func (s *session) stats(ctx context.Context, names []string, as string) error {
 	if err != nil {
 		return err
 	}
-	return show(s, as, listing[queueRow]{
+	return show(s, as, queueListing(rows))
+}
+
+// queueListing shows the figures of queues; suspects and pauses only where there
+// are any, or in the wide form.
+func queueListing(rows []queueRow) listing[queueRow] {
+	suspects := !slices.ContainsFunc(rows, func(r queueRow) bool { return r.Suspects > 0 })
+	pauses := !slices.ContainsFunc(rows, func(r queueRow) bool { return r.Paused != nil })
+	return listing[queueRow]{
 		kind: "QueueStatsList", rows: rows, name: func(r queueRow) string { return r.Queue },
 		columns: []column[queueRow]{
 			{head: "TRANSPORT", cell: func(r queueRow) string { return cmp.Or(r.Transport, "-") }},
@@ -74,11 +85,20 @@ func (s *session) stats(ctx context.Context, names []string, as string) error {
 			count("READY", func(r queueRow) int64 { return r.Ready }),
 			count("DELAYED", func(r queueRow) int64 { return r.Delayed }),
 			count("IN FLIGHT", func(r queueRow) int64 { return r.InFlight }),
+			{head: "SUSPECTS", right: true, wide: suspects, cell: func(r queueRow) string {
+				return strconv.FormatInt(r.Suspects, 10)
+			}},
 			count("DEAD", func(r queueRow) int64 { return r.Dead }),
 			{head: "OLDEST", right: true, cell: func(r queueRow) string { return age(r.oldest) }},
 			{head: "NEXT DUE", right: true, cell: func(r queueRow) string { return age(r.next) }},
+			{head: "PAUSED", wide: pauses, flex: true, cell: func(r queueRow) string {
+				if r.Paused == nil {
+					return "-"
+				}
+				return r.Paused.String()
+			}},
 		},
-	})
+	}
 }
 
 func count[T any](head string, of func(T) int64) column[T] {
@@ -117,7 +137,11 @@ func (s *session) queueRows(ctx context.Context, names []string) ([]queueRow, er
 	if err != nil {
 		return nil, err
 	}
-	rows := mergeQueues(cfg, stats)
+	ps, _, err := st.Pauses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows := withPauses(mergeQueues(cfg, stats), ps)
 	if len(names) > 0 {
 		rows = slices.DeleteFunc(rows, func(r queueRow) bool { return !slices.Contains(names, r.Transport) })
 	}
@@ -144,8 +168,20 @@ func mergeQueues(cfg *config.Config, stats []store.QueueStats) []queueRow {
 	return rows
 }
 
+// withPauses adds what is paused.
+func withPauses(rows []queueRow, ps []store.Pause) []queueRow {
+	for _, p := range ps {
+		i := slices.IndexFunc(rows, func(r queueRow) bool { return r.Queue == p.Queue })
+		if i < 0 {
+			i, rows = len(rows), append(rows, queueRow{Queue: p.Queue})
+		}
+		rows[i].Paused = pauseRowOf(p)
+	}
+	return rows
+}
+
 func (r *queueRow) fill(q store.QueueStats) {
-	r.Ready, r.Delayed, r.InFlight, r.Dead = q.Ready, q.Delayed, q.InFlight, q.Dead
+	r.Ready, r.Delayed, r.InFlight, r.Suspects, r.Dead = q.Ready, q.Delayed, q.InFlight, q.Suspects, q.Dead
 	r.oldest, r.next = q.OldestAge, q.NextDue
 	r.OldestAge, r.NextDue = q.OldestAge.Seconds(), q.NextDue.Seconds()
 }

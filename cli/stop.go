@@ -13,52 +13,95 @@ import (
 	"github.com/posthorn/posthorn/store"
 )
 
-// workerSilence is after how long without a heartbeat a worker counts as dead.
-const workerSilence = 30 * time.Second
-
 // alive reports whether a worker has been heard of lately.
-func alive(w driver.WorkerRecord, now time.Time) bool { return now.Sub(w.Seen) <= workerSilence }
+func alive(w driver.WorkerRecord, now time.Time) bool { return now.Sub(w.Seen) <= store.WorkerSilence }
+
+// workerFlags choose workers.
+type workerFlags struct {
+	ids           []string
+	program, host string
+}
+
+func (f *workerFlags) define(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.program, "program", "", "only of this `program`")
+	f.defineRest(cmd)
+	group(cmd, "Which", "program")
+}
+
+func (f *workerFlags) defineRest(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.host, "host", "", "only on this `host`")
+	cmd.Flags().StringSliceVar(&f.ids, "id", nil, "only these `workers`")
+	group(cmd, "Which", "host", "id")
+}
+
+func (f workerFlags) filter() store.WorkerFilter {
+	return store.WorkerFilter{IDs: f.ids, Program: f.program, Host: f.host}
+}
+
+// any reports whether a filter was given.
+func (f workerFlags) any() bool { return f.program+f.host != "" || len(f.ids) > 0 }
+
+// waitFlags say whether and how long to wait.
+type waitFlags struct {
+	wait    bool
+	timeout time.Duration
+}
+
+func (f *waitFlags) define(cmd *cobra.Command, wait string) {
+	cmd.Flags().BoolVar(&f.wait, "wait", false, wait)
+	cmd.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "how long to wait at most")
+	group(cmd, "Waiting", "wait", "timeout")
+}
 
 func (s *session) stopCommand() *cobra.Command {
-	var wait bool
-	var timeout time.Duration
+	var which workerFlags
+	var f waitFlags
 	cmd := &cobra.Command{
-		Use: "stop-workers", Short: "Ask all workers to finish and end",
-		Long: `Ask every worker of the store, on every host, to take no more, finish what it has in hand and end. Workers obey
-at their next heartbeat, within seconds. Run it after a deploy: whatever supervises the workers starts new ones.`,
+		Use: "stop-workers", Short: "Ask workers to finish and end",
+		Long: `Ask the workers of the store, on every host, to take no more, finish what they have in hand and end. Workers
+obey at their next heartbeat, within seconds. Run it after a deploy: whatever supervises the workers starts new ones.`,
 		Example: s.example(`
 			stop-workers
-			stop-workers --wait --timeout 2m`),
+			stop-workers --wait --timeout 2m
+			stop-workers --program messenger-consume --host web1`),
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.stopWorkers(cmd.Context(), wait, timeout) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.stopWorkers(cmd.Context(), which, f) },
 	}
-	cmd.Flags().BoolVar(&wait, "wait", false, "wait until they have ended, and say who has not")
-	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "how long to wait at most")
-	group(cmd, "Waiting", "wait", "timeout")
+	which.define(cmd)
+	f.define(cmd, "wait until they have ended, and say who has not")
 	return cmd
 }
 
-func (s *session) stopWorkers(ctx context.Context, wait bool, timeout time.Duration) error {
+func (s *session) stopWorkers(ctx context.Context, which workerFlags, f waitFlags) error {
 	st, err := s.existing(ctx)
 	if err != nil {
 		return err
 	}
-	running, err := runningWorkers(ctx, st)
-	if err != nil {
-		return err
-	}
-	if _, err := st.StopWorkers(ctx); err != nil {
-		return err
-	}
+	asked, err := st.OrderWorkers(ctx, which.filter(), driver.OrderStop)
 	switch {
-	case len(running) == 0:
+	case err != nil:
+		return err
+	case len(asked) == 0 && which.any():
+		return s.noSuchWorker()
+	case len(asked) == 0:
 		s.say("no worker is running\n")
 		return nil
-	case !wait:
-		s.say("asked %s to stop; they end when they have finished what is in hand\n", plural(len(running), "worker"))
+	case !f.wait:
+		s.say("asked %s to stop; they end when they have finished what is in hand\n", plural(len(asked), "worker"))
 		return nil
 	}
-	return s.awaitEnd(ctx, st, running, timeout)
+	if err := s.awaitEnd(ctx, st, asked, f.timeout); err != nil {
+		return err
+	}
+	s.say("ended: %s\n", plural(len(asked), "worker"))
+	return nil
+}
+
+func (s *session) noSuchWorker() error {
+	return &fault{
+		Code: "E-NOTHING-MATCHED", Title: "nothing matched", What: "no running worker is meant by that", Exit: exitNothing,
+		Try: s.app.Name + " workers list",
+	}
 }
 
 func runningWorkers(ctx context.Context, st *store.Store) ([]driver.WorkerRecord, error) {
@@ -73,45 +116,64 @@ func runningWorkers(ctx context.Context, st *store.Store) ([]driver.WorkerRecord
 func (s *session) awaitEnd(
 	ctx context.Context, st *store.Store, asked []driver.WorkerRecord, timeout time.Duration,
 ) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
-	defer cancel()
-	left, told := asked, ""
-	for len(left) > 0 {
-		names := make([]string, len(left))
-		for i, w := range left {
-			names[i] = fmt.Sprintf("%s (%s on %s, pid %d)", w.ID, w.Program, w.Host, w.PID)
-		}
-		if list := strings.Join(names, ", "); list != told {
-			s.say("waiting for %d of %d: %s\n", len(left), len(asked), list)
-			told = list
-		}
-		pause(ctx, 200*time.Millisecond)
-		if ctx.Err() != nil {
-			return stillRunning(ctx, left, len(asked))
-		}
+	left, err := s.await(ctx, timeout, len(asked), func(ctx context.Context) ([]driver.WorkerRecord, error) {
 		now, err := runningWorkers(ctx, st)
-		if err != nil {
-			return err
-		}
-		left = slices.DeleteFunc(slices.Clone(asked), func(w driver.WorkerRecord) bool {
+		return slices.DeleteFunc(slices.Clone(asked), func(w driver.WorkerRecord) bool {
 			return !slices.ContainsFunc(now, func(n driver.WorkerRecord) bool { return n.ID == w.ID })
-		})
+		}), err
+	})
+	if err != nil || len(left) == 0 {
+		return err
 	}
-	s.say("ended: %s\n", plural(len(asked), "worker"))
-	return nil
-}
-
-// errTimeout is the cause of a wait that took too long.
-var errTimeout = fmt.Errorf("waited long enough: %w", context.DeadlineExceeded)
-
-func stillRunning(ctx context.Context, left []driver.WorkerRecord, asked int) error {
 	f := &fault{
 		Code: "E-STILL-RUNNING", Title: "some workers have not ended", Exit: exitPartly,
-		What: fmt.Sprintf("%d of %d run on: %s", len(left), asked, context.Cause(ctx)),
+		What: fmt.Sprintf("%d of %d run on: %s", len(left), len(asked), namesOf(left)),
 		Try:  "wait longer with --timeout; the order stands",
 	}
-	if len(left) == asked {
+	if len(left) == len(asked) {
 		f.Exit = exitFailed
 	}
 	return f
+}
+
+// await looks again and again until nobody is left to wait for, and says whom it
+// waits for when that changes. When the time is over it returns those who are left.
+func (s *session) await(
+	ctx context.Context, timeout time.Duration, of int,
+	look func(context.Context) (left []driver.WorkerRecord, err error),
+) ([]driver.WorkerRecord, error) {
+	waiting, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for told := ""; ; {
+		left, err := look(ctx)
+		if err != nil || len(left) == 0 {
+			return nil, err
+		}
+		if list := namesOf(left); list != told {
+			s.say("waiting for %d of %d: %s\n", len(left), of, list)
+			told = list
+		}
+		if pause(waiting, 200*time.Millisecond); waiting.Err() != nil {
+			return left, ctx.Err()
+		}
+	}
+}
+
+// namesOf lists workers so that they can be found.
+func namesOf(ws []driver.WorkerRecord) string {
+	names := make([]string, len(ws))
+	for i, w := range ws {
+		names[i] = fmt.Sprintf("%s (%s on %s, pid %d)", w.ID, w.Program, w.Host, w.PID)
+	}
+	return strings.Join(names, ", ")
+}
+
+// pause waits, unless the context ends before.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }

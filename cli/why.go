@@ -49,6 +49,10 @@ func (s *session) why(ctx context.Context, ids []string, as string) error {
 	if err != nil {
 		return err
 	}
+	paused, _, err := st.Pauses(ctx)
+	if err != nil {
+		return err
+	}
 	var rows []answer
 	var unknown []string
 	for _, id := range ids {
@@ -64,7 +68,9 @@ func (s *session) why(ctx context.Context, ids []string, as string) error {
 		if err != nil {
 			return err
 		}
-		rows = append(rows, s.explainPlace(p, workers, history))
+		a := s.explainPlace(p, workers, history)
+		s.mayWait(&a, p, paused)
+		rows = append(rows, a)
 	}
 	if err := s.showAnswers(as, rows); err != nil {
 		return err
@@ -127,8 +133,14 @@ func (s *session) explainPlace(p *store.Position, workers []driver.WorkerRecord,
 		}
 		a.Because = append(a.Because, fmt.Sprintf("%s; it is due in %s, at %s", what, since(p.Due.Sub(p.Now)), moment(p.Due)))
 		s.needWorker(&a, workers)
+	case store.PlaceSuspect:
+		a.Because = append(a.Because, suspected(history)+"; it runs next with nothing else in its process")
+		s.needWorker(&a, workers)
 	case store.PlaceLeased:
 		a.Because = append(a.Because, leased(p, workers)...)
+		if p.Suspect {
+			a.Because = append(a.Because, suspected(history)+"; it runs with nothing else in its process")
+		}
 	case store.PlaceDead:
 		a.Because = append(a.Because, fmt.Sprintf("dead since %s: %s (%s) %s",
 			moment(p.Letter.DiedAt), p.Letter.Reason, p.Letter.Class, p.Letter.Error))
@@ -141,6 +153,27 @@ func (s *session) explainPlace(p *store.Position, workers []driver.WorkerRecord,
 		a.Because = append(a.Because, fmt.Sprintf("its worker died %s while it held the message", plural(p.Crashes, "time")))
 	}
 	return a
+}
+
+// mayWait says what keeps a message waiting beside its own state.
+func (s *session) mayWait(a *answer, p *store.Position, paused []store.Pause) {
+	i := slices.IndexFunc(paused, func(one store.Pause) bool { return one.Queue == p.Queue })
+	waits := p.Place == store.PlaceReady || p.Place == store.PlaceDelayed || p.Place == store.PlaceSuspect
+	if i < 0 || !waits {
+		return
+	}
+	a.Because = append(a.Because, fmt.Sprintf("queue %s is paused %s", p.Queue, pauseRowOf(paused[i])))
+	a.Try = s.app.Name + " queues resume " + p.Queue
+}
+
+// suspected words of what a suspect is suspected.
+func suspected(history []driver.Attempt) string {
+	for _, at := range slices.Backward(history) {
+		if at.Class == driver.ClassCrash {
+			return fmt.Sprintf("it is suspected of killing its worker %s: %s", at.Worker, at.Error)
+		}
+	}
+	return "it is suspected of killing its worker"
 }
 
 // since is a length of time for a sentence.

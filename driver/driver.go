@@ -57,6 +57,7 @@ type Capabilities struct {
 	UniqueIDs   bool          // an id that is still live is refused with ErrDuplicate
 	AttemptsLog bool          // the attempts of a message are kept until it is done
 	Lanes       int           // how many calls of Transact can usefully run at once; 0 means 1
+	Suspects    bool          // it is a Reaper, and Subscription.Suspects is honoured
 }
 
 // A Durability says what an accepted message survives.
@@ -83,7 +84,7 @@ type Transport interface {
 	Send(ctx context.Context, envs ...Envelope) error
 
 	// Consume opens a consumer. It lives until its Close, not until ctx ends.
-	// Errors: ErrInvalid, ErrUnavailable, ErrClosed.
+	// Errors: ErrInvalid, ErrUnsupported, ErrUnavailable, ErrClosed.
 	Consume(ctx context.Context, s Subscription) (Consumer, error)
 
 	// Close ends the transport and waits for what it started. What was not
@@ -102,6 +103,14 @@ type Subscription struct {
 	Weights []int
 	Lease   time.Duration // of each delivery, by the transport's clock; at least 1 ms
 	Worker  string        // the id of the worker, for the history; may be empty
+	// Suspects asks for nothing but the messages that are suspected of having killed
+	// their worker (see Reaper), which no other consumer gets. Receive returns one
+	// at a time; whoever asks runs it in a process of its own, and asks again when it
+	// is settled. Any verdict makes it an ordinary message again, without crashes: its
+	// handler has returned. A Release with no Delay and no Attempt says that it has
+	// not run, so it stays a suspect. Undeclared in Capabilities, Suspects is
+	// ErrUnsupported.
+	Suspects bool
 }
 
 // A Consumer receives from some queues, and settles what it received. Receive

@@ -7,7 +7,8 @@ import (
 )
 
 // This file is the one place where the optional roles of a transport are
-// declared and looked up. Having the methods is the declaration.
+// declared and looked up; those about workers are described in registry.go. Having
+// the methods is the declaration.
 
 // Tx is what a transactional effect may do in the database of the transport.
 // It is safe for concurrent use, and every method fails with ErrTxDone once
@@ -76,28 +77,6 @@ type Diagnoser interface {
 	Fault(err error) string
 }
 
-// A WorkerRecord is a worker as the registry knows it.
-type WorkerRecord struct {
-	ID, Host, Program, Version, State string
-	PID                               int
-	Queues                            []string
-	Kinds                             []string
-	Started, Seen                     time.Time
-	Handled, Failed                   int64
-	RSS                               int64 // bytes
-	InFlight, Concurrency             int
-}
-
-// Registry is the role of a transport that keeps a row for each live worker
-// and tells the workers what operators ask of them.
-type Registry interface {
-	// Heartbeat writes the worker's row and returns the stop generation: a
-	// worker that sees it grow has been told to stop.
-	Heartbeat(ctx context.Context, w WorkerRecord) (stop int64, err error)
-	// Deregister removes the row.
-	Deregister(ctx context.Context, id string) error
-}
-
 // Maintainer is the role of a transport that has housekeeping to do.
 type Maintainer interface {
 	// Maintain removes dead letters older than retention, and the rows of
@@ -113,6 +92,7 @@ type Roles struct {
 	Diagnoser  Diagnoser
 	Registry   Registry
 	Maintainer Maintainer
+	Reaper     Reaper
 }
 
 // RolesOf looks up what a transport can do beyond the contract.
@@ -123,5 +103,6 @@ func RolesOf(t Transport) Roles {
 	r.Diagnoser, _ = t.(Diagnoser)
 	r.Registry, _ = t.(Registry)
 	r.Maintainer, _ = t.(Maintainer)
+	r.Reaper, _ = t.(Reaper)
 	return r
 }

@@ -60,6 +60,9 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		})
 	}
 	t.Run("model", func(t *testing.T) { checkModel(newRig(t, open)) })
+	if caps.Suspects {
+		t.Run("deaths", func(t *testing.T) { checkDeaths(newRig(t, open)) })
+	}
 	t.Run("load", func(t *testing.T) { runLoad(t, open) })
 }
 
@@ -93,6 +96,8 @@ func checkDeclaration(r *rig) {
 		r.Fatalf("a transport that is %s needs Reopen, to be asked about a crash", r.caps.Durability)
 	case r.roles.Transactor != nil && r.DB == nil:
 		r.Fatal("a transport that is a Transactor needs DB, to be asked about transactions")
+	case r.caps.Suspects != (r.roles.Reaper != nil):
+		r.Fatal("a transport knows suspects if it is a Reaper, and only then")
 	case r.caps.MaxBody < 0 || r.caps.MaxHold < 0:
 		r.Fatalf("a limit is negative: %+v", r.caps)
 	}
@@ -113,6 +118,7 @@ func groups(c driver.Capabilities, roles driver.Roles) []group {
 		{"settle", settleTests(c)},
 		{"bury", buryTests(c)},
 		{"close", closeTests()},
+		{"suspect", suspectTests(c)},
 	}
 	if c.Durability != driver.Volatile {
 		gs = append(gs, group{"crash", crashTests()})

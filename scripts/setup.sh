@@ -16,6 +16,9 @@ works() {
 	postgresql) has initdb && has postgres ;;
 	mariadb) has mariadb-install-db && has mariadbd ;;
 	redis-server) has redis-server || has valkey-server ;;
+	supervisor) has supervisord && has supervisorctl ;;
+	systemd) has systemd-analyze ;;
+	cron) has cron && has crontab ;;
 	*) has "$1" ;;
 	esac
 }
@@ -96,7 +99,7 @@ esac
 apt="apt-get -o DPkg::Lock::Timeout=300"
 $apt update
 $apt install -y --no-install-recommends "$@"
-for service in pgbouncer redis-server; do
+for service in pgbouncer redis-server supervisor cron; do
 	case " $* " in
 	*" $service "*) [ ! -d /run/systemd/system ] || systemctl disable "$service" ;;
 	esac

@@ -21,7 +21,8 @@ func (c *consumer) claim(ctx context.Context, queues []string, limit int) (out [
 		if most <= 0 {
 			break
 		}
-		if !slices.Contains(queues, queue) {
+		if !slices.Contains(queues, queue) { // it is empty, or paused: it saves nothing up
+			c.turns.Took(turn.Queue, most, 0, time.Now())
 			continue
 		}
 		ds, err := c.claimQueue(ctx, queue, most)
@@ -46,6 +47,7 @@ func (c *consumer) claim(ctx context.Context, queues []string, limit int) (out [
 func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds []driver.Delivery, err error) {
 	t := &Take{
 		Token: rand128(), Worker: c.sub.Worker, Lease: c.sub.Lease.Milliseconds(), Queue: queue, Limit: limit,
+		Suspects: c.sub.Suspects,
 	}
 	m := c.marks[queue]
 	if m != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/internal/share"
 )
 
@@ -33,7 +34,7 @@ func (s *Store) Consume(_ context.Context, sub driver.Subscription) (driver.Cons
 	pace := Pace{Fast: cmp.Or(s.Fast, s.opts.Poll), Slow: s.opts.Poll}
 	c := &consumer{store: s, sub: sub, ears: ears, pace: pace, found: time.Now()}
 	c.turns = share.New(len(sub.Queues), sub.Weights)
-	if s.Marks {
+	if s.Marks && !sub.Suspects {
 		c.marks = map[string]*marks{}
 		for _, q := range sub.Queues {
 			c.marks[q] = &marks{}
@@ -46,6 +47,7 @@ func (s *Store) Consume(_ context.Context, sub driver.Subscription) (driver.Cons
 type consumer struct {
 	store   *Store
 	sub     driver.Subscription
+	open    []string // the queues that are not paused, in their order
 	ears    *ears
 	turns   *share.Schedule
 	unsure  []driver.Delivery // of claims of whose commit nobody knows the outcome yet
@@ -80,6 +82,9 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 	}
 	defer done()
 	limit = min(max(limit, 1), maxClaim)
+	if c.sub.Suspects {
+		limit = 1
+	}
 	for {
 		if err := c.ended(ctx); err != nil {
 			return nil, err
@@ -122,22 +127,25 @@ func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, ne
 			return ds, 0, err
 		}
 	}
-	if c.rescues.due(c.sub.Lease) {
+	if safety.Leases && c.rescues.due(c.sub.Lease) {
 		if err := c.rescue(ctx); err != nil {
 			return nil, 0, err
 		}
 	}
+	if c.open, err = c.store.unpaused(ctx, c.sub.Queues); err != nil {
+		return nil, 0, err
+	}
 	if c.marks != nil {
 		return c.tryMarked(ctx, limit)
 	}
-	if c.hinted && len(c.sub.Queues) == 1 && time.Since(c.looked) < lookEvery {
-		ds, err = c.claim(ctx, c.sub.Queues, limit)
+	if c.hinted && len(c.open) == 1 && time.Since(c.looked) < lookEvery {
+		ds, err = c.claim(ctx, c.open, limit)
 		if err != nil || len(ds) > 0 {
 			return ds, 0, err
 		}
 	}
 	c.hinted = false
-	seen, err := c.look(ctx, c.sub.Queues)
+	seen, err := c.look(ctx, c.open)
 	if err != nil || len(seen.ready) == 0 {
 		return nil, c.until(seen), err
 	}
@@ -154,7 +162,7 @@ func (c *consumer) tryMarked(ctx context.Context, limit int) (ds []driver.Delive
 			return nil, 0, err
 		}
 	}
-	if ds, err = c.claim(ctx, c.sub.Queues, limit); err != nil || len(ds) > 0 {
+	if ds, err = c.claim(ctx, c.open, limit); err != nil || len(ds) > 0 {
 		return ds, 0, err
 	}
 	if seen.now == 0 {
@@ -191,9 +199,13 @@ func (c *consumer) see(ctx context.Context, queues []string) (seen sight, err er
 	c.looked = time.Now()
 	err = c.store.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
 		seen = sight{}
+		ready := c.store.SQL.Ready
+		if c.sub.Suspects {
+			ready = c.store.SQL.SuspectReady
+		}
 		for _, queue := range queues {
 			found := func(Row) error { seen.ready = append(seen.ready, queue); return nil }
-			if err := q.Query(ctx, c.store.SQL.Ready, []any{queue}, found); err != nil {
+			if err := q.Query(ctx, ready, []any{queue}, found); err != nil {
 				return err
 			}
 		}
@@ -258,6 +270,7 @@ func (c *consumer) wait(ctx context.Context, next time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-c.ears.wake:
+		c.store.pauses.hint()
 		c.misses++
 		c.echo = firstEcho
 		sleep(ctx, min(time.Duration(c.misses-patientAfter)*time.Millisecond, 20*time.Millisecond))

@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -12,27 +14,34 @@ import (
 // silentWorker is how long a worker's row outlives its last heartbeat.
 const silentWorker = 24 * time.Hour
 
-// Heartbeat writes the worker's row by the store's clock and returns the stop
-// generation.
-func (s *Store) Heartbeat(ctx context.Context, w driver.WorkerRecord) (int64, error) {
+// WorkerSilence is after how long without a heartbeat a worker counts as dead.
+const WorkerSilence = 30 * time.Second
+
+// Heartbeat writes the worker's row by the store's clock, and returns the orders
+// that stand in it. A row that was purged or released is made again, without any.
+func (s *Store) Heartbeat(ctx context.Context, w driver.WorkerRecord) (driver.Orders, error) {
+	w.Holds = w.Holds[:min(len(w.Holds), driver.MaxHolds)]
 	lists, err := json.Marshal(map[string][]string{"queues": w.Queues, "kinds": w.Kinds})
-	if err != nil {
-		return 0, fmt.Errorf("encode worker: %w", err)
+	limits, err2 := json.Marshal(w.Limits)
+	holds, err3 := json.Marshal(w.Holds)
+	if err := errors.Join(err, err2, err3); err != nil {
+		return driver.Orders{}, fmt.Errorf("encode worker: %w", err)
 	}
-	var stop int64
+	var told driver.Order
 	err = s.write(ctx, func(ctx context.Context, q Session) error {
 		now, err := q.Now(ctx)
 		if err != nil {
 			return err
 		}
 		_, err = q.Exec(ctx, s.SQL.Heartbeat, w.ID, w.Host, w.PID, w.Program, w.Version, w.State, string(lists),
-			w.Started.UnixMilli(), now, w.Handled, w.Failed, w.RSS, w.InFlight, w.Concurrency)
+			w.Started.UnixMilli(), now, w.Handled, w.Failed, w.RSS, w.InFlight, w.Concurrency,
+			string(limits), string(holds))
 		if err != nil {
 			return err
 		}
-		return q.Query(ctx, s.SQL.StopGen, nil, func(r Row) error { return r.Scan(&stop) })
+		return q.Query(ctx, s.SQL.Told, []any{w.ID}, func(r Row) error { return r.Scan(&told) })
 	})
-	return stop, s.explain("heartbeat", err)
+	return driver.Orders{Stop: told == driver.OrderStop}, s.explain("heartbeat", err)
 }
 
 // Deregister removes a worker's row.
@@ -43,77 +52,101 @@ func (s *Store) Deregister(ctx context.Context, id string) error {
 	}))
 }
 
-// StopWorkers tells every worker of the store to stop, those on other hosts
-// included. It returns the new generation; a worker obeys at its next
-// heartbeat, and its row is gone once it has ended.
-func (s *Store) StopWorkers(ctx context.Context) (generation int64, err error) {
-	err = s.write(ctx, func(ctx context.Context, q Session) error {
-		if _, err := q.Exec(ctx, s.SQL.Stop); err != nil {
-			return err
-		}
-		return q.Query(ctx, s.SQL.StopGen, nil, func(r Row) error { return r.Scan(&generation) })
-	})
-	return generation, s.explain("stop workers", err)
+// A WorkerFilter chooses workers. Zero fields choose all.
+type WorkerFilter struct {
+	IDs           []string
+	Program, Host string
 }
 
-// Workers lists the workers by their start. Alive tells whether one has been
-// heard of lately; now is the store's clock.
-func (s *Store) Workers(ctx context.Context) (ws []driver.WorkerRecord, now time.Time, err error) {
-	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		ms, err := q.Now(ctx)
+// Matches reports whether the filter chooses the worker.
+func (f WorkerFilter) Matches(w driver.WorkerRecord) bool {
+	return (len(f.IDs) == 0 || slices.Contains(f.IDs, w.ID)) &&
+		(f.Program == "" || f.Program == w.Program) && (f.Host == "" || f.Host == w.Host)
+}
+
+// OrderWorkers gives an order to the workers that the filter chooses and that are
+// alive, on every host, and returns them as they were then. A worker obeys at its
+// next heartbeat, and its row is gone once it has ended; one that starts later is
+// not meant. driver.OrderNone takes an order back that was not read yet.
+func (s *Store) OrderWorkers(
+	ctx context.Context, f WorkerFilter, order driver.Order,
+) (ordered []driver.WorkerRecord, err error) {
+	if order != driver.OrderNone && order != driver.OrderStop {
+		return nil, fmt.Errorf("order workers: %w: order %q", driver.ErrInvalid, string(order))
+	}
+	err = s.write(ctx, func(ctx context.Context, q Session) error {
+		ordered = nil
+		all, now, err := s.workers(ctx, q)
 		if err != nil {
 			return err
 		}
-		now = fromMillis(ms)
-		return q.Query(ctx, s.SQL.Workers, nil, func(r Row) error {
-			w, err := scanWorker(r)
-			ws = append(ws, w)
-			return err
-		})
+		for _, w := range all {
+			if !f.Matches(w) || now.Sub(w.Seen) > WorkerSilence {
+				continue
+			}
+			n, err := q.Exec(ctx, s.SQL.Tell, string(order), w.ID)
+			if err != nil {
+				return err
+			}
+			if n > 0 { // else it has left in between
+				ordered = append(ordered, w)
+			}
+		}
+		return nil
+	})
+	return ordered, s.explain("order workers", err)
+}
+
+// Workers lists the workers by their start, those that have been silent for long
+// included: see WorkerSilence. now is the store's clock.
+func (s *Store) Workers(ctx context.Context) (ws []driver.WorkerRecord, now time.Time, err error) {
+	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
+		ws, now, err = s.workers(ctx, q)
+		return err
 	})
 	return ws, now, s.explain("list workers", err)
 }
 
+func (s *Store) workers(ctx context.Context, q Session) (ws []driver.WorkerRecord, now time.Time, err error) {
+	ms, err := q.Now(ctx)
+	if err != nil {
+		return nil, now, err
+	}
+	err = q.Query(ctx, s.SQL.Workers, nil, func(r Row) error {
+		w, err := scanWorker(r)
+		ws = append(ws, w)
+		return err
+	})
+	return ws, fromMillis(ms), err
+}
+
 func scanWorker(r Row) (driver.WorkerRecord, error) {
 	var (
-		w             driver.WorkerRecord
-		lists         string
-		started, seen int64
-		decoded       struct{ Queues, Kinds []string }
+		w                    driver.WorkerRecord
+		lists, limits, holds string
+		started, seen        int64
+		decoded              struct{ Queues, Kinds []string }
 	)
 	err := r.Scan(&w.ID, &w.Host, &w.PID, &w.Program, &w.Version, &w.State, &lists, &started, &seen,
-		&w.Handled, &w.Failed, &w.RSS, &w.InFlight, &w.Concurrency)
+		&w.Handled, &w.Failed, &w.RSS, &w.InFlight, &w.Concurrency, &limits, &holds, &w.Told)
 	if err != nil {
 		return w, err
 	}
-	if err := json.Unmarshal([]byte(lists), &decoded); err != nil {
-		return w, fmt.Errorf("decode worker %s: %w", w.ID, err)
+	// A row of an older version says nothing of limits and holds.
+	for _, part := range []struct {
+		text string
+		into any
+	}{{lists, &decoded}, {limits, &w.Limits}, {holds, &w.Holds}} {
+		if part.text == "" {
+			continue
+		}
+		if err := json.Unmarshal([]byte(part.text), part.into); err != nil {
+			return w, fmt.Errorf("decode worker %s: %w", w.ID, err)
+		}
 	}
 	w.Queues, w.Kinds = decoded.Queues, decoded.Kinds
 	w.Started, w.Seen = fromMillis(started), fromMillis(seen)
 	return w, nil
-}
-
-// ReleaseWorker gives back at once what a worker held that is known to be
-// dead: its supervisor has reaped its process. Never call it for a worker that
-// may still run. The messages are due at once, with a crash noted for each.
-func (s *Store) ReleaseWorker(ctx context.Context, id string) (released int64, err error) {
-	err = s.write(ctx, func(ctx context.Context, q Session) error {
-		now, err := q.Now(ctx)
-		if err != nil {
-			return err
-		}
-		if released, err = q.Exec(ctx, s.SQL.ReleaseDead, now, now, id); err != nil {
-			return err
-		}
-		if _, err := q.Exec(ctx, s.SQL.Deregister, id); err != nil {
-			return err
-		}
-		_, err = s.rescue(ctx, q, 0, now)
-		return err
-	})
-	s.hub.wake()
-	return released, s.explain("release worker", err)
 }
 
 // Maintain purges what is past its retention.
@@ -127,6 +160,9 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 			return err
 		}
 		if _, err := q.Exec(ctx, s.SQL.PurgeWorker, now-silentWorker.Milliseconds()); err != nil {
+			return err
+		}
+		if _, err := q.Exec(ctx, s.SQL.PausePurge, now); err != nil {
 			return err
 		}
 		_, err = q.Exec(ctx, s.SQL.AttemptPurge)

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"github.com/posthorn/posthorn/internal/safety"
 )
 
 // How often a consumer looks for leases that ran out.
@@ -33,8 +35,9 @@ func (s *Store) awaySince(d time.Duration) bool {
 	return away != nil && time.Since(*away) < d
 }
 
-// rescue makes ready the messages whose lease ran out. For a while after the store
-// was away it spares them: whoever holds one could not renew it either.
+// rescue makes ready the messages whose lease ran out, and suspects whom nobody
+// runs. For a while after the store was away it spares them: whoever holds one
+// could not renew it either.
 func (c *consumer) rescue(ctx context.Context) error {
 	r := &c.rescues
 	if c.store.awaySince(c.sub.Lease / 2) {
@@ -47,9 +50,10 @@ func (c *consumer) rescue(ctx context.Context) error {
 	var (
 		now   int64
 		found int
+		old   []int64
 	)
 	err := c.store.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
-		found = 0
+		found, old = 0, nil
 		if now, err = q.Now(ctx); err != nil {
 			return err
 		}
@@ -57,17 +61,25 @@ func (c *consumer) rescue(ctx context.Context) error {
 		if c.store.SQL.LeasesDue != "" {
 			find, args = c.store.SQL.LeaseIsDue, args[1:]
 		}
-		return q.Query(ctx, find, args, func(Row) error { found++; return nil })
+		if err := q.Query(ctx, find, args, func(Row) error { found++; return nil }); err != nil {
+			return err
+		}
+		old, err = c.oldSuspects(ctx, q, now)
+		return err
 	})
-	if err != nil {
+	if err != nil || found+len(old) == 0 {
+		if err == nil {
+			r.until = now
+		}
 		return err
 	}
-	if found == 0 {
-		r.until = now
-		return nil
+	if found > 0 {
+		r.last = time.Time{} // there may be more
 	}
-	r.last = time.Time{} // there may be more
 	return c.store.write(ctx, func(ctx context.Context, q Session) error {
+		if err := c.freeSuspects(ctx, q, old, now); err != nil || found == 0 {
+			return err
+		}
 		_, err := c.store.rescue(ctx, q, r.until, now)
 		return err
 	})
@@ -86,8 +98,10 @@ func (s *Store) rescue(ctx context.Context, q Session, after, until int64) (n in
 		for i, seq := range seqs {
 			due[i], crashed[i] = []any{seq, until}, []any{seq}
 		}
-		if _, err := q.ExecMany(ctx, s.SQL.Crashed, crashed); err != nil {
-			return 0, err
+		if safety.History {
+			if _, err := q.ExecMany(ctx, s.SQL.Crashed, crashed); err != nil {
+				return 0, err
+			}
 		}
 		if _, err = q.ExecMany(ctx, s.SQL.Promote, due); err != nil {
 			return 0, err

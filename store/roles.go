@@ -65,7 +65,8 @@ func rights() []right {
 		{"letter", "select, insert, update, delete", "", "select", false},
 		{"attempt", "select, insert, delete", "", "select", false},
 		{"worker", "select, insert, update, delete", "", "select", false},
-		{"control", "select, update", "", "select", false},
+		{"pause", "select, insert, update, delete", "", "select", false},
+		{"document", "select, insert, update", "", "select", false},
 		{"meta", "select", "select", "select", false},      // which store it is: opening, and sending in a transaction
 		{"migration", "select", "select", "select", false}, // whether the schema fits: opening
 	}

@@ -195,8 +195,7 @@ func producer(t *testing.T, g stage) {
 	refused(t, s, "stats", err)
 	_, err = s.Letters(ctx, store.LetterFilter{})
 	refused(t, s, "letters", err)
-	_, err = s.StopWorkers(ctx)
-	refused(t, s, "stop workers", err)
+	refused(t, s, "stop workers", orderError(t, s))
 	denied(t, s, "select body from "+g.names.Table("message"))
 	denied(t, s, "create table app_row (a int)")
 }
@@ -209,6 +208,7 @@ func worker(t *testing.T, g stage) {
 	}
 	walk(t, s)
 	history(t, s)
+	beat(t, s, "stays", "p@h")
 	healthy(t, s)
 	denied(t, s, "create table app_row (a int)")
 	denied(t, s, "drop table "+g.names.Table("letter"))
@@ -264,17 +264,27 @@ func viewer(t *testing.T, g stage) {
 	try(t, err)
 	_, _, err = s.Workers(ctx)
 	try(t, err)
+	_, _, err = s.Pauses(ctx)
+	try(t, err)
+	_, err = s.Suspects(ctx, []string{"q"})
+	try(t, err)
+	_, err = s.Document(ctx, "d")
+	try(t, err)
 	if p, err := s.Find(ctx, "late"); err != nil || p == nil {
 		t.Errorf("late is at %+v, %v", p, err)
 	}
 	healthy(t, s)
-	for _, table := range []string{"message", "letter", "attempt", "worker", "control", "meta", "migration"} {
+	for _, table := range []string{"message", "letter", "attempt", "worker", "pause", "document", "meta", "migration"} {
 		try(t, s.DB().QueryRowContext(ctx, "select count(*) from "+g.names.Table(table)).Scan(new(int)))
 	}
 	refused(t, s, "send", s.Send(ctx, message("no")))
 	refused(t, s, "receive", receiveError(t, s))
-	_, err = s.StopWorkers(ctx)
-	refused(t, s, "stop workers", err)
+	refused(t, s, "stop workers", orderError(t, s))
+	_, err = s.Pause(ctx, store.Pause{Queue: "q"})
+	refused(t, s, "pause", err)
+	refused(t, s, "save document", s.SaveDocument(ctx, "d", store.Document{}))
+	_, err = s.ReleaseDead(ctx, driver.Death{Worker: "w"})
+	refused(t, s, "release dead worker", err)
 	_, err = s.Heartbeat(ctx, driver.WorkerRecord{ID: "w", Host: "h", State: "running", Started: time.Now()})
 	refused(t, s, "heartbeat", err)
 	denied(t, s, "delete from "+g.names.Table("letter"))

@@ -15,6 +15,7 @@ const (
 	stateReady   = 0 // waits for a worker
 	stateLater   = 1 // waits for its due time
 	stateClaimed = 2 // leased to a worker
+	stateSuspect = 3 // waits to be run alone
 )
 
 // Send accepts all the envelopes or none.

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/safety"
 )
 
 // Settle ends claims, all in one transaction.
@@ -27,7 +28,7 @@ func (c *consumer) Settle(ctx context.Context, ss ...driver.Settlement) error {
 	var lost []driver.Delivery
 	if len(others) > 0 {
 		w.Func = func(ctx context.Context, q Session) (err error) {
-			lost, err = c.store.settleEach(ctx, q, others)
+			lost, err = c.settleEach(ctx, q, others)
 			return err
 		}
 	}
@@ -65,7 +66,7 @@ func split(ss []driver.Settlement) (w *Write, acked []driver.Delivery, others []
 // claimOf is what a delivery holds.
 func claimOf(d driver.Delivery) (Claim, error) {
 	seq, token, err := splitToken(d.Token)
-	return Claim{Seq: seq, Token: token, ID: d.ID, History: d.Deliveries > 1}, err
+	return Claim{Seq: seq, Token: token, ID: d.ID, History: safety.History && d.Deliveries > 1}, err
 }
 
 // deliveriesOf are those of the deliveries whose claims are named.
@@ -84,16 +85,17 @@ func deliveriesOf(ds []driver.Delivery, claims []Claim) (out []driver.Delivery) 
 
 // settling is a batch of settlements in one transaction.
 type settling struct {
-	store *Store
-	q     Session
-	now   int64
+	store    *Store
+	q        Session
+	now      int64
+	suspects bool // what is settled are suspects
 }
 
 // settleEach settles one by one, and returns those whose claim was lost.
-func (s *Store) settleEach(
+func (c *consumer) settleEach(
 	ctx context.Context, q Session, ss []driver.Settlement,
 ) (lost []driver.Delivery, err error) {
-	b := &settling{store: s, q: q}
+	b := &settling{store: c.store, q: q, suspects: c.sub.Suspects}
 	if b.now, err = q.Now(ctx); err != nil {
 		return nil, err
 	}
@@ -158,7 +160,8 @@ func (s *Store) held(ctx context.Context, q Session, seq int64, claim string) (h
 	return held, err
 }
 
-// postpone gives the message back, due now or later.
+// postpone gives the message back, due now or later. A suspect is none any more,
+// unless it is given back with no word about its handler: then it has not run.
 func (b *settling) postpone(ctx context.Context, s driver.Settlement, seq int64, claim string) (int64, error) {
 	if s.Queue != "" {
 		if err := driver.CheckQueue(s.Queue); err != nil {
@@ -168,6 +171,12 @@ func (b *settling) postpone(ctx context.Context, s driver.Settlement, seq int64,
 	counted := 0
 	if s.Verdict == driver.Retry {
 		counted = 1
+	}
+	if b.suspects && s.Verdict == driver.Release && s.Attempt == nil && s.Delay <= 0 {
+		n, err := b.q.Exec(ctx, b.store.SQL.SuspectBack, b.now, seq, claim)
+		if err != nil || n > 0 {
+			return n, err
+		}
 	}
 	due, state := b.now, stateReady
 	if s.Delay > 0 {
@@ -179,7 +188,7 @@ func (b *settling) postpone(ctx context.Context, s driver.Settlement, seq int64,
 // log adds to the message's history.
 func (b *settling) log(ctx context.Context, s driver.Settlement) error {
 	a := s.Attempt
-	if a == nil {
+	if a == nil || !safety.History {
 		return nil
 	}
 	_, err := b.q.Exec(ctx, b.store.SQL.LogAttempt, s.Delivery.ID, a.Number, a.Worker, a.Started.UnixMilli(),

@@ -1,5 +1,7 @@
 package store
 
+import "github.com/posthorn/posthorn/internal/safety"
+
 // Statements are a dialect's statements. The core gives arguments in the order
 // of the comments; times are milliseconds by the store's clock.
 type Statements struct {
@@ -23,7 +25,7 @@ type Statements struct {
 	LeasesDue, LeaseExpired, LeaseSeen, LeaseNext string
 	LeaseIsDue                                    string // until → a row if LeasesDue would find one
 	Crashed                                       string // seq: writes an attempt for a lease that ran out
-	Promote                                       string // seq, now: makes a row ready whose time has come
+	Promote                                       string // seq, now: ends the wait of a row whose time has come
 	Ready                                         string // queue → 1 if it has a ready row, else nothing
 	// Look stands for Now and NextWake together: → now, earliest wake.
 	Look string
@@ -32,8 +34,15 @@ type Statements struct {
 	// then ClaimMark and a list of sequences marks them: token, worker, now,
 	// lease end, seq….
 	Claim, ClaimMark string
-	NextWake         string // → the earliest time at which a delayed row comes due, or null
-	Extend           string // lease end, seq, token
+	// The same for suspects: ClaimSuspect: as Claim; SuspectReady: as Ready.
+	ClaimSuspect, SuspectReady string
+	SuspectsOld                string // since → sequences of suspects that wait for longer
+	SuspectFree                string // seq, since: makes one ready
+	SuspectKeep                string // now, queue: lets the suspects of a queue wait from now on
+	SuspectBack                string // now, seq, token: gives one back that has not run
+	Suspects                   string // followed by a list of queues: queue… → count of those that wait
+	NextWake                   string // → the earliest time at which a delayed row comes due, or null
+	Extend                     string // lease end, seq, token
 	// Claims is followed by a list of sequences and, to lock what nobody else
 	// has locked, by SkipLocked (empty where there is one writer): seq… → seq,
 	// token.
@@ -51,12 +60,25 @@ type Statements struct {
 	Held string
 
 	Heartbeat   string // columns of WorkerRecord
+	Told        string // worker → its order
+	Tell        string // order, worker
 	Deregister  string // id
 	Workers     string // → rows
 	PurgeWorker string // seen before
-	Stop        string // →
-	StopGen     string // → generation
-	ReleaseDead string // now, worker, now: gives back what a dead worker held
+	Holds       string // worker → sequences of what it holds
+	// HoldsOf is followed by a list of sequences and Lock, which is empty where
+	// there is one writer: worker, seq… → columns of hold, in the order of seq.
+	HoldsOf, Lock string
+	DeadBack      string // state, wake, crashes, suspect, seq, token: gives back what a dead worker held
+	DeadCount     string // seq, token: counts a crash
+
+	Pause      string // queue, reason, actor, since, until
+	Resume     string // queue
+	Pauses     string // now → rows
+	PausePurge string // ended before
+	Document   string // name → version, body
+	DocumentIn string // name, body: the first version
+	DocumentUp string // body, name, version: the next version
 
 	Depths       string // now → rows of QueueStats
 	LetterCounts string // → queue, count
@@ -69,6 +91,12 @@ type Statements struct {
 	LetterGone   string // now, seq: marks as discarded
 	LetterPurge  string // died before
 	AttemptPurge string // removes attempts that belong to nothing
+
+	// Of census.go: InHand: → worker, queue, count, first and last claim. HeldBack: →
+	// queue, kind, count, earliest due. NewLetters: died after → queue, count. Load: →
+	// connections at most, connections now; empty without a server. File: → the
+	// path of the store's file; empty on a server.
+	InHand, HeldBack, NewLetters, Load, File string
 }
 
 // insertMessage names the columns that Insert and its like fill.
@@ -100,15 +128,16 @@ func Portable() Statements {
 		// MySQL makes the assignments from left to right.
 		Promote: `update posthorn_message
 			set crashes = crashes + case when state = 2 then 1 else 0 end,
-			  state = 0, token = null, worker = null, claimed_at = null
-			where seq = ? and state > 0 and wake_at <= ?`,
+			  state = case when suspect > 0 then 3 else 0 end, token = null, worker = null, claimed_at = null
+			where seq = ? and state in (1, 2) and wake_at <= ?`,
 		Ready:    `select 1 from posthorn_message where state = 0 and queue = ? limit 1`,
 		NextWake: `select min(wake_at) from posthorn_message where state = 1`,
 		Extend:   `update posthorn_message set wake_at = ? where seq = ? and token = ?`,
-		Ack:      `delete from posthorn_message where seq = ? and token = ?`,
+		Ack:      `delete from posthorn_message where seq = ? and ` + standing(),
 		DropLog:  `delete from posthorn_attempt where message_id = ?`,
 		Postpone: `update posthorn_message
 			set state = ?, due_at = ?, wake_at = ?, attempt = attempt + ?, queue = coalesce(nullif(?, ''), queue),
+			  crashes = case when suspect > 0 then 0 else crashes end, suspect = 0,
 			  token = null, worker = null, claimed_at = null
 			where seq = ? and token = ?`,
 		Letter: `insert into posthorn_letter
@@ -123,39 +152,101 @@ func Portable() Statements {
 			  select seq from posthorn_attempt where message_id = ? order by seq desc limit 1 offset ?) old)`,
 	}
 	operate(&s)
+	suspect(&s)
+	ask(&s)
 	inspect(&s)
+	census(&s)
 	return s
 }
 
-// operate adds the statements of groups, workers and orders.
+// standing is the condition that a claim stands, of a token.
+func standing() string {
+	if !safety.Fencing {
+		return `? <> ''`
+	}
+	return `token = ?`
+}
+
+// CountDelivery is the assignment by which a claim counts a delivery, after others.
+func CountDelivery() string {
+	if !safety.CrashCount {
+		return ""
+	}
+	return `, deliveries = deliveries + 1`
+}
+
+// operate adds the statements of groups and of workers.
 func operate(s *Statements) {
 	s.Claims = `select seq, token from posthorn_message where seq in`
 	s.Savepoint = `savepoint posthorn_unit`
 	s.Release = `release savepoint posthorn_unit`
 	s.RollbackTo = `rollback to savepoint posthorn_unit`
-	s.Heartbeat = `insert into posthorn_worker
-			  (id, host, pid, program, version, state, lists, started_at, seen_at, handled, failed, rss,
-			   in_flight, concurrency)
-			values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	s.Heartbeat = HeartbeatRow + `
 			on conflict (id) do update set state = excluded.state, seen_at = excluded.seen_at,
 			  handled = excluded.handled, failed = excluded.failed, rss = excluded.rss,
-			  in_flight = excluded.in_flight`
+			  in_flight = excluded.in_flight, holds = excluded.holds`
+	s.Told = `select told from posthorn_worker where id = ?`
+	s.Tell = `update posthorn_worker set told = ? where id = ?`
 	s.Deregister = `delete from posthorn_worker where id = ?`
 	s.Workers = `select id, host, pid, program, version, state, lists, started_at, seen_at, handled, failed, rss,
-			  in_flight, concurrency from posthorn_worker order by started_at, id`
+			  in_flight, concurrency, coalesce(limits, ''), coalesce(holds, ''), told
+			from posthorn_worker order by started_at, id`
 	s.PurgeWorker = `delete from posthorn_worker where seen_at < ?`
-	s.Stop = `update posthorn_control set version = version + 1 where name = 'stop'`
-	s.StopGen = `select version from posthorn_control where name = 'stop'`
-	s.ReleaseDead = `update posthorn_message set wake_at = ?
-			where state = 2 and wake_at > ? and worker = ?`
+	s.Holds = `select seq from posthorn_message where state = 2 and worker = ?`
+	s.HoldsOf = `select seq, token, id, attempt, deliveries, crashes, suspect, coalesce(claimed_at, 0)
+			from posthorn_message where state = 2 and worker = ? and seq in`
+	s.DeadBack = `update posthorn_message set state = ?, wake_at = ?, crashes = crashes + ?, suspect = ?,
+			  token = null, worker = null, claimed_at = null
+			where seq = ? and token = ?`
+	s.DeadCount = `update posthorn_message set crashes = crashes + 1 where seq = ? and token = ?`
 }
+
+// HeartbeatRow is the first part of Heartbeat. What follows it changes a row that
+// is there, and leaves alone what it has been told.
+const HeartbeatRow = `insert into posthorn_worker
+		  (id, host, pid, program, version, state, lists, started_at, seen_at, handled, failed, rss,
+		   in_flight, concurrency, limits, holds)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+// suspect adds the statements of suspects. A lease of one is found by its state,
+// as any other is.
+func suspect(s *Statements) {
+	s.SuspectReady = `select 1 from posthorn_message where state = 3 and suspect > 0 and queue = ? limit 1`
+	s.SuspectsOld = `select seq from posthorn_message where state = 3 and suspect > 0 and wake_at <= ? limit 500`
+	s.SuspectFree = `update posthorn_message
+			set state = 0, suspect = 0, crashes = case when crashes < 2 then 2 else crashes end
+			where seq = ? and state = 3 and wake_at <= ?`
+	s.SuspectKeep = `update posthorn_message set wake_at = ? where state = 3 and suspect > 0 and queue = ?`
+	s.SuspectBack = `update posthorn_message
+			set state = 3, wake_at = ?, token = null, worker = null, claimed_at = null
+			where seq = ? and token = ? and suspect > 0`
+	s.Suspects = `select count(*) from posthorn_message where state = 3 and suspect > 0 and queue in`
+}
+
+// ask adds the statements of pauses and documents.
+func ask(s *Statements) {
+	s.Pause = PauseRow + `
+			on conflict (queue) do update set reason = excluded.reason, actor = excluded.actor,
+			  since_ms = excluded.since_ms, until_ms = excluded.until_ms`
+	s.Resume = `delete from posthorn_pause where queue = ?`
+	s.Pauses = `select queue, reason, actor, since_ms, until_ms from posthorn_pause
+			where until_ms is null or until_ms > ? order by queue`
+	s.PausePurge = `delete from posthorn_pause where until_ms < ?`
+	s.Document = `select version, body from posthorn_document where name = ?`
+	s.DocumentIn = `insert into posthorn_document (name, version, body) values (?, 1, ?)`
+	s.DocumentUp = `update posthorn_document set version = version + 1, body = ? where name = ? and version = ?`
+}
+
+// PauseRow is the first part of Pause.
+const PauseRow = `insert into posthorn_pause (queue, reason, actor, since_ms, until_ms) values (?, ?, ?, ?, ?)`
 
 // inspect adds the statements of dead letters and figures.
 func inspect(s *Statements) {
 	s.Depths = `select queue, state, count(*), min(due_at) from posthorn_message group by state, queue`
 	s.LetterCounts = `select queue, count(*) from posthorn_letter where discarded_at is null group by queue`
 	s.Find = `select seq, id, kind, queue, priority, state, attempt, deliveries, crashes, due_at, wake_at, sent_at,
-			  coalesce(claimed_at, 0), coalesce(worker, ''), header, body from posthorn_message where id = ?`
+			  coalesce(claimed_at, 0), coalesce(worker, ''), suspect, header, body
+			from posthorn_message where id = ?`
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (priority > ?
 			  or priority = ? and (due_at < ? or due_at = ? and seq < ?))`
 	s.Letters = `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,

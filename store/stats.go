@@ -16,6 +16,7 @@ type QueueStats struct {
 	Ready     int64         // due now
 	Delayed   int64         // due later
 	InFlight  int64         // leased to a worker
+	Suspects  int64         // suspected of having killed their worker, to be run alone
 	Dead      int64         // dead letters
 	OldestAge time.Duration // how long the oldest ready message has been due
 	NextDue   time.Duration // until the first delayed message is due; 0 if there is none
@@ -79,6 +80,8 @@ func scanDepth(r Row, now int64, of func(string) *QueueStats) error {
 		st.NextDue = time.Duration(max(minimum-now, 1)) * time.Millisecond
 	case stateClaimed:
 		st.InFlight = n
+	case stateSuspect:
+		st.Suspects = n
 	}
 	return nil
 }
@@ -91,6 +94,7 @@ const (
 	PlaceReady   Place = "ready"     // due, waits for a worker
 	PlaceDelayed Place = "delayed"   // not due yet
 	PlaceLeased  Place = "in flight" // a worker holds it
+	PlaceSuspect Place = "suspect"   // may have killed its worker, waits to be run alone
 	PlaceDead    Place = "dead"      // a dead letter
 	PlaceRemoved Place = "removed"   // a dead letter that somebody removed
 )
@@ -105,6 +109,7 @@ type Position struct {
 	LeaseEnd   time.Time // while it is in flight
 	Claimed    time.Time // while it is in flight
 	Worker     string    // while it is in flight
+	Suspect    bool      // it may have killed its worker: it runs alone
 	Ahead      int64     // ready messages that will be delivered before it
 	Letter     *Letter   // when it is dead or removed
 	Now        time.Time // the store's clock
@@ -146,12 +151,12 @@ func (s *Store) Find(ctx context.Context, id string) (*Position, error) {
 func scanPosition(r Row, now int64) (*Position, error) {
 	var (
 		p                        Position
-		state                    int
+		state, suspect           int
 		due, wake, sent, claimed int64
 		header                   sql.NullString
 	)
 	err := r.Scan(&p.Ahead, &p.ID, &p.Kind, &p.Queue, &p.Priority, &state, &p.Attempt, &p.Deliveries, &p.Crashes,
-		&due, &wake, &sent, &claimed, &p.Worker, &header, &p.Body)
+		&due, &wake, &sent, &claimed, &p.Worker, &suspect, &header, &p.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -161,9 +166,12 @@ func scanPosition(r Row, now int64) (*Position, error) {
 		p.Place = PlaceReady
 	case stateLater:
 		p.Place = PlaceDelayed
+	case stateSuspect:
+		p.Place = PlaceSuspect
 	default:
 		p.Place, p.LeaseEnd, p.Claimed = PlaceLeased, fromMillis(wake), fromMillis(claimed)
 	}
+	p.Suspect = suspect > 0
 	p.Header, err = decodeHeader(header)
 	return &p, err
 }

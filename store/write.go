@@ -70,6 +70,7 @@ type Take struct {
 	Lease         int64 // milliseconds from the store's now
 	Queue         string
 	Limit         int
+	Suspects      bool   // suspects instead
 	Marks         []Mark // where to begin; none: at the start
 	// Row is called for each, with the columns of Statements.Claim. Begin is
 	// called before: a failed run may have called Row, too.
@@ -204,11 +205,15 @@ func (s *Statements) take(ctx context.Context, q Session, t *Take) error {
 		return err
 	}
 	held := []any{t.Token, t.Worker, now, now + t.Lease}
+	stmt := s.Claim
+	if t.Suspects {
+		stmt = s.ClaimSuspect
+	}
 	if s.ClaimMark == "" {
-		return q.Query(ctx, s.Claim, append(held, t.Queue, t.Limit), t.Row)
+		return q.Query(ctx, stmt, append(held, t.Queue, t.Limit), t.Row)
 	}
 	n := 0
-	err = q.Query(ctx, s.Claim, []any{t.Queue, t.Limit}, func(r Row) error {
+	err = q.Query(ctx, stmt, []any{t.Queue, t.Limit}, func(r Row) error {
 		n++
 		return t.Row(first{r, func(seq int64) { held = append(held, seq) }})
 	})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/flight"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/torture/oracle"
 	"github.com/posthorn/posthorn/worker"
@@ -19,12 +20,13 @@ import (
 
 // The settings of the workers of a run.
 const (
-	lease      = 2 * time.Second
-	maxCrashes = 5
-	stuckLimit = 2 * time.Second
-	drain      = 3 * time.Second // a worker whose handler hangs takes nothing meanwhile
-	tickEvery  = 20 * time.Millisecond
-	openWithin = time.Minute
+	lease       = 2 * time.Second
+	maxCrashes  = 5 // by leases that run out; a supervisor tells of driver.SuspectDeaths
+	stuckLimit  = 2 * time.Second
+	drain       = 3 * time.Second // a worker whose handler hangs takes nothing meanwhile
+	recordSlots = 64
+	tickEvery   = 20 * time.Millisecond
+	openWithin  = time.Minute
 )
 
 // Opener opens a store; open.Store is one.
@@ -43,6 +45,9 @@ type job struct {
 	Count   int               `json:"count,omitempty"`   // of a producer: messages to send; 0 means without end
 	Without []oracle.Fate     `json:"without,omitempty"` // of a producer: fates that it does not send
 	Limit   int               `json:"limit,omitempty"`   // of a worker: messages until it ends
+	Flight  string            `json:"flight,omitempty"`  // of a worker: the file of its flight record
+
+	Isolated bool `json:"isolated,omitempty"` // a worker that runs suspects, one at a time
 }
 
 // A role is what a process is.
@@ -154,10 +159,16 @@ func (p Process) openPatiently(ctx context.Context) (*store.Store, error) {
 func (p Process) work(ctx context.Context, s *store.Store) (why string, err error) {
 	c := &cast{words: speak(s.Dialect()), say: p.voice.say, rebind: s.Rebind}
 	var t tally
+	rec, err := flight.Create(p.job.Flight, recordSlots)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, rec.Close()) }()
 	w, err := worker.New(s, c.mux(), worker.Options{
 		Queues: []string{queue}, Lease: lease, Heartbeat: time.Second, DrainTimeout: drain, Retry: policy(2),
 		MaxCrashes: maxCrashes, StuckLimit: stuckLimit, Program: "torture", Log: p.log,
 		Limits: worker.Limits{Messages: p.job.Limit, Jitter: 0.3}, Observe: t.observe,
+		Recorder: rec, Isolated: p.job.Isolated,
 	})
 	if err != nil {
 		return "", err

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/torture/oracle"
 )
 
@@ -17,6 +18,7 @@ import (
 const (
 	workers   = 3
 	producers = 2
+	isolated  = "q0"             // the place of the worker that runs suspects, one at a time
 	limit     = 4000             // messages after which a worker ends by itself, P-12
 	endWithin = 30 * time.Second // of being asked; a handler that hangs has most of it
 )
@@ -29,7 +31,7 @@ type crew struct {
 	job     job      // what all have in common
 	count   int      // messages to send; 0 means without end
 	pulse   *pulse
-	release func(worker string) // gives back what a dead worker held
+	release func(driver.Death) // gives back what a dead worker held
 
 	producing, working sync.WaitGroup
 
@@ -59,7 +61,7 @@ type CrewCounts struct {
 func newCrew(command []string, dir string, j job, seed uint64) *crew {
 	return &crew{
 		command: command, dir: dir, job: j, pulse: newPulse(), rnd: rand.New(rand.NewPCG(seed, 1)),
-		closed: map[role]bool{}, sent: map[string]int{}, deaths: map[string]int{}, release: func(string) {},
+		closed: map[role]bool{}, sent: map[string]int{}, deaths: map[string]int{}, release: func(driver.Death) {},
 	}
 }
 
@@ -68,6 +70,7 @@ func (c *crew) hire() {
 	for i := range workers {
 		c.working.Go(func() { c.keep(roleWorker, fmt.Sprintf("w%d", i)) })
 	}
+	c.working.Go(func() { c.keep(roleWorker, isolated) })
 	c.keeping = producers
 	for i := range producers {
 		c.producing.Go(func() {
@@ -86,7 +89,7 @@ func (c *crew) keep(r role, place string) {
 		if !wanted {
 			return
 		}
-		m := &member{role: r, name: j.Name, done: make(chan struct{})}
+		m := &member{role: r, name: j.Name, done: make(chan struct{}), alone: j.Isolated}
 		if err := m.start(c, j); err != nil {
 			c.find(oracle.Resumed, "cannot start a process: %v", err)
 			return
@@ -111,6 +114,7 @@ func (c *crew) next(r role, place string) (j job, wanted bool) {
 	c.counts.Started++
 	j = c.job
 	j.Role, j.Name, j.Seed, j.Count, j.Limit = r, fmt.Sprintf("%s.%d", place, c.births), c.rnd.Uint64(), left, limit
+	j.Isolated = place == isolated
 	return j, true
 }
 
@@ -160,7 +164,7 @@ func (c *crew) bury(m *member) {
 	tell := died && m.role == roleWorker && m.ready != "" && c.rnd.IntN(2) == 0
 	c.mu.Unlock()
 	if tell { // as a supervisor does; else the lease has to run out
-		c.release(m.ready)
+		c.release(m.obituary())
 	}
 }
 

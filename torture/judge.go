@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/torture/oracle"
 )
@@ -55,7 +56,8 @@ func (s *stage) inLoad(k kind, e oracle.Evidence) (n int) {
 
 // evidence reads the ledgers and the store.
 func (s *stage) evidence(ctx context.Context) (e oracle.Evidence, err error) {
-	e = oracle.Evidence{Charges: s.crew.charges, Deaths: s.crew.deaths, MaxCrashes: maxCrashes}
+	e = oracle.Evidence{Charges: s.crew.charges, Deaths: s.crew.deaths,
+		MinCrashes: driver.SuspectDeaths, MaxCrashes: maxCrashes}
 	if e.Intents, err = readLedgers(s.opts.Dir); err != nil {
 		return e, err
 	}

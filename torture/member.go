@@ -9,6 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/flight"
 )
 
 // A member is one process of a crew. What is not of its start is guarded by the
@@ -22,6 +25,8 @@ type member struct {
 	log   *os.File
 	done  chan struct{} // closed when it has ended
 	state *os.ProcessState
+	alone bool   // it runs suspects
+	notes string // the file of its flight record; empty if it has none
 
 	ready  string // the id of the worker, once it works
 	killed bool   // by us
@@ -35,6 +40,10 @@ type member struct {
 func (m *member) start(c *crew, j job) (err error) {
 	if m.role == roleProducer {
 		j.Ledger = filepath.Join(c.dir, j.Name+ledgerEnding)
+	}
+	if m.role == roleWorker {
+		m.notes = filepath.Join(c.dir, j.Name+".flight")
+		j.Flight = m.notes
 	}
 	text, err := json.Marshal(j)
 	if err != nil {
@@ -103,4 +112,17 @@ func (m *member) run(c *crew) {
 	m.state = m.cmd.ProcessState
 	_ = m.stdin.Close()
 	_ = m.log.Close()
+}
+
+// obituary is what a supervisor knows of the death of the worker: which handlers ran,
+// if its flight record tells.
+func (m *member) obituary() driver.Death {
+	d := driver.Death{Worker: m.ready, Cause: m.state.String(), Alone: m.alone}
+	if rec, err := flight.Read(m.notes); err == nil && rec.Complete {
+		d.Begun = []driver.Token{}
+		for _, e := range rec.Running {
+			d.Begun = append(d.Begun, e.Token)
+		}
+	}
+	return d
 }

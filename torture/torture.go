@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/torture/oracle"
 )
@@ -152,7 +153,7 @@ func (s *stage) set(ctx context.Context) (err error) {
 		Skipped: skipped, Private: s.place.server != nil}
 	j := job{DSN: s.place.dsn, Session: s.place.session, Without: without(s.chosen)}
 	s.crew = newCrew(s.opts.Command, s.opts.Dir, j, s.opts.Seed)
-	s.crew.count, s.crew.release = s.opts.Messages, s.releaseWorker
+	s.crew.count, s.crew.release = s.opts.Messages, s.releaseDead
 	s.started = time.Now()
 	return nil
 }
@@ -163,12 +164,12 @@ func (s *stage) dropSchema(ctx context.Context) error {
 	return errors.Join(err, s.control.Close())
 }
 
-// releaseWorker gives back what a dead worker held. When the store is away, the
-// lease does that.
-func (s *stage) releaseWorker(id string) {
+// releaseDead gives back what a dead worker held, as a supervisor does. When the store
+// is away, the leases do that.
+func (s *stage) releaseDead(d driver.Death) {
 	ctx, cancel := context.WithTimeout(context.Background(), reachWithin/4)
 	defer cancel()
-	_, _ = s.control.ReleaseWorker(ctx, id)
+	_, _ = s.control.ReleaseDead(ctx, d)
 }
 
 func (s *stage) tell(format string, args ...any) {

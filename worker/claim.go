@@ -91,7 +91,7 @@ func (w *Worker) accept(ds []driver.Delivery, claimed time.Time) (alone bool, su
 	for _, d := range ds {
 		p := w.newParcel(d, claimed)
 		switch {
-		case d.Crashes < suspectAfter || d.Crashes >= w.opts.MaxCrashes:
+		case d.Crashes < suspectAfter || d.Crashes >= w.opts.MaxCrashes || w.opts.Isolated:
 			others = append(others, p)
 		case suspect == nil && (len(ds) == 1 || d.Deliveries-d.Attempt-d.Crashes > passedOver):
 			suspect = p
@@ -123,7 +123,7 @@ func (w *Worker) begin(ps []*parcel) {
 }
 
 func (w *Worker) newParcel(d driver.Delivery, claimed time.Time) *parcel {
-	p := &parcel{d: d}
+	p := &parcel{d: d, claimed: claimed}
 	p.handler, _ = w.mux.Handler(d.Kind)
 	p.ctx, p.cancel = context.WithCancelCause(w.withDelivery(d))
 	p.leaseEnd.Store(w.leaseEnd(claimed))

@@ -13,6 +13,7 @@ import (
 // A parcel is a delivery on its way through the worker.
 type parcel struct {
 	d       driver.Delivery
+	claimed time.Time
 	handler *posthorn.Handler // nil: its kind is unknown here
 	ctx     context.Context   //nolint:containedctx // the delivery's own: it ends with the lease
 	cancel  context.CancelCauseFunc

@@ -67,8 +67,8 @@ func TestLostLeaseEndsTheHandlersContextAndItsEffectIsRefused(t *testing.T) {
 	})
 	r := start(t, s, m, worker.Options{Lease: shortLease, Renew: shortLease / 6})
 	await(t, inside, "the handler")
-	if n, err := s.ReleaseWorker(t.Context(), r.ID()); n != 1 || err != nil { // as if it were dead
-		t.Fatal(n, err)
+	if toll, err := s.ReleaseDead(t.Context(), driver.Death{Worker: r.ID()}); toll.Released != 1 || err != nil { // as if
+		t.Fatal(toll, err)
 	}
 	r.until(1, class(driver.ClassLeaseLost))
 	r.until(1, class(driver.ClassDone))
@@ -158,8 +158,8 @@ func crash(t *testing.T, s *store.Store, n int) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if released, err := s.ReleaseWorker(t.Context(), "test"); err != nil || int(released) != n {
-		t.Fatalf("released %d, %v", released, err)
+	if toll, err := s.ReleaseDead(t.Context(), driver.Death{Worker: "test"}); err != nil || toll.Released != n {
+		t.Fatalf("released %+v, %v", toll, err)
 	}
 }
 
@@ -225,17 +225,17 @@ func TestSuspectsRunAlone(t *testing.T) {
 	}
 }
 
-func TestReleaseWorkerGivesBackWhatADeadWorkerHeldAndNothingElse(t *testing.T) {
+func TestReleaseDeadGivesBackWhatADeadWorkerHeldAndNothingElse(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
 	ids := sendJobs(t, s, 2)
 	c, ds := claim(t, s, 1)
 	defer func() { _ = c.Close() }()
-	if n, err := s.ReleaseWorker(t.Context(), "somebody else"); n != 0 || err != nil {
-		t.Errorf("released %d, %v, want none", n, err)
+	if n, err := s.ReleaseDead(t.Context(), driver.Death{Worker: "somebody else"}); n.Released != 0 || err != nil {
+		t.Errorf("released %+v, %v, want none", n, err)
 	}
-	if n, err := s.ReleaseWorker(t.Context(), "test"); n != 1 || err != nil {
-		t.Errorf("released %d, %v, want 1", n, err)
+	if n, err := s.ReleaseDead(t.Context(), driver.Death{Worker: "test"}); n.Released != 1 || err != nil {
+		t.Errorf("released %+v, %v, want 1", n, err)
 	}
 	p, err := s.Find(t.Context(), ids[0])
 	if err != nil || p.Place != store.PlaceReady || p.Crashes != 1 || p.Attempt != 0 {

@@ -32,6 +32,7 @@ func (w *Worker) watchLimits(ctx context.Context) {
 		defer timer.Stop()
 		over = timer.C
 	}
+	idle := time.Now()
 	ticker := time.NewTicker(memoryEvery)
 	defer ticker.Stop()
 	for {
@@ -39,15 +40,32 @@ func (w *Worker) watchLimits(ctx context.Context) {
 		case <-over:
 			w.stop(fmt.Errorf("%w: time %s", ErrLimit, w.opts.Limits.Time))
 		case <-ticker.C:
-			if limits.Memory == 0 {
-				continue
+			if w.hand.len() > 0 {
+				idle = time.Now()
 			}
-			if rss := ResidentMemory(); rss > limits.Memory {
-				w.stop(fmt.Errorf("%w: memory %d of %d bytes", ErrLimit, rss, limits.Memory))
-			}
+			w.checkIdle(time.Since(idle))
+			w.checkMemory()
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// checkIdle stops the worker when it had nothing in hand for long enough.
+func (w *Worker) checkIdle(d time.Duration) {
+	if limit := w.opts.Limits.Idle; limit > 0 && d >= limit {
+		w.stop(fmt.Errorf("%w: idle for %s", ErrLimit, limit))
+	}
+}
+
+// checkMemory stops the worker when its process has grown too large.
+func (w *Worker) checkMemory() {
+	limit := w.opts.Limits.Memory
+	if limit == 0 {
+		return
+	}
+	if rss := ResidentMemory(); rss > limit {
+		w.stop(fmt.Errorf("%w: memory %d of %d bytes", ErrLimit, rss, limit))
 	}
 }
 

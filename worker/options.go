@@ -36,6 +36,7 @@ type Limits struct {
 	Failures int           // failed attempts
 	Time     time.Duration // since the start
 	Memory   int64         // resident bytes of the process
+	Idle     time.Duration // without a message in hand
 	// Jitter shortens Messages and Time by up to this part of them, by chance,
 	// so that workers that were started together do not end together.
 	Jitter float64
@@ -60,6 +61,9 @@ type Options struct {
 	Version      string                          // of the application, for the registry
 	Dispatcher   *posthorn.Dispatcher            // for Tx.Dispatch; nil makes one without routes
 	Log          *slog.Logger                    // nil means silence
+	// Joined is called once, when the worker is in the registry and about to take
+	// messages. It must return soon.
+	Joined func()
 	// Observe is told what happens, on a goroutine of its own. It cannot slow
 	// handling down: when it does not keep up, events are dropped and counted.
 	Observe func(Event)
@@ -70,8 +74,9 @@ type Options struct {
 	// ends, so that a fresh process takes its place; the message's attempt has failed
 	// then. 0 means: the worker ends when no slot is left.
 	StuckLimit time.Duration
-	// Isolated makes a worker of the messages that are suspected of killing their
-	// process: it handles one at a time, and no others.
+	// Isolated makes a worker for the messages that are suspected of killing their
+	// process: it handles one at a time, and no others. Concurrency and Prefetch do not
+	// apply. A transport that keeps no suspects apart is refused.
 	Isolated bool
 }
 
@@ -90,12 +95,18 @@ func (o Options) withDefaults() Options {
 	}
 	o.Concurrency = cmp.Or(o.Concurrency, DefaultConcurrency)
 	o.Prefetch = max(cmp.Or(o.Prefetch, DefaultPrefetch), 0)
+	if o.Isolated {
+		o.Concurrency, o.Prefetch = 1, 0
+	}
 	o.Lease = cmp.Or(o.Lease, DefaultLease)
 	o.Renew = cmp.Or(o.Renew, o.Lease/3)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, DefaultDrainTimeout)
 	o.Retention = cmp.Or(o.Retention, DefaultRetention)
 	o.MaxCrashes = cmp.Or(o.MaxCrashes, DefaultMaxCrashes)
 	o.Heartbeat = cmp.Or(o.Heartbeat, DefaultHeartbeat)
+	if o.Joined == nil {
+		o.Joined = func() {}
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -113,7 +124,8 @@ func (o Options) check() error {
 		return fmt.Errorf("renewal every %s is too rare for a lease of %s", o.Renew, o.Lease)
 	case o.DrainTimeout < 0 || o.Retention < 0 || o.Heartbeat < 0 || o.MaxCrashes < 0 || o.StuckLimit < 0:
 		return errors.New("a duration or bound is negative")
-	case o.Limits.Messages < 0 || o.Limits.Failures < 0 || o.Limits.Time < 0 || o.Limits.Memory < 0:
+	case o.Limits.Messages < 0 || o.Limits.Failures < 0 || o.Limits.Time < 0 || o.Limits.Memory < 0 ||
+		o.Limits.Idle < 0:
 		return errors.New("a limit is negative")
 	case o.Limits.Jitter < 0 || o.Limits.Jitter >= 1:
 		return fmt.Errorf("jitter %v of the limits is not within 0 … 1", o.Limits.Jitter)

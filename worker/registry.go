@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -27,18 +29,32 @@ func (w *Worker) record(state string) driver.WorkerRecord {
 		ID: w.id, Host: w.host, PID: os.Getpid(), Program: w.opts.Program, Version: w.opts.Version, State: state,
 		Queues: w.opts.Queues, Kinds: w.mux.Kinds(), Started: w.started,
 		Handled: w.count.handled.Load(), Failed: w.count.failed.Load(), RSS: ResidentMemory(),
-		InFlight: w.hand.len(), Concurrency: w.opts.Concurrency,
+		InFlight: w.hand.len(), Concurrency: w.opts.Concurrency, Holds: w.holds(), Limits: driver.WorkerLimits{
+			Messages: w.opts.Limits.Messages, Failures: w.opts.Limits.Failures,
+			Time: w.opts.Limits.Time, Memory: w.opts.Limits.Memory,
+		},
 	}
 }
 
-// join enters the registry. The stop generation of that moment is the one that
-// later ones are compared with.
+// holds are the messages in hand, those for the longest time first.
+func (w *Worker) holds() []driver.Hold {
+	ps := w.hand.all()
+	slices.SortFunc(ps, func(a, b *parcel) int {
+		return cmp.Or(a.claimed.Compare(b.claimed), cmp.Compare(a.d.ID, b.d.ID))
+	})
+	out := make([]driver.Hold, 0, min(len(ps), driver.MaxHolds))
+	for _, p := range ps[:cap(out)] {
+		out = append(out, driver.Hold{ID: p.d.ID, Kind: p.d.Kind, Since: p.claimed})
+	}
+	return out
+}
+
+// join enters the registry. A new row has no orders.
 func (w *Worker) join(ctx context.Context) error {
 	if w.roles.Registry == nil {
 		return nil
 	}
-	generation, err := w.roles.Registry.Heartbeat(ctx, w.record(stateRunning))
-	w.generation = generation
+	_, err := w.roles.Registry.Heartbeat(ctx, w.record(stateRunning))
 	return err
 }
 
@@ -71,8 +87,8 @@ func (w *Worker) beat(ctx context.Context) {
 		if w.StopReason() != "" {
 			state = stateStopping
 		}
-		generation, err := w.roles.Registry.Heartbeat(ctx, w.record(state))
-		if err == nil && generation > w.generation {
+		orders, err := w.roles.Registry.Heartbeat(ctx, w.record(state))
+		if err == nil && orders.Stop {
 			w.stop(ErrStopOrder)
 		}
 	}

@@ -150,7 +150,7 @@ type hesitant struct {
 	stop context.CancelFunc
 }
 
-func (h hesitant) Heartbeat(ctx context.Context, w driver.WorkerRecord) (int64, error) {
+func (h hesitant) Heartbeat(ctx context.Context, w driver.WorkerRecord) (driver.Orders, error) {
 	h.stop()
 	return h.Store.Heartbeat(ctx, w)
 }
@@ -213,7 +213,7 @@ func TestStopWorkersStopsEveryWorkerThatRunsAndNoLaterOne(t *testing.T) {
 		}
 		ws = len(all)
 	}
-	if _, err := one.StopWorkers(t.Context()); err != nil {
+	if _, err := one.OrderWorkers(t.Context(), store.WorkerFilter{}, driver.OrderStop); err != nil {
 		t.Fatal(err)
 	}
 	a.wait()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/safety"
 )
 
 // Why a worker stops, as StopCause says it.
@@ -21,7 +22,7 @@ var (
 	ErrStuck = errors.New("every handler is stuck")
 	// ErrLimit: one of its limits is reached.
 	ErrLimit = errors.New("limit reached")
-	// ErrStopOrder: an operator told all workers to stop.
+	// ErrStopOrder: an operator told it to stop.
 	ErrStopOrder = errors.New("told to stop by stop-workers")
 	// errAsked: its context ended without a cause of its own.
 	errAsked = errors.New("asked to stop")
@@ -53,11 +54,10 @@ type Worker struct {
 	weather  weather
 	events   *events
 
-	started    time.Time
-	generation int64 // the stop order that was current at the start
-	count      struct{ handled, failed, verdicts, stuck atomic.Int64 }
-	pace       pace
-	reason     atomic.Pointer[error]
+	started time.Time
+	count   struct{ handled, failed, verdicts, stuck atomic.Int64 }
+	pace    pace
+	reason  atomic.Pointer[error]
 }
 
 // New makes a worker. It fails when an option makes no sense, and with
@@ -93,6 +93,9 @@ func New(t driver.Transport, m *posthorn.Mux, o Options) (*Worker, error) {
 func (w *Worker) checkHandlers() error {
 	if !w.transport.Capabilities().Bury {
 		return fmt.Errorf("worker: the transport keeps no dead letters: %w", driver.ErrUnsupported)
+	}
+	if w.opts.Isolated && !w.transport.Capabilities().Suspects {
+		return fmt.Errorf("worker: the transport keeps no suspects apart: %w", driver.ErrUnsupported)
 	}
 	for _, kind := range w.mux.Kinds() {
 		if h, _ := w.mux.Handler(kind); h.Transactional() && w.roles.Transactor == nil {
@@ -137,6 +140,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.started = time.Now()
 	consumer, err := w.transport.Consume(ctx, driver.Subscription{
 		Queues: w.opts.Queues, Weights: w.opts.Weights, Lease: w.opts.Lease, Worker: w.id,
+		Suspects: w.opts.Isolated,
 	})
 	if err != nil {
 		return fmt.Errorf("start worker: %w", err)
@@ -155,6 +159,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		stop(err)
 		return errors.Join(fmt.Errorf("start worker: %w", err), consumer.Close())
 	}
+	w.opts.Joined()
 	w.run(taking)
 	w.leave()
 	err = consumer.Close()
@@ -173,8 +178,10 @@ func (w *Worker) Abort() { w.abort(driver.ErrShutdown) }
 func (w *Worker) run(taking context.Context) {
 	var slots, units, settlers, attendants sync.WaitGroup
 	attending, dismiss := context.WithCancel(context.WithoutCancel(taking))
-	attendants.Go(func() { w.keepLeases(attending) })
-	attendants.Go(func() { w.watchLeases(attending) })
+	if safety.Leases {
+		attendants.Go(func() { w.keepLeases(attending) })
+		attendants.Go(func() { w.watchLeases(attending) })
+	}
 	attendants.Go(func() { w.watchLimits(attending) })
 	attendants.Go(func() { w.beat(attending) })
 	attendants.Go(func() { w.maintain(attending) })

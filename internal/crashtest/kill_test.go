@@ -163,11 +163,11 @@ func (f *fleet) kill(rnd *rand.Rand, tell bool) {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
 	if tell {
-		n, err := f.store.ReleaseWorker(f.t.Context(), p.id)
+		toll, err := f.store.ReleaseDead(f.t.Context(), driver.Death{Worker: p.id})
 		if err != nil {
 			f.t.Error(err)
 		}
-		f.held += n
+		f.held += int64(toll.Released)
 	}
 	f.start()
 }
@@ -303,7 +303,7 @@ func waitUntilEmpty(t *testing.T, s *store.Store) {
 		}
 		live := int64(0)
 		for _, q := range stats {
-			live += q.Ready + q.Delayed + q.InFlight
+			live += q.Ready + q.Delayed + q.InFlight + q.Suspects
 		}
 		if live == 0 {
 			return

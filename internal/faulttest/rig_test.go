@@ -232,7 +232,7 @@ func (r *rig) awaitEmpty(s *store.Store) {
 		}
 		live = 0
 		for _, q := range stats {
-			live += q.Ready + q.Delayed + q.InFlight
+			live += q.Ready + q.Delayed + q.InFlight + q.Suspects
 		}
 		if live == 0 {
 			return

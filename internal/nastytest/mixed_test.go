@@ -159,7 +159,7 @@ func (p *play) awaitEmpty() {
 		}
 		live := int64(0)
 		for _, q := range stats {
-			live += q.Ready + q.Delayed + q.InFlight
+			live += q.Ready + q.Delayed + q.InFlight + q.Suspects
 		}
 		if live == 0 {
 			return

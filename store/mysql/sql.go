@@ -18,21 +18,21 @@ func statements() store.Statements {
 		where state = 1 and wake_at <= ? limit 500` + s.SkipLocked
 	s.Expired = `select seq from posthorn_message force index (posthorn_message_wake)
 		where state = 2 and wake_at > ? and wake_at <= ? limit 500`
-	s.Claim = `select seq, id, kind, queue, priority, attempt, deliveries + 1, crashes, due_at, sent_at, header, body
-		from posthorn_message force index (posthorn_message_ready)
-		where state = 0 and queue = ? order by turn, due_at, seq limit ? for update skip locked`
+	s.Claim, s.ClaimSuspect = claim(`state = 0`), claim(`state = 3`)
 	s.ClaimMark = `update posthorn_message force index (primary)
-		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?, deliveries = deliveries + 1
+		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?` + store.CountDelivery() + `
 		where seq in`
 	s.Claims = `select seq, token from posthorn_message force index (primary) where seq in`
+	s.Load = `select least(@@max_connections, coalesce(nullif(@@max_user_connections, 0), 1000000)),
+		(select count(*) from information_schema.processlist)`
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
-	s.Heartbeat = `insert into posthorn_worker
-		  (id, host, pid, program, version, state, lists, started_at, seen_at, handled, failed, rss,
-		   in_flight, concurrency)
-		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	s.Heartbeat = store.HeartbeatRow + `
 		on duplicate key update state = values(state), seen_at = values(seen_at), handled = values(handled),
-		  failed = values(failed), rss = values(rss), in_flight = values(in_flight)`
-	s.ReleaseDead = `update posthorn_message set wake_at = ? where state = 2 and wake_at > ? and worker = ?`
+		  failed = values(failed), rss = values(rss), in_flight = values(in_flight), holds = values(holds)`
+	s.Pause = store.PauseRow + `
+		on duplicate key update reason = values(reason), actor = values(actor), since_ms = values(since_ms),
+		  until_ms = values(until_ms)`
+	operate(&s)
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (turn < 0 - ?
 		  or turn = 0 - ? and (due_at < ? or due_at = ? and seq < ?))`
 	s.AttemptPurge = `delete a from posthorn_attempt a join (
@@ -41,4 +41,26 @@ func statements() store.Statements {
 		    and not exists (select 1 from posthorn_letter l where l.id = o.message_id) limit 1000) old
 		on a.seq = old.seq`
 	return s
+}
+
+// claim is a statement that locks messages of one state to be claimed.
+func claim(state string) string {
+	return `select seq, id, kind, queue, priority, attempt, deliveries + 1, crashes, due_at, sent_at, header, body
+		from posthorn_message force index (posthorn_message_ready)
+		where ` + state + ` and queue = ? order by turn, due_at, seq limit ? for update skip locked`
+}
+
+// operate adds the statements for dead workers and for suspects, which look at the
+// leased or suspected rows only. Where rows are to be changed, they are found by
+// their keys: an update by anything else would lock what it passes.
+func operate(s *store.Statements) {
+	s.Lock = ` for update`
+	s.Holds = `select seq from posthorn_message force index (posthorn_message_wake)
+		where state = 2 and worker = ?`
+	s.HoldsOf = `select seq, token, id, attempt, deliveries, crashes, suspect, coalesce(claimed_at, 0)
+		from posthorn_message force index (primary) where state = 2 and worker = ? and seq in`
+	s.SuspectsOld = `select seq from posthorn_message force index (posthorn_message_wake)
+		where state = 3 and wake_at <= ? limit 500`
+	s.SuspectKeep = `update posthorn_message force index (posthorn_message_ready) set wake_at = ?
+		where state = 3 and queue = ?`
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -18,13 +19,16 @@ const clock = `(extract(epoch from clock_timestamp()) * 1000)::bigint`
 // A writer writes for many callers at once: what they insert by one statement,
 // what they acknowledge by another one, and all statements in one round trip,
 // which is a transaction by itself (PostgreSQL manual, 55.2.4 Pipelining).
-type writer struct{ insert, ack, ackAll, claim, claimOn string }
+type writer struct{ insert, ack, ackAll, claim, claimOn, claimSuspect string }
 
 // newWriter makes the statements for tables of these names.
 func newWriter(n store.Names) writer {
-	const remove = `with gone as (delete from posthorn_message m
+	remove := `with gone as (delete from posthorn_message m
 		  using unnest($1::bigint[], $2::text[]) as c(seq, token) where m.seq = c.seq and m.token = c.token
 		  returning m.seq, m.token, m.id)`
+	if !safety.Fencing {
+		remove = `with gone as (delete from posthorn_message where seq = any($1::bigint[]) returning seq, token, id)`
+	}
 	return writer{
 		insert: n.In(`insert into posthorn_message
 			  (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body)
@@ -38,6 +42,8 @@ func newWriter(n store.Names) writer {
 		ackAll: n.In(remove + `, past as (delete from posthorn_attempt a using gone g where a.message_id = g.id)
 			select seq, token from gone`),
 		claim: claim(n, `select ctid from posthorn_message where state = 0 and queue = $4
+			order by priority desc, due_at, seq limit $5 for update skip locked`),
+		claimSuspect: claim(n, `select ctid from posthorn_message where state = 3 and suspect > 0 and queue = $4
 			order by priority desc, due_at, seq limit $5 for update skip locked`),
 		claimOn: claim(n, `select c.ctid from unnest($6::smallint[], $7::smallint[], $8::bigint[]) as k(high, low, due)
 			cross join lateral (
@@ -53,13 +59,17 @@ func newWriter(n store.Names) writer {
 // claim is a statement that claims the rows at the places that a query has locked.
 // They are found again there, since a row cannot move while it is locked.
 func claim(n store.Names, places string) string {
+	lease := `, lease as (
+		insert into posthorn_lease (token, worker, ends_at, seqs)
+		select $1, $2, min(wake_at), array_agg(seq) from taken having count(*) > 0)`
+	if !safety.Leases {
+		lease = ""
+	}
 	return n.In(`with taken as (update posthorn_message m
-		set state = 2, token = $1, worker = $2, claimed_at = n.now, wake_at = n.now + $3, deliveries = m.deliveries + 1
+		set state = 2, token = $1, worker = $2, claimed_at = n.now, wake_at = n.now + $3` + store.CountDelivery() + `
 		from (select ` + clock + ` as now) n where m.ctid = any(array(` + places + `))
 		returning m.seq, m.id, m.kind, m.queue, m.priority, m.attempt, m.deliveries, m.crashes, m.due_at,
-		  m.sent_at, m.header, m.body, m.wake_at), lease as (
-		insert into posthorn_lease (token, worker, ends_at, seqs)
-		select $1, $2, min(wake_at), array_agg(seq) from taken having count(*) > 0)
+		  m.sent_at, m.header, m.body, m.wake_at)` + lease + `
 		select seq, id, kind, queue, priority, attempt, deliveries, crashes, due_at, sent_at, header, body from taken`)
 }
 
@@ -94,7 +104,10 @@ func (w writer) queueTakes(b *pgx.Batch, ws []*store.Write) {
 		}
 		t.Begin()
 		stmt, args := w.claim, []any{t.Token, t.Worker, t.Lease, t.Queue, t.Limit}
-		if len(t.Marks) > 0 {
+		switch {
+		case t.Suspects:
+			stmt = w.claimSuspect
+		case len(t.Marks) > 0:
 			stmt, args = w.claimOn, append(args, ranges(t.Marks)...)
 		}
 		b.Queue(stmt, args...).Query(func(rows pgx.Rows) error {
@@ -214,6 +227,10 @@ func (w writer) queueAcks(b *pgx.Batch, ws []*store.Write) {
 		}
 	}
 	if len(seqs) == 0 {
+		return
+	}
+	if !safety.Fencing {
+		b.Queue(stmt, seqs)
 		return
 	}
 	b.Queue(stmt, seqs, tokens).Query(func(rows pgx.Rows) error {

@@ -68,7 +68,8 @@ type Evidence struct {
 
 	Charges    []Charge
 	Deaths     map[string]int // processes that a poisonous message ended, by its id
-	MaxCrashes int            // after which a message is buried
+	MinCrashes int            // before which no message is buried for them
+	MaxCrashes int            // after which one is
 }
 
 // A Finding is one broken rule.
@@ -202,8 +203,8 @@ func (c *check) readLetter(in Intent, d doom, l Letter) {
 	if l.Reason != d.reason {
 		c.find(Counted, in.ID, "(%s) was buried as %s, not as %s", in.Fate, l.Reason, d.reason)
 	}
-	if in.Fate == Poison && l.Crashes < c.MaxCrashes {
-		c.find(Counted, in.ID, "was buried after %d crashes, not %d", l.Crashes, c.MaxCrashes)
+	if in.Fate == Poison && l.Crashes < c.MinCrashes {
+		c.find(Counted, in.ID, "was buried after %d crashes, not %d", l.Crashes, c.MinCrashes)
 	}
 }
 

@@ -191,10 +191,15 @@ func (t *Transport) forget(m *message) {
 	}
 }
 
-// Consume opens a consumer. Errors: driver.ErrInvalid, ErrTooLarge, ErrClosed.
+// Consume opens a consumer. Errors: driver.ErrInvalid, ErrTooLarge, ErrUnsupported,
+// ErrClosed. Suspects are not supported: they outlive a process, and these messages
+// do not.
 func (t *Transport) Consume(_ context.Context, s driver.Subscription) (driver.Consumer, error) {
 	if err := s.Check(); err != nil {
 		return nil, fmt.Errorf("consume: %w", err)
+	}
+	if s.Suspects {
+		return nil, fmt.Errorf("consume suspects: %w", driver.ErrUnsupported)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/examples/unsubscribe/oneclick"
 	"github.com/posthorn/posthorn/examples/unsubscribe/provider"
 )
@@ -120,11 +121,11 @@ func (f *fleet) bury(ctx context.Context, pid int) (held int64, err error) {
 		if w.PID != pid {
 			continue
 		}
-		n, err := f.store.ReleaseWorker(ctx, w.ID)
+		toll, err := f.store.ReleaseDead(ctx, driver.Death{Worker: w.ID})
 		if err != nil {
 			return held, err
 		}
-		held += n
+		held += int64(toll.Released)
 	}
 	return held, nil
 }

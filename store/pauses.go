@@ -1,0 +1,188 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// A Pause keeps messages of a queue from being claimed. What is in flight is
+// finished, and messages are accepted as ever.
+type Pause struct {
+	Queue  string
+	Reason string    // for people; at most MaxPauseText bytes, as is Actor
+	Actor  string    // who paused it
+	Since  time.Time // by the store's clock
+	Until  time.Time // when it ends by itself, by the store's clock; zero: never
+	// For lets it end so long from now, by the store's clock. It wins over Until, and
+	// is zero in what is read.
+	For time.Duration
+}
+
+// MaxPauseText bounds a pause's reason and its actor in bytes.
+const MaxPauseText = 1000
+
+// Pause pauses a queue, on every host, and returns what is in force now; a pause
+// that there was is replaced. Consumers claim nothing more from the queue at the
+// latest a second after. Errors: driver.ErrInvalid, ErrTooLarge, ErrUnavailable.
+func (s *Store) Pause(ctx context.Context, p Pause) (Pause, error) {
+	if err := p.check(); err != nil {
+		return Pause{}, fmt.Errorf("pause queue: %w", err)
+	}
+	p.Reason, p.Actor = clip(p.Reason, MaxPauseText), clip(p.Actor, MaxPauseText)
+	err := s.write(ctx, func(ctx context.Context, q Session) error {
+		now, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		var until sql.NullInt64
+		switch {
+		case p.For > 0:
+			until = sql.NullInt64{Int64: now + ceilMillis(p.For), Valid: true}
+		case !p.Until.IsZero():
+			until = sql.NullInt64{Int64: p.Until.UnixMilli(), Valid: true}
+		}
+		if until.Valid && until.Int64 <= now {
+			return fmt.Errorf("%w: the pause would be over already", driver.ErrInvalid)
+		}
+		_, err = q.Exec(ctx, s.SQL.Pause, p.Queue, p.Reason, p.Actor, now, until)
+		p.Since, p.Until = fromMillis(now), fromMillis(until.Int64)
+		return err
+	})
+	if err != nil {
+		return Pause{}, s.explain("pause queue", err)
+	}
+	s.pauses.changed()
+	s.hub.wake()
+	p.For = 0
+	return p, nil
+}
+
+func (p Pause) check() error {
+	if err := driver.CheckQueue(p.Queue); err != nil {
+		return err
+	}
+	switch {
+	case p.For < 0:
+		return fmt.Errorf("%w: a pause of %s", driver.ErrInvalid, p.For)
+	case len(p.Reason) > MaxPauseText, len(p.Actor) > MaxPauseText:
+		return fmt.Errorf("%w: reason and actor have at most %d bytes", driver.ErrTooLarge, MaxPauseText)
+	}
+	return nil
+}
+
+// Resume ends a pause. It reports whether there was one.
+func (s *Store) Resume(ctx context.Context, queue string) (was bool, err error) {
+	err = s.write(ctx, func(ctx context.Context, q Session) error {
+		n, err := q.Exec(ctx, s.SQL.Resume, queue)
+		was = n > 0
+		return err
+	})
+	s.pauses.changed()
+	s.hub.wake()
+	return was, s.explain("resume queue", err)
+}
+
+// Pauses lists the pauses that are in force, by queue. now is the store's clock.
+func (s *Store) Pauses(ctx context.Context) (ps []Pause, now time.Time, err error) {
+	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
+		ps = nil
+		ms, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		now = fromMillis(ms)
+		return q.Query(ctx, s.SQL.Pauses, []any{ms}, func(r Row) error {
+			var (
+				p     Pause
+				since int64
+				until sql.NullInt64
+			)
+			err := r.Scan(&p.Queue, &p.Reason, &p.Actor, &since, &until)
+			p.Since, p.Until = fromMillis(since), fromMillis(until.Int64)
+			ps = append(ps, p)
+			return err
+		})
+	})
+	return ps, now, s.explain("list pauses", err)
+}
+
+// Bounds of the age of what a process knows of the pauses.
+const (
+	pausesFor    = time.Second           // at most
+	pausesHinted = 25 * time.Millisecond // after a hint, which says not what it is about
+)
+
+// pauses are what the consumers of a process know of the pauses. They share it, so
+// that a busy process does not ask for each claim. It is safe for concurrent use.
+type pauses struct {
+	mu      sync.Mutex
+	read    time.Time // when it was read; zero: it must be read
+	changes int       // of this process's own
+	hinted  bool      // something has changed since, perhaps a pause
+	queues  []string  // that are paused
+}
+
+// changed makes the next claim read the pauses.
+func (p *pauses) changed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.read = time.Time{}
+	p.changes++
+}
+
+// hint says that something has changed.
+func (p *pauses) hint() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hinted = true
+}
+
+// known are the queues that are paused, if that was read lately. Else the caller
+// is to read it, and to hand changes on to learn.
+func (p *pauses) known() (queues []string, changes int, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	limit := pausesFor
+	if p.hinted {
+		limit = pausesHinted
+	}
+	return p.queues, p.changes, !p.read.IsZero() && time.Since(p.read) < limit
+}
+
+// learn notes what was read since began. What has been changed since then will be
+// read again.
+func (p *pauses) learn(began time.Time, changes int, ps []Pause) []string {
+	queues := make([]string, 0, len(ps))
+	for _, one := range ps {
+		queues = append(queues, one.Queue)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.changes == changes {
+		p.read, p.hinted, p.queues = began, false, queues
+	}
+	return queues
+}
+
+// unpaused leaves out the queues that are paused.
+func (s *Store) unpaused(ctx context.Context, queues []string) ([]string, error) {
+	paused, changes, ok := s.pauses.known()
+	if !ok {
+		began := time.Now()
+		ps, _, err := s.Pauses(ctx)
+		if err != nil {
+			return nil, err
+		}
+		paused = s.pauses.learn(began, changes, ps)
+	}
+	if len(paused) == 0 {
+		return queues, nil
+	}
+	return slices.DeleteFunc(slices.Clone(queues), func(q string) bool { return slices.Contains(paused, q) }), nil
+}
