@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/internal/safety"
 )
 
@@ -79,6 +80,9 @@ func (c *consumer) rescue(ctx context.Context) error {
 	return c.store.write(ctx, func(ctx context.Context, q Session) error {
 		if err := c.freeSuspects(ctx, q, old, now); err != nil || found == 0 {
 			return err
+		}
+		if mutant.RescueBlind {
+			now += rescueBlindBy
 		}
 		_, err := c.store.rescue(ctx, q, r.until, now)
 		return err
