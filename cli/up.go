@@ -114,7 +114,7 @@ func (s *session) supervise(ctx context.Context, only []string, watched bool) er
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	if s.env.Store != nil && watched {
+	if s.env.Store != nil && watched && cfg.Monitor.Enabled {
 		wg.Go(func() { stop(f.watch(aside, cfg)) })
 	}
 	err = f.sup.Run(ctx)
