@@ -29,7 +29,7 @@ type server struct {
 
 // startServer starts a server on a directory of its own.
 func startServer(
-	dir string, start func(testing.TB, testserver.Options) *testserver.Server, settings map[string]string,
+	dir string, start func(testserver.Test, testserver.Options) *testserver.Server, settings map[string]string,
 ) (*server, error) {
 	// The server runs as another user if this process is root's; that one
 	// passes through the directory to its own data.

@@ -154,7 +154,9 @@ func (t *unitTx) Queue(ctx context.Context, query string, args ...any) error {
 	return nil
 }
 
-// flush runs what was queued, as the handler would.
+// flush runs what was queued, as the handler would. Where the unit's time ended
+// meanwhile, the error says why, as that of a handler does: to be cut off by a
+// shutdown or a lost lease is no failure.
 func (t *unitTx) flush() error {
 	t.mu.Lock()
 	queued := t.queued
@@ -162,6 +164,9 @@ func (t *unitTx) flush() error {
 	t.mu.Unlock()
 	for _, q := range queued {
 		if _, err := t.ExecContext(t.life, q.Query, q.Args...); err != nil {
+			if cause := context.Cause(t.life); cause != nil && !errors.Is(err, cause) {
+				err = fmt.Errorf("%w: %w", cause, err)
+			}
 			return &driver.QueuedError{Err: err}
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // A kind is one kind of store, and how to harm its server.
 type kind struct {
 	name     string
-	start    func(testing.TB, testserver.Options) *testserver.Server
+	start    func(testserver.Test, testserver.Options) *testserver.Server
 	protocol proxy.Protocol
 	dsn      string            // of the store at an address
 	prepare  []string          // makes the user and the database of the workers

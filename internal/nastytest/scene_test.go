@@ -25,7 +25,7 @@ var (
 // A kind is one kind of server.
 type kind struct {
 	name     string
-	database func(testing.TB) *testserver.Database
+	database func(testserver.Test) *testserver.Database
 	open     func(context.Context, *testserver.Database, store.Options) (*store.Store, error)
 	schema   []string
 	virgin   string // → what a handler can leave in a session, and the connection's id

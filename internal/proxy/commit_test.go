@@ -21,7 +21,7 @@ import (
 type target struct {
 	protocol proxy.Protocol
 	driver   string
-	make     func(t testing.TB) *testserver.Database
+	make     func(t testserver.Test) *testserver.Database
 }
 
 func targets() map[string]target {

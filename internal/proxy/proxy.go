@@ -7,9 +7,9 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"sync"
-	"testing"
 	"time"
 )
 
@@ -26,10 +26,19 @@ type Counts struct {
 	CutAfter  int // COMMITs whose reply the client never got
 }
 
+// A Test is what New needs of a testing.TB, so that a program with a proxy does
+// not carry package testing.
+type Test interface {
+	Helper()
+	Fatal(args ...any)
+	Errorf(format string, args ...any)
+	Cleanup(fn func())
+}
+
 // A Proxy forwards connections to a target. Its methods may be called
 // concurrently, also from goroutines that are not the test's own.
 type Proxy struct {
-	t        testing.TB
+	report   func(error) // of what went wrong with the proxy itself
 	protocol Protocol
 	target   string
 	addr     string
@@ -47,20 +56,30 @@ type Proxy struct {
 
 // New starts a proxy before a target, host:port. It is closed at the end of the
 // test.
-func New(t testing.TB, protocol Protocol, target string) *Proxy {
+func New(t Test, protocol Protocol, target string) *Proxy {
 	t.Helper()
-	l, err := listen()
+	p, err := Listen(protocol, target, func(err error) { t.Errorf("%v", err) })
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// Listen starts a proxy before a target, host:port, which its caller closes.
+// report is told what goes wrong with the proxy itself, from any goroutine.
+func Listen(protocol Protocol, target string, report func(error)) (*Proxy, error) {
+	l, err := listen()
+	if err != nil {
+		return nil, err
+	}
 	p := &Proxy{
-		t: t, protocol: protocol, target: target, addr: l.Addr().String(), listener: l,
+		report: report, protocol: protocol, target: target, addr: l.Addr().String(), listener: l,
 		links: map[*link]bool{}, faults: faults{thawed: make(chan struct{})},
 	}
 	close(p.faults.thawed)
 	p.wg.Go(func() { p.accept(l) })
-	t.Cleanup(p.Close)
-	return p
+	return p, nil
 }
 
 // Addr is where the proxy listens, host:port.
@@ -94,7 +113,7 @@ func (p *Proxy) accept(l net.Listener) {
 			return
 		}
 		if err != nil {
-			p.t.Errorf("accept connection: %v", err)
+			p.report(fmt.Errorf("accept connection: %w", err))
 			return
 		}
 		k := newLink(p, conn.(*net.TCPConn))
@@ -152,7 +171,7 @@ func (p *Proxy) reopen() {
 	}
 	l, err := listenAt(p.addr)
 	if err != nil {
-		p.t.Errorf("accept connections again: %v", err)
+		p.report(fmt.Errorf("accept connections again: %w", err))
 		return
 	}
 	p.listener = l

@@ -4,6 +4,7 @@ package testserver
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,8 +41,14 @@ type product struct {
 // programs are the paths of a product's programs.
 type programs struct{ server, installer string }
 
-// A missingError says that a server is not installed.
+// ErrMissing: the server is not installed.
+var ErrMissing = errors.New("server is not installed")
+
+// A missingError says which server is not installed.
 type missingError struct{ product product }
+
+// Is makes errors.Is(err, ErrMissing) true.
+func (e *missingError) Is(target error) bool { return target == ErrMissing }
 
 func (e *missingError) Error() string {
 	return fmt.Sprintf("%s is not installed; run: scripts/setup.sh %s", e.product.name, e.product.thing)

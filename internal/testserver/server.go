@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/proxy"
@@ -64,19 +63,19 @@ type Server struct {
 
 // PostgreSQL starts a server that ends with the test. Where PostgreSQL is not
 // installed the test is skipped, or fails if the environment says CI=true.
-func PostgreSQL(t testing.TB, o Options) *Server {
+func PostgreSQL(t Test, o Options) *Server {
 	t.Helper()
 	return start(t, postgreSQL(), o)
 }
 
 // MariaDB starts a server that ends with the test. Where MariaDB is not
 // installed the test is skipped, or fails if the environment says CI=true.
-func MariaDB(t testing.TB, o Options) *Server {
+func MariaDB(t Test, o Options) *Server {
 	t.Helper()
 	return start(t, mariaDB(), o)
 }
 
-func start(t testing.TB, p product, o Options) *Server {
+func start(t Test, p product, o Options) *Server {
 	t.Helper()
 	s, err := launch(p, o)
 	if err != nil {
@@ -94,7 +93,7 @@ func start(t testing.TB, p product, o Options) *Server {
 }
 
 // giveUp ends a test that has no server.
-func giveUp(t testing.TB, err error) {
+func giveUp(t Test, err error) {
 	t.Helper()
 	var missing *missingError
 	ci, _ := strconv.ParseBool(os.Getenv("CI"))
@@ -103,6 +102,16 @@ func giveUp(t testing.TB, err error) {
 	}
 	t.Fatal(err)
 }
+
+// LaunchPostgreSQL starts a server for a program that is no test: the caller
+// closes it. Errors: ErrMissing.
+func LaunchPostgreSQL(o Options) (*Server, error) { return launch(postgreSQL(), o) }
+
+// LaunchMariaDB is LaunchPostgreSQL for MariaDB.
+func LaunchMariaDB(o Options) (*Server, error) { return launch(mariaDB(), o) }
+
+// Close kills the server and removes what it leaves. It is for who launched it.
+func (s *Server) Close() error { return s.end() }
 
 // launch starts a server that its caller has to end.
 func launch(p product, o Options) (*Server, error) {

@@ -19,7 +19,7 @@ import (
 )
 
 // starter starts a server of one make.
-type starter func(t testing.TB, o testserver.Options) *testserver.Server
+type starter func(t testserver.Test, o testserver.Options) *testserver.Server
 
 func products() map[string]starter {
 	return map[string]starter{"postgresql": testserver.PostgreSQL, "mariadb": testserver.MariaDB}
@@ -251,7 +251,7 @@ func TestUsersComeInWithoutAPassword(t *testing.T) {
 func TestSharedServersGiveEachTestAnEmptyDatabase(t *testing.T) {
 	t.Parallel()
 	for range 2 {
-		for _, make := range []func(testing.TB) *testserver.Database{servers.PostgreSQL, servers.MariaDB} {
+		for _, make := range []func(testserver.Test) *testserver.Database{servers.PostgreSQL, servers.MariaDB} {
 			_, err := make(t).Open(t).Exec("create table here (n int)")
 			must(t, err)
 		}

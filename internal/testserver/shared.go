@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"testing"
 )
 
 // Shared are the servers that the tests of one process share, because none of
@@ -32,19 +31,19 @@ type Shared struct {
 
 // PostgreSQL makes a database on the shared server. It is dropped at the end
 // of the test.
-func (s *Shared) PostgreSQL(t testing.TB) *Database {
+func (s *Shared) PostgreSQL(t Test) *Database {
 	t.Helper()
 	return s.database(t, postgreSQL(), "drop database %s with (force)")
 }
 
 // MariaDB makes a database on the shared server. It is dropped at the end of
 // the test.
-func (s *Shared) MariaDB(t testing.TB) *Database {
+func (s *Shared) MariaDB(t Test) *Database {
 	t.Helper()
 	return s.database(t, mariaDB(), "drop database %s")
 }
 
-func (s *Shared) database(t testing.TB, p product, drop string) *Database {
+func (s *Shared) database(t Test, p product, drop string) *Database {
 	t.Helper()
 	server, name, err := s.next(p)
 	if err != nil {
@@ -122,7 +121,7 @@ func (d *Database) DSN() string { return d.Server.DSN(d.Server.Superuser(), d.Na
 
 // Open returns a pool of connections of the superuser that is closed at the
 // end of the test.
-func (d *Database) Open(t testing.TB) *sql.DB {
+func (d *Database) Open(t Test) *sql.DB {
 	t.Helper()
 	db, err := d.Server.Open(d.Server.Superuser(), d.Name)
 	if err != nil {

@@ -15,7 +15,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"testing"
 	"time"
 )
 
@@ -30,7 +29,7 @@ type Authority struct {
 }
 
 // NewAuthority makes an authority whose files end with the test.
-func NewAuthority(t testing.TB) *Authority {
+func NewAuthority(t Test) *Authority {
 	t.Helper()
 	parent := os.TempDir()
 	if (&account{}).reaches(parent) != nil {
@@ -73,7 +72,7 @@ func (a *Authority) sign(c *x509.Certificate, key *ecdsa.PrivateKey, file string
 
 // PostgreSQL are options of a server that proves to be each of the hosts, names
 // or addresses.
-func (a *Authority) PostgreSQL(t testing.TB, o Options, hosts ...string) Options {
+func (a *Authority) PostgreSQL(t Test, o Options, hosts ...string) Options {
 	t.Helper()
 	certificate, key := a.issue(t, postgreSQL(), hosts)
 	return with(o, map[string]string{"ssl": "on", "ssl_cert_file": certificate, "ssl_key_file": key})
@@ -81,7 +80,7 @@ func (a *Authority) PostgreSQL(t testing.TB, o Options, hosts ...string) Options
 
 // MariaDB are options of a server that proves to be each of the hosts, names or
 // addresses.
-func (a *Authority) MariaDB(t testing.TB, o Options, hosts ...string) Options {
+func (a *Authority) MariaDB(t Test, o Options, hosts ...string) Options {
 	t.Helper()
 	certificate, key := a.issue(t, mariaDB(), hosts)
 	return with(o, map[string]string{"ssl_cert": certificate, "ssl_key": key})
@@ -95,7 +94,7 @@ func with(o Options, settings map[string]string) Options {
 }
 
 // issue makes a certificate, and a key that only the server's account may read.
-func (a *Authority) issue(t testing.TB, p product, hosts []string) (certificate, key string) {
+func (a *Authority) issue(t Test, p product, hosts []string) (certificate, key string) {
 	t.Helper()
 	c := form(p.name)
 	c.KeyUsage, c.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}

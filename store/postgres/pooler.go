@@ -79,7 +79,10 @@ func (a address) forPooler(d pool.Dialect) pool.Dialect {
 // control is the configuration of the connections on which nothing but Posthorn's
 // own statements run. Each has an index made for it, and the table shrinks and
 // grows faster than its statistics: a plan that was made while it was small must not
-// read all of it later. A pooler takes no settings; there the planner is trusted.
+// read all of it later. What is off costs ten billion to the planner, so that it
+// would compile the one plan for a statement that has to read all, which takes far
+// longer than to read: that is off, too. A pooler takes no settings; there the
+// planner is trusted.
 func (a address) control() pgx.ConnConfig {
 	config := a.config.Copy()
 	if !a.pooled {
@@ -87,6 +90,7 @@ func (a address) control() pgx.ConnConfig {
 		config.RuntimeParams["enable_bitmapscan"] = "off"
 		config.RuntimeParams["enable_hashjoin"] = "off"
 		config.RuntimeParams["enable_mergejoin"] = "off"
+		config.RuntimeParams["jit"] = "off"
 	}
 	return *config
 }

@@ -1,0 +1,227 @@
+package torture
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/flight"
+	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/torture/oracle"
+	"github.com/posthorn/posthorn/worker"
+)
+
+// The settings of the workers of a run.
+const (
+	lease       = 2 * time.Second
+	maxCrashes  = 5 // by leases that run out; a supervisor tells of driver.SuspectDeaths
+	stuckLimit  = 2 * time.Second
+	drain       = 3 * time.Second // a worker whose handler hangs takes nothing meanwhile
+	recordSlots = 64
+	tickEvery   = 20 * time.Millisecond
+	openWithin  = time.Minute
+)
+
+// Opener opens a store; open.Store is one.
+type Opener func(ctx context.Context, dsn string, o store.Options) (*store.Store, error)
+
+// A job is what a process of a run is to do. It comes by its stdin, because it
+// has the store's address, which may have a password. The end of stdin is the end
+// of who started it, and so its own.
+type job struct {
+	Role    role              `json:"role"`
+	Name    string            `json:"name"`
+	DSN     string            `json:"dsn"`
+	Session map[string]string `json:"session,omitempty"`
+	Seed    uint64            `json:"seed"`
+	Ledger  string            `json:"ledger,omitempty"`  // of a producer: the file
+	Count   int               `json:"count,omitempty"`   // of a producer: messages to send; 0 means without end
+	Without []oracle.Fate     `json:"without,omitempty"` // of a producer: fates that it does not send
+	Limit   int               `json:"limit,omitempty"`   // of a worker: messages until it ends
+	Flight  string            `json:"flight,omitempty"`  // of a worker: the file of its flight record
+
+	Isolated bool `json:"isolated,omitempty"` // a worker that runs suspects, one at a time
+}
+
+// A role is what a process is.
+type role string
+
+// The roles.
+const (
+	roleWorker   role = "worker"
+	roleProducer role = "producer"
+)
+
+// An event is a line on a process's stdout.
+type event struct {
+	Ready   string         `json:"ready,omitempty"`   // it works; the id of the worker
+	Done    int            `json:"done,omitempty"`    // so many more messages are done
+	Lost    int            `json:"lost,omitempty"`    // so many more commits were refused: the lease was lost
+	Sent    int            `json:"sent,omitempty"`    // so many more messages were tried to be sent
+	Charge  *oracle.Charge `json:"charge,omitempty"`  // a handler starts with attempts that are not its own
+	Death   string         `json:"death,omitempty"`   // this message ends the process now
+	Counted bool           `json:"counted,omitempty"` // the death is one of a poisonous message
+	End     string         `json:"end,omitempty"`     // its last word: why it ends
+	Bad     bool           `json:"bad,omitempty"`     // it ends by an error
+}
+
+// A voice writes events, one line each and at once.
+type voice struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (v *voice) say(e event) {
+	text, err := json.Marshal(e)
+	if err != nil { // an event always has an encoding
+		panic(err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, _ = v.to.Write(append(text, '\n')) // a parent that is gone ends this process by its stdin
+}
+
+// A Process is a process of a run. It reads its job from In and says on Out what
+// happens.
+type Process struct {
+	Open Opener
+	In   io.Reader
+	Out  io.Writer
+	Log  io.Writer // of the worker
+
+	job   job
+	voice *voice
+	log   *slog.Logger
+}
+
+// Run does the job until it is done, ctx ends, or the process that started this one is
+// gone.
+func (p Process) Run(ctx context.Context) error {
+	r := bufio.NewReader(p.In)
+	text, err := r.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(text, &p.job)
+	}
+	if err != nil {
+		return fmt.Errorf("read job: %w", err)
+	}
+	p.voice = &voice{to: p.Out}
+	p.log = slog.New(slog.NewTextHandler(p.Log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	var listening sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	listening.Go(func() {
+		_, _ = io.Copy(io.Discard, r)
+		cancel()
+	})
+	why, err := p.play(ctx)
+	if err != nil {
+		why = err.Error()
+	}
+	p.voice.say(event{End: why, Bad: err != nil})
+	listening.Wait() // who started it answers its last word by the end of stdin
+	return err
+}
+
+// play does the job, and returns why it came to its end.
+func (p Process) play(ctx context.Context) (why string, err error) {
+	s, err := p.openPatiently(ctx)
+	if err != nil {
+		return "", err
+	}
+	if p.job.Role == roleProducer {
+		why, err = "done", produce(ctx, p.job, s, p.voice)
+	} else {
+		why, err = p.work(ctx, s)
+	}
+	return why, errors.Join(err, s.Close())
+}
+
+// openPatiently waits for a store that is away.
+func (p Process) openPatiently(ctx context.Context) (*store.Store, error) {
+	o := store.Options{Log: p.log, Server: store.ServerOptions{Session: p.job.Session}}
+	for deadline := time.Now().Add(openWithin); ; wait(ctx, 100*time.Millisecond) {
+		s, err := p.Open(ctx, p.job.DSN, o)
+		if err == nil || ctx.Err() != nil || !errors.Is(err, driver.ErrUnavailable) || time.Now().After(deadline) {
+			return s, err
+		}
+	}
+}
+
+// work runs a worker.
+func (p Process) work(ctx context.Context, s *store.Store) (why string, err error) {
+	c := &cast{words: speak(s.Dialect()), say: p.voice.say, rebind: s.Rebind}
+	var t tally
+	rec, err := flight.Create(p.job.Flight, recordSlots)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, rec.Close()) }()
+	w, err := worker.New(s, c.mux(), worker.Options{
+		Queues: []string{queue}, Lease: lease, Heartbeat: time.Second, DrainTimeout: drain, Retry: policy(2),
+		MaxCrashes: maxCrashes, StuckLimit: stuckLimit, Program: "torture", Log: p.log,
+		Limits: worker.Limits{Messages: p.job.Limit, Jitter: 0.3}, Observe: t.observe,
+		Recorder: rec, Isolated: p.job.Isolated,
+	})
+	if err != nil {
+		return "", err
+	}
+	p.voice.say(event{Ready: w.ID()})
+	var ticking sync.WaitGroup
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ticking.Go(func() { t.tell(running, p.voice) })
+	err = w.Run(ctx)
+	stop()
+	ticking.Wait()
+	if errors.Is(err, worker.ErrStuck) { // as it has to, when a handler hangs
+		err = nil
+	}
+	return w.StopReason(), err
+}
+
+// A tally counts how attempts ended, and tells it at times.
+type tally struct {
+	mu         sync.Mutex
+	done, lost int
+}
+
+func (t *tally) observe(e worker.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case e.Stuck:
+	case e.Class == driver.ClassDone:
+		t.done++
+	case e.Class == driver.ClassLeaseLost:
+		t.lost++
+	}
+}
+
+func (t *tally) tell(ctx context.Context, v *voice) {
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+		if e := t.take(); e != (event{}) {
+			v.say(e)
+		}
+	}
+}
+
+func (t *tally) take() event {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := event{Done: t.done, Lost: t.lost}
+	t.done, t.lost = 0, 0
+	return e
+}

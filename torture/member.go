@@ -1,0 +1,128 @@
+package torture
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/flight"
+)
+
+// A member is one process of a crew. What is not of its start is guarded by the
+// crew's lock.
+type member struct {
+	role  role
+	name  string // of its place and its birth: w0.1
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	out   io.Reader
+	log   *os.File
+	done  chan struct{} // closed when it has ended
+	state *os.ProcessState
+	alone bool   // it runs suspects
+	notes string // the file of its flight record; empty if it has none
+
+	ready  string // the id of the worker, once it works
+	killed bool   // by us
+	asked  bool   // to end
+	death  bool   // it said that a message ends it
+	ended  bool   // it has said its last word
+	bad    string // which was this error
+}
+
+// start starts the process, and gives it its job.
+func (m *member) start(c *crew, j job) (err error) {
+	if m.role == roleProducer {
+		j.Ledger = filepath.Join(c.dir, j.Name+ledgerEnding)
+	}
+	if m.role == roleWorker {
+		m.notes = filepath.Join(c.dir, j.Name+".flight")
+		j.Flight = m.notes
+	}
+	text, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	m.cmd = exec.CommandContext(context.Background(), c.command[0], c.command[1:]...) //nolint:gosec // ourselves
+	apart(m.cmd)
+	if m.stdin, err = m.cmd.StdinPipe(); err != nil {
+		return err
+	}
+	if m.out, err = m.cmd.StdoutPipe(); err != nil {
+		return err
+	}
+	log := filepath.Join(c.dir, j.Name+".log")
+	if m.log, err = os.OpenFile(log, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil { //nolint:gosec // our own
+		return err
+	}
+	m.cmd.Stderr = m.log
+	if err := m.cmd.Start(); err != nil {
+		_ = m.log.Close()
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.members = append(c.members, m)
+	_, _ = m.stdin.Write(append(text, '\n')) // one that died at once is found so
+	if c.closed[m.role] {                    // it came too late to be asked
+		m.askLocked()
+	}
+	return nil
+}
+
+// askLocked tells the process to end. One that is still on its way to work might
+// not hear a signal, but hears the end of its stdin.
+func (m *member) askLocked() {
+	m.asked = true
+	if m.ready == "" {
+		_ = m.stdin.Close()
+		return
+	}
+	_ = m.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+}
+
+// run listens to the process until it has ended.
+func (m *member) run(c *crew) {
+	defer close(m.done)
+	lines := bufio.NewScanner(m.out)
+	for lines.Scan() {
+		var e event
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			continue // a line that a kill cut off
+		}
+		c.heed(m, e)
+		if e.End == "" {
+			continue
+		}
+		c.mu.Lock()
+		m.ended = true
+		if e.Bad {
+			m.bad = e.End
+		}
+		c.mu.Unlock()
+		_ = m.stdin.Close() // it waits for this
+	}
+	_ = m.cmd.Wait() // the state says how it ended
+	m.state = m.cmd.ProcessState
+	_ = m.stdin.Close()
+	_ = m.log.Close()
+}
+
+// obituary is what a supervisor knows of the death of the worker: which handlers ran,
+// if its flight record tells.
+func (m *member) obituary() driver.Death {
+	d := driver.Death{Worker: m.ready, Cause: m.state.String(), Alone: m.alone}
+	if rec, err := flight.Read(m.notes); err == nil && rec.Complete {
+		d.Begun = []driver.Token{}
+		for _, e := range rec.Running {
+			d.Begun = append(d.Begun, e.Token)
+		}
+	}
+	return d
+}
