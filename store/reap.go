@@ -29,6 +29,9 @@ func (s *Store) ReleaseDead(ctx context.Context, d driver.Death) (toll driver.To
 	if err != nil {
 		return driver.Toll{}, s.explain("release dead worker", err)
 	}
+	if n := toll.Suspected + toll.Buried; n > 0 {
+		s.opts.Meter.Crashed(n)
+	}
 	s.behind.Add(1) // what came back stands before the marks
 	s.hub.wake()
 	return toll, nil

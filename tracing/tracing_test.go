@@ -125,7 +125,7 @@ func (r *rig) one(name string) tracetest.SpanStub {
 func value(s tracetest.SpanStub, key string) string {
 	for _, kv := range s.Attributes {
 		if string(kv.Key) == key {
-			return kv.Value.Emit()
+			return kv.Value.String()
 		}
 	}
 	return ""
