@@ -47,6 +47,7 @@ func (s *session) runWorkers(ctx context.Context, plan func(*config.Config) ([]b
 	if err != nil {
 		return err
 	}
+	s.count(cfg)
 	env, err := s.prepare(ctx)
 	if err != nil {
 		return err
@@ -54,6 +55,11 @@ func (s *session) runWorkers(ctx context.Context, plan func(*config.Config) ([]b
 	if len(s.app.Mux.Kinds()) == 0 {
 		return noHandlers(s.app.Name)
 	}
+	view, err := s.openView(cfg)
+	if err != nil {
+		return err
+	}
+	defer view.show(ctx)()
 	f := &fleet{s: s, env: env, plan: plan, running: map[*worker.Worker]bool{}}
 	hup := make(chan struct{}, 1)
 	defer s.sig.attend(f.abort, hup)()
@@ -231,7 +237,7 @@ func pause(ctx context.Context, d time.Duration) {
 func (s *session) baseOptions(cfg *config.Config, program string) worker.Options {
 	o := worker.Options{
 		Program: program, Version: s.app.Version, Retention: cfg.Retention,
-		Dispatcher: s.env.Dispatcher, Log: s.env.Log, QueueRetry: map[string]posthorn.RetryPolicy{},
+		Dispatcher: s.env.Dispatcher, Log: s.env.Log, Observe: s.observer(), QueueRetry: map[string]posthorn.RetryPolicy{},
 	}
 	for _, t := range cfg.Transports {
 		for _, queue := range t.Queues {

@@ -39,27 +39,32 @@ type server struct {
 	http     *http.Server
 }
 
+// CheckToken reports why a token is none.
+func CheckToken(token string) error {
+	if len(token) < MinToken {
+		return fmt.Errorf("the token has %d bytes, it needs at least %d", len(token), MinToken)
+	}
+	return nil
+}
+
 // CheckListen reports why metrics must not be shown at an address: host:port, where the
-// host is an IP address or localhost.
-func CheckListen(address, token string) error {
+// host is an IP address or localhost. Who must show a token may come from everywhere.
+func CheckListen(address string, withToken bool) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("listen address %q is not host:port", address)
-	}
-	if token != "" && len(token) < MinToken {
-		return fmt.Errorf("the token has %d bytes, it needs at least %d", len(token), MinToken)
+		return fmt.Errorf("%q is not host:port", address)
 	}
 	if host == "localhost" {
 		return nil
 	}
 	ip, err := netip.ParseAddr(host)
 	switch {
-	case token != "" && (host == "" || err == nil):
+	case withToken && (host == "" || err == nil):
 		return nil
 	case host == "":
 		return fmt.Errorf("listen on every address: %w", ErrExposed)
 	case err != nil:
-		return fmt.Errorf("listen host %q is neither an IP address nor localhost", host)
+		return fmt.Errorf("host %q is neither an IP address nor localhost", host)
 	case !ip.Unmap().IsLoopback():
 		return fmt.Errorf("listen on %s: %w", host, ErrExposed)
 	}
@@ -67,7 +72,10 @@ func CheckListen(address, token string) error {
 }
 
 func listen(address, token string, g prometheus.Gatherer, log *slog.Logger) (*server, error) {
-	if err := CheckListen(address, token); err != nil {
+	if err := CheckListen(address, token != ""); err != nil {
+		return nil, err
+	}
+	if err := CheckToken(token); token != "" && err != nil {
 		return nil, err
 	}
 	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)

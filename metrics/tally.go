@@ -77,6 +77,13 @@ func (t *Tally) reserve(d dimension, values []string) {
 	}
 }
 
+// Reserve keeps room for kinds that have handlers, before messages of others come.
+func (t *Tally) Reserve(kinds ...string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reserve(byKind, kinds)
+}
+
 // classes are those that Posthorn itself knows; applications may have some of their own.
 func classes() []string {
 	return []string{

@@ -18,7 +18,8 @@ type Config struct {
 	Retention  time.Duration
 	LogFormat  string
 	LogLevel   string
-	MaxFailed  int         // dead letters, for the health check
+	MaxFailed  int // dead letters, for the health check
+	Metrics    Metrics
 	Transports []Transport // in the file's order; at least one
 	Routing    map[string]string
 	Programs   []Program // in the file's order; at least one
@@ -31,6 +32,13 @@ type Config struct {
 type Pool struct {
 	Effects, Control, App               int
 	Lifetime, IdleCheck, ConnectTimeout time.Duration // the last may be zero: what the address says
+}
+
+// A Metrics says where figures are shown to Prometheus, and to whom.
+type Metrics struct {
+	Listen    string // host:port; empty shows none
+	Token     Secret // that who asks must have; empty asks for none, unless TokenFile is set
+	TokenFile string // holds the token
 }
 
 // A Transport is where messages wait.
