@@ -40,6 +40,8 @@ const (
 	messagesTotal = iota
 	waitSeconds
 	runSeconds
+	staleTotal
+	buriedTotal
 	stuckTotal
 	crashesTotal
 	groupEffects
@@ -67,6 +69,10 @@ func families() [familyCount]family {
 		runSeconds: {name: "posthorn_message_run_seconds", limit: 1001, labels: []dimension{byKind},
 			help:    "How long handlers ran, the effect included.",
 			buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}},
+		staleTotal: {name: "posthorn_stale_settlements_total", limit: 201, labels: []dimension{byQueue},
+			help: "Attempts that ended when their lease was lost, and somebody else had the message."},
+		buriedTotal: {name: "posthorn_buried_messages_total", limit: 201, labels: []dimension{byQueue},
+			help: "Messages that workers made dead letters."},
 		stuckTotal: {name: "posthorn_stuck_handlers_total", limit: 1001, labels: []dimension{byKind},
 			help: "Handlers that ran on after their deadline."},
 		crashesTotal: {name: "posthorn_message_crashes_total", limit: 1,

@@ -30,7 +30,7 @@ func overviewPage() page {
 			{"topk(10, posthorn:message_wait_seconds:p99_5m)", "{{queue}}"}}},
 		{title: "Crashes, lost leases, stuck handlers", unit: "short", queries: []query{
 			{"sum(increase(posthorn_message_crashes_total[$__rate_interval]))", "crashes"},
-			{`sum(increase(posthorn_messages_total{class="lease_lost"}[$__rate_interval]))`, "leases lost"},
+			{"sum(increase(posthorn_stale_settlements_total[$__rate_interval]))", "leases lost"},
 			{"sum(increase(posthorn_stuck_handlers_total[$__rate_interval]))", "stuck handlers"}}},
 		{title: "Store: time to tell its figures", unit: "s", queries: []query{
 			{"max by (instance) (posthorn_store_read_seconds)", "{{instance}}"},
@@ -41,29 +41,34 @@ func overviewPage() page {
 }
 
 func queuePage() page {
-	return page{name: "queue", title: "queues", variables: []variable{{"queue", "posthorn_queue_messages"}}, panels: []panel{
+	waits := `rate(posthorn_message_wait_seconds_bucket{queue=~"$queue"}[$__rate_interval])`
+	byQueue := []variable{{"queue", "posthorn_queue_messages"}}
+	return page{name: "queue", title: "queues", variables: byQueue, panels: []panel{
 		{title: "Messages by state", unit: "short", queries: []query{
 			{`max by (queue, state) (posthorn_queue_messages{queue=~"$queue"})`, "{{queue}} {{state}}"}}},
 		{title: "Oldest ready", unit: "s", queries: []query{
 			{`max by (queue) (posthorn_queue_oldest_ready_seconds{queue=~"$queue"})`, "{{queue}}"}}},
 		{title: "Outcomes", unit: "ops", queries: []query{
-			{`sum by (class, verdict) (rate(posthorn_messages_total{queue=~"$queue"}[$__rate_interval]))`, "{{class}} {{verdict}}"}}},
+			{`sum by (class, verdict) (rate(posthorn_messages_total{queue=~"$queue"}[$__rate_interval]))`,
+				"{{class}} {{verdict}}"}}},
 		{title: "By kind", unit: "ops", queries: []query{
 			{`topk(10, sum by (kind) (rate(posthorn_messages_total{queue=~"$queue"}[$__rate_interval])))`, "{{kind}}"}}},
 		{title: "Retries", unit: "ops", queries: []query{
-			{`sum by (queue) (rate(posthorn_messages_total{queue=~"$queue", verdict="retry"}[$__rate_interval]))`, "{{queue}}"}}},
+			{`sum by (queue) (rate(posthorn_messages_total{queue=~"$queue", verdict="retry"}[$__rate_interval]))`,
+				"{{queue}}"}}},
 		{title: "Failed attempts", unit: "percentunit", queries: []query{
 			{`posthorn:failures:ratio5m{queue=~"$queue"}`, "{{queue}}"}}},
 		{title: "Wait", unit: "s", queries: []query{
-			{`histogram_quantile(0.5, sum by (le) (rate(posthorn_message_wait_seconds_bucket{queue=~"$queue"}[$__rate_interval])))`, "50 %"},
-			{`histogram_quantile(0.99, sum by (le) (rate(posthorn_message_wait_seconds_bucket{queue=~"$queue"}[$__rate_interval])))`, "99 %"}}},
+			{"histogram_quantile(0.5, sum by (le) (" + waits + "))", "50 %"},
+			{"histogram_quantile(0.99, sum by (le) (" + waits + "))", "99 %"}}},
 		{title: "Paused", unit: "short", queries: []query{
 			{`max by (queue) (posthorn_queue_paused{queue=~"$queue"})`, "{{queue}}"}}},
 	}}
 }
 
 func workersPage() page {
-	return page{name: "workers", title: "workers", variables: []variable{{"program", "posthorn_workers"}}, panels: []panel{
+	byProgram := []variable{{"program", "posthorn_workers"}}
+	return page{name: "workers", title: "workers", variables: byProgram, panels: []panel{
 		{title: "Workers by state", unit: "short", queries: []query{
 			{`max by (program, state) (posthorn_workers{program=~"$program"})`, "{{program}} {{state}}"}}},
 		{title: "Messages in hand, slots", unit: "short", queries: []query{
@@ -84,9 +89,10 @@ func workersPage() page {
 			{"sum by (pool) (posthorn_pool_busy_connections)", "{{pool}}: busy"},
 			{"sum by (pool) (posthorn_pool_open_connections)", "{{pool}}: open"},
 			{"sum by (pool) (posthorn_pool_size)", "{{pool}}: most"}}},
-		{title: "Waiting for connections", unit: "s", help: "Seconds waited in each second, by all together.", queries: []query{
-			{"sum by (pool) (rate(posthorn_pool_wait_seconds_total[$__rate_interval]))", "{{pool}}"},
-			{"sum by (pool) (rate(posthorn_pool_waits_total[$__rate_interval]))", "{{pool}}: waits"}}},
+		{title: "Waiting for connections", unit: "s", help: "Seconds waited in each second, by all together.",
+			queries: []query{
+				{"sum by (pool) (rate(posthorn_pool_wait_seconds_total[$__rate_interval]))", "{{pool}}"},
+				{"sum by (pool) (rate(posthorn_pool_waits_total[$__rate_interval]))", "{{pool}}: waits"}}},
 		{title: "Connections destroyed, by the handler that left them dirty", unit: "short", queries: []query{
 			{"sum by (kind) (increase(posthorn_dirty_connections_total[$__rate_interval]))", "{{kind}}"}}},
 		{title: "Events that the metrics missed", unit: "short", queries: []query{
@@ -95,14 +101,15 @@ func workersPage() page {
 }
 
 func deadPage() page {
+	buried := `rate(posthorn_messages_total{queue=~"$queue", verdict="bury"}[$__rate_interval])`
 	return page{name: "dead-letters", title: "dead letters", variables: []variable{{"queue", "posthorn_dead_letters"}},
 		panels: []panel{
 			{title: "Dead letters", unit: "short", queries: []query{
 				{`max by (queue) (posthorn_dead_letters{queue=~"$queue"})`, "{{queue}}"}}},
 			{title: "Buried, by how the last attempt ended", unit: "ops", queries: []query{
-				{`sum by (class) (rate(posthorn_messages_total{queue=~"$queue", verdict="bury"}[$__rate_interval]))`, "{{class}}"}}},
+				{"sum by (class) (" + buried + ")", "{{class}}"}}},
 			{title: "Buried, by kind", unit: "ops", queries: []query{
-				{`topk(10, sum by (kind) (rate(posthorn_messages_total{queue=~"$queue", verdict="bury"}[$__rate_interval])))`, "{{kind}}"}}},
+				{"topk(10, sum by (kind) (" + buried + "))", "{{kind}}"}}},
 			{title: "Suspects: they may have killed their worker, and run alone", unit: "short", queries: []query{
 				{`max by (queue) (posthorn_queue_messages{queue=~"$queue", state="suspect"})`, "{{queue}}"}}},
 		}}

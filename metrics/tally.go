@@ -63,12 +63,25 @@ func NewTally(k Known) *Tally {
 	for d, limit := range bounds() {
 		t.words[d] = newVocabulary(limit)
 	}
+	queues := slices.Sorted(maps.Keys(k.Queues))
 	t.reserve(byKind, k.Kinds)
-	t.reserve(byQueue, slices.Sorted(maps.Keys(k.Queues)))
+	t.reserve(byQueue, queues)
 	t.reserve(byTransport, slices.Sorted(maps.Values(k.Queues)))
 	t.reserve(byProgram, k.Programs)
 	t.reserve(byClass, classes())
+	t.begin(k.Kinds, stuckTotal, dirtyTotal)
+	t.begin(queues, staleTotal, buriedTotal)
 	return t
+}
+
+// begin lets counters begin at zero: Prometheus does not see the first step of one that
+// begins at one.
+func (t *Tally) begin(values []string, families ...int) {
+	for _, family := range families {
+		for _, v := range values {
+			t.of(family, []string{v})
+		}
+	}
 }
 
 func (t *Tally) reserve(d dimension, values []string) {
@@ -82,6 +95,7 @@ func (t *Tally) Reserve(kinds ...string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.reserve(byKind, kinds)
+	t.begin(kinds, stuckTotal, dirtyTotal)
 }
 
 // classes are those that Posthorn itself knows; applications may have some of their own.
@@ -106,8 +120,12 @@ func (t *Tally) Observe(e worker.Event) {
 		return
 	}
 	verdict := e.Verdict.String()
-	if e.Class == driver.ClassLeaseLost {
+	switch {
+	case e.Class == driver.ClassLeaseLost:
 		verdict = none // nothing was settled
+		t.add(staleTotal, 1, e.Delivery.Queue)
+	case e.Verdict == driver.Bury:
+		t.add(buriedTotal, 1, e.Delivery.Queue)
 	}
 	t.add(messagesTotal, 1, t.transports[e.Delivery.Queue], e.Delivery.Queue, e.Delivery.Kind, string(e.Class), verdict)
 	if e.Waited > 0 || e.Duration > 0 {
