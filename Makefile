@@ -10,14 +10,18 @@ TESTFLAGS ?=
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
 
 setup: ## Install what the tests need: a C compiler and database servers
 	@scripts/setup.sh cc
 	@scripts/setup.sh postgresql mariadb pgbouncer faketime || [ "$$CI" != true ] # without them, tests are skipped
+	@scripts/setup.sh supervisor systemd cron strace || [ "$$CI" != true ] # the same
 
 test: setup ## Run all tests with the race detector
 	@CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TIMEOUT) $(TESTFLAGS) ./...
+
+schema: ## Check generated manifests against Kubernetes' own types (a module of its own)
+	@cd schema && go vet . && go test .
 
 tidy: ## Hold the code to its conventions (internal/tidy)
 	@go test ./internal/tidy
@@ -53,9 +57,15 @@ bench-full: servers ## The same in rounds, with backlogs of a million; writes do
 bench-page: ## Write docs/performance.md again from what bench-full recorded
 	@cd bench && go run . -from ../bin/performance.jsonl -page ../docs >/dev/null
 
+profile: ## Profile the hot paths: CPU, allocations and mutexes, in bin/profile
+	@scripts/profile.sh
+
 servers:
 	@scripts/setup.sh postgresql mariadb
 	@scripts/setup.sh redis-server || true # without it, asynq is left out
+
+mutant-settle-last: ## Show that the tests find a settlement that comes after its effect
+	@go test -count=1 -v -run 'Settlement|OrderOf' ./internal/safety
 
 fuzz-short: ## Run each fuzz target for 3 seconds
 	@scripts/fuzz.sh 3s
@@ -74,4 +84,5 @@ $(LINTER): tools/go.mod tools/go.sum
 	@echo "building golangci-lint; the first time takes some minutes" >&2
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-.PHONY: help setup test tidy lint vet fmt generate mod build demo bench bench-full bench-page servers fuzz-short cover ci
+.PHONY: help setup test schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
+	mutant-settle-last fuzz-short cover ci

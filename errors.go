@@ -102,6 +102,13 @@ func (e *InfrastructureError) Unwrap() error { return e.Err }
 // class of its own by a method ErrorClass() string; a retry policy for that
 // class is then used.
 func ClassOf(err error) driver.Class {
+	if err == nil {
+		return driver.ClassDone // most end so: nothing is allocated to look further
+	}
+	return classOfError(err)
+}
+
+func classOfError(err error) driver.Class {
 	var (
 		later     *laterError
 		reject    *rejectError
@@ -113,8 +120,6 @@ func ClassOf(err error) driver.Class {
 		named     interface{ ErrorClass() string }
 	)
 	switch {
-	case err == nil:
-		return driver.ClassDone
 	case errors.Is(err, driver.ErrLeaseLost):
 		return driver.ClassLeaseLost
 	case errors.As(err, &panicked):

@@ -31,6 +31,11 @@ type order struct {
 	History     bool          // say often how many were seen, and report when
 	Idle        bool
 	Settle      time.Duration // how long it starts up before it counts as idle
+	Insert      bool          // each handler has an INSERT
+	Failing     int           // percent of the messages fail once, after it
+	Messages    int           // how many there are, where some fail
+
+	program string // that is to be started; empty: this one
 }
 
 // The lines that a worker process says before its report.
@@ -51,6 +56,7 @@ type report struct {
 	CPU       time.Duration // from the start of its worker to the end of it; while it was idle
 	Span      time.Duration // how long it was idle
 	Memory    memory
+	Without   []string // safety features that the program lacks
 }
 
 // obey is the worker process.
@@ -89,7 +95,7 @@ func follow(ctx context.Context, b bus, o order) (report, error) {
 	working, stop := context.WithCancel(ctx)
 	var failed error
 	var worker sync.WaitGroup
-	worker.Go(func() { failed = b.work(working, load{concurrency: o.Concurrency, seen: c.note}) })
+	worker.Go(func() { failed = b.work(working, o.load(c.note)) })
 	if c.line != nil {
 		worker.Go(func() { c.tell(working) })
 	}
@@ -102,6 +108,15 @@ func follow(ctx context.Context, b bus, o order) (report, error) {
 	}
 	c.report(&rep)
 	return rep, errors.Join(err, failed)
+}
+
+// load is what the handlers of the process do.
+func (o order) load(seen func(note)) load {
+	l := load{insert: o.Insert, concurrency: o.Concurrency, seen: seen}
+	if o.Failing > 0 {
+		l.faults = newFaults(o.Failing, o.Messages)
+	}
+	return l
 }
 
 // A counter sees the messages of a worker process.
@@ -175,7 +190,7 @@ func (c *counter) attend(ctx context.Context, o order, in io.Reader) (rep report
 
 // report fills in what the handlers saw.
 func (c *counter) report(rep *report) {
-	rep.Seen = int(c.seen.Load())
+	rep.Seen, rep.Without = int(c.seen.Load()), missing()
 	rep.Latencies = c.times[:min(rep.Seen, len(c.times))]
 	slices.Sort(rep.Latencies)
 	if c.line != nil {

@@ -54,6 +54,8 @@ type crewRun struct {
 	n       int
 	history history
 	took    time.Duration // from the start until nothing was left
+	cpu     time.Duration // of all processes
+	without []string      // safety features that the programs lack
 }
 
 // steadyRate leaves out what starts and what ends a run. It looks at when
@@ -127,8 +129,13 @@ func crew(ctx context.Context, b bus, o order, t team) (crewRun, error) {
 	for _, rep := range reports {
 		run.history.add(rep.History)
 		seen += rep.Seen
+		run.cpu += rep.CPU
+		run.without = rep.Without
 	}
-	return run, handledOnce(ctx, b, load{}, handled{want: t.n, seen: seen})
+	if o.Insert { // a group that runs again calls its handlers again: the effects tell
+		seen = min(seen, t.n)
+	}
+	return run, handledOnce(ctx, b, load{insert: o.Insert}, handled{want: t.n, seen: seen})
 }
 
 func dismiss(children []*child) (err error) {

@@ -72,6 +72,14 @@ func on(store string, own []goal) []goal {
 		},
 		goal{work: "cost", key: "cpu_s", title: "CPU for 10,000 messages", floor: 0.2, summit: 0.1, unit: seconds},
 		goal{work: "rss", key: "peak_mb", title: "resident memory at concurrency 64", floor: 40, unit: megabytes},
+		goal{
+			work: "safety", key: "noop_loop", title: "no-op with fencing, leases, history, against a build without",
+			floor: 0.9, unit: times, least: true,
+		},
+		goal{
+			work: "safety", key: "tx_loop", title: "one INSERT with fencing, leases, history, against a build without",
+			floor: 0.9, unit: times, least: true,
+		},
 		goal{work: "idle", key: "percent", title: "idle worker, of one core", floor: 1, unit: percent},
 	)
 	for i := range gs {

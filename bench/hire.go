@@ -36,7 +36,10 @@ func hire(ctx context.Context, o order) (*child, error) {
 
 // prepare starts a worker process and waits until it could begin.
 func prepare(ctx context.Context, o order) (*child, error) {
-	self, err := os.Executable()
+	self, err := o.program, error(nil)
+	if self == "" {
+		self, err = os.Executable()
+	}
 	if err != nil {
 		return nil, err
 	}

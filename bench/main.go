@@ -109,7 +109,8 @@ func parse(args []string) (f flags, err error) {
 
 // allWorks lists the works in the order of the table.
 func allWorks(s sizes) []work {
-	return slices.Concat(dispatchWorks(), handleWorks(), processWorks(), crewWorks(), backlogWorks(s))
+	return slices.Concat(dispatchWorks(), handleWorks(), failingWorks(), processWorks(), crewWorks(), backlogWorks(s),
+		safetyWorks())
 }
 
 func workNames() []string {
@@ -162,13 +163,14 @@ func (f flags) rig() (*rig, error) {
 		return nil, err
 	}
 	for _, w := range allWorks(r.sizes) {
-		if wantedWork(w.name) && (!w.linux || hasProc()) && (r.mode != modeQuick || !w.twin) {
+		left := r.mode == modeQuick && w.twin || w.asked && r.mode != modeFull && f.only == ""
+		if wantedWork(w.name) && (!w.linux || hasProc()) && !left {
 			r.works = append(r.works, w)
 		}
 	}
 	r.rawToo = wantedSystem(rawName)
 	for _, s := range systems() {
-		if wantedStore(s.Store) && wantedSystem(s.System) {
+		if wantedStore(s.Store) && wantedSystem(s.System) && (!s.asked || f.systems != "") {
 			r.systems = append(r.systems, s)
 		}
 	}

@@ -71,6 +71,11 @@ func (b *posthornBus) sendMany(ctx context.Context, ns []note) error {
 func (b *posthornBus) work(ctx context.Context, l load) error {
 	mux := posthorn.NewMux()
 	switch {
+	case l.faults != nil:
+		posthorn.HandleTx(mux, func(ctx context.Context, tx *posthorn.Tx, n note) error {
+			_, err := tx.ExecContext(ctx, b.effect, n.N, n.Text)
+			return errors.Join(err, l.faults.attempt(ctx, n, l.seen))
+		}, posthorn.WithRetry(l.faults.plan()))
 	case l.queued:
 		posthorn.HandleTx(mux, func(ctx context.Context, tx *posthorn.Tx, n note) error {
 			l.seen(n)

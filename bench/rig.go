@@ -34,6 +34,7 @@ type work struct {
 	once    bool     // takes long and varies little: the first round only
 	large   bool     // takes long: in a quick run, Posthorn's turn only
 	twin    bool     // runs the code of another work: not in a quick run
+	asked   bool     // takes long: only in a full run, or when it is asked for
 	linux   bool     // needs /proc
 	run     func(ctx context.Context, r *rig, s system) (map[string]float64, error)
 	raw     rawRun // the limit of the machine, or nil

@@ -21,9 +21,12 @@ func (note) Kind() string { return "note" }
 const noteText = "This text stands for what an application says about its work. " +
 	"It is as long as it has to be to make the whole body two hundred bytes of JSON, no more."
 
+// firstNote is the number of the first note: all have as many digits.
+const firstNote = 1_000_000
+
 // newNote makes the nth note, sent now.
 func newNote(n int) note {
-	return note{Sent: time.Now().UnixNano(), N: 1_000_000 + n, Text: noteText}
+	return note{Sent: time.Now().UnixNano(), N: firstNote + n, Text: noteText}
 }
 
 // A load is what the handlers of a run do.
@@ -31,6 +34,7 @@ type load struct {
 	insert      bool      // commit one INSERT together with the completion
 	queued      bool      // the INSERT is queued, and sent with those of other messages
 	alone       bool      // Posthorn only: without group commit
+	faults      *faults   // Posthorn only: some messages fail; or nil
 	concurrency int       // handlers at once; 0 means what suits the system best
 	line        *timeline // notes when messages are handled, or nil
 	seen        func(note)
@@ -69,6 +73,7 @@ type system struct {
 	backlogTx int    // the same where each has an INSERT; 0: as many
 	lacks     string // works that it does not offer, and why
 	without   []string
+	asked     bool     // only measured when it is named
 	pending   []string // works that it is going to offer, and does not yet
 	open      func(ctx context.Context, address string, l load) (bus, error)
 }
@@ -90,11 +95,11 @@ func (s system) offers(work string) bool {
 
 // systems lists all that are measured, by store, Posthorn first.
 func systems() []system {
-	return []system{
+	return append([]system{
 		posthornSystem(sqliteKind(), 40_000), goqiteSystem(), backliteSystem(), riverSQLiteSystem(),
 		posthornSystem(postgresKind(), 40_000), riverPostgresSystem(), gueSystem(), watermillPostgresSystem(),
 		watermillQueueSystem(),
 		posthornSystem(mariadbKind(), 20_000), watermillMariaDBSystem(),
 		asynqSystem(redisKind()), asynqSystem(redisAOFKind()),
-	}
+	}, laneSystems()...)
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -53,6 +54,7 @@ type Env struct {
 type IO struct {
 	Program string   // the name under which it was started
 	Args    []string // without the program's name
+	Self    []string // the command that runs this program again; up needs it
 	Environ []string // NAME=value
 
 	Stdin          io.Reader
@@ -74,11 +76,26 @@ func Main(app App) {
 		width = 0
 	}
 	os.Exit(Run(context.Background(), app, IO{
-		Program: filepath.Base(os.Args[0]), Args: os.Args[1:], Environ: os.Environ(),
+		Program: filepath.Base(os.Args[0]), Args: os.Args[1:], Self: self(), Environ: os.Environ(),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		StdinTerminal:  term.IsTerminal(int(os.Stdin.Fd())),
 		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		StderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		Width:          width, Signals: signals, Exit: os.Exit,
 	}))
+}
+
+// self finds the command that started this process. It is not resolved further:
+// when it is a link that a deployment has set anew, the next worker is of the new
+// version.
+func self() []string {
+	if path, err := exec.LookPath(os.Args[0]); err == nil {
+		if path, err = filepath.Abs(path); err == nil {
+			return []string{path}
+		}
+	}
+	if path, err := os.Executable(); err == nil {
+		return []string{path}
+	}
+	return nil
 }

@@ -3,52 +3,34 @@ package cli
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/config"
-	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/monitor"
 )
 
-// A level is how bad something is. The order counts.
-type level int
-
-// The levels, as Nagios numbers them.
-const (
-	levelOK level = iota
-	levelWarning
-	levelCritical
-	levelUnknown
-)
-
-// String is the level in small letters.
-func (l level) String() string { return [...]string{"ok", "warning", "critical", "unknown"}[l] }
-
-// MarshalText is the level in small letters.
-func (l level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
-
-// The names of the checks, for --only.
-const (
-	checkStore   = "store"
-	checkWorkers = "workers"
-	checkFailed  = "failed"
-	checkOldest  = "oldest"
-)
-
-func checkNames() []string { return []string{checkStore, checkWorkers, checkFailed, checkOldest} }
-
-// finding is the result of one check.
+// finding is the result of one check, as output shows it.
 type finding struct {
-	Check string `json:"check"`
-	Level level  `json:"level"`
-	Text  string `json:"text"`
-	Try   string `json:"try,omitempty"`
+	Check string        `json:"check"`
+	Level monitor.Level `json:"level"`
+	Text  string        `json:"text"`
+	Try   string        `json:"try,omitempty"`
 
 	perf string // for Nagios
+}
+
+// checkNames are the names of the rules, for --only.
+func checkNames() []string {
+	var names []string
+	for _, r := range monitor.Pack() {
+		names = append(names, r.Name)
+	}
+	return names
 }
 
 // healthFlags are the flags of health.
@@ -57,33 +39,47 @@ type healthFlags struct {
 	failOn, output string
 	maxFailed      int
 	maxAge         time.Duration
-	nagios         bool
+	nagios, docker bool
 }
 
 func (s *session) healthCommand() *cobra.Command {
 	var f healthFlags
 	cmd := &cobra.Command{
-		Use: "health", Short: "Check the store, the workers and the dead letters; for probes",
-		Long: `Check that the store is reachable, that each queue has a living worker, that dead letters are not too many, and
-that no message waits for too long. Exit code 0: healthy; 1: not; 69: the store is unreachable. With --nagios: 0 ok,
-1 warning, 2 critical, 3 unknown.`,
+		Use: "health", Short: "Check the store, the workers and the messages; for probes",
+		Long: `Judge once what the monitor judges all the time: the store, the workers, what waits and for how long, dead
+letters, progress, disks, clocks. What is seen counts at once; what a running monitor knows is used, too. It ends within
+seconds, also when the store hangs. What cannot be read is unknown, and never healthy.
+
+Exit code 0: healthy; 1: not, or unknown; 69: the store is unreachable. With --docker: 0 or 1, as a HEALTHCHECK wants
+it. With --nagios: 0 ok, 1 warning, 2 critical, 3 unknown.`,
 		Example: s.example(`
 			health
-			health --only store,workers
+			health --only store,workers,progress
 			health --nagios --max-failed 20`),
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.health(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := s.health(cmd.Context(), f)
+			if f.docker && s.report(err) != exitDone {
+				return outcome(exitFailed)
+			}
+			if f.docker {
+				return nil
+			}
+			return err
+		},
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVar(&f.only, "only", nil, "only these `checks`: "+strings.Join(checkNames(), ", "))
 	fs.IntVar(&f.maxFailed, "max-failed", -1, "more dead letters than this are critical (default health.max_failed, 100)")
 	fs.Lookup("max-failed").DefValue = "0" // -1 means the configured one; the help must not show it
-	fs.DurationVar(&f.maxAge, "max-age", 15*time.Minute, "a message that has been due for longer is a warning")
+	fs.DurationVar(&f.maxAge, "max-age", 0,
+		"a message that has been due for longer is a warning (default monitor.rules.oldest.warning, 15m)")
 	fs.StringVar(&f.failOn, "fail-on", "critical", "the `level` from which the exit code is 1: warning or critical")
 	group(cmd, "What is unhealthy", "only", "max-failed", "max-age", "fail-on")
 	fs.BoolVar(&f.nagios, "nagios", false, "one line and exit codes for Nagios")
+	fs.BoolVar(&f.docker, "docker", false, "no other exit codes than 0 and 1")
 	outputFlag(cmd, &f.output)
-	group(cmd, "Output", "nagios")
+	group(cmd, "Output", "nagios", "docker")
 	return cmd
 }
 
@@ -97,34 +93,34 @@ func (f healthFlags) check() error {
 	if f.failOn != "warning" && f.failOn != "critical" {
 		return usage("--fail-on "+f.failOn+" is no level", "give warning or critical")
 	}
+	if f.nagios && f.docker {
+		return usage("--nagios and --docker contradict each other", "give one of them")
+	}
 	return nil
 }
 
 func (s *session) health(ctx context.Context, f healthFlags) error {
-	found, err := s.examine(ctx, f)
+	v, away, err := s.examine(ctx, f)
 	if err != nil {
 		if f.nagios {
 			s.print("POSTHORN UNKNOWN - %s\n", err)
-			return outcome(levelUnknown)
+			return outcome(nagiosCode(monitor.Unknown))
 		}
 		return err
 	}
-	worst := levelOK
-	for _, d := range found {
-		worst = max(worst, d.Level)
-	}
+	found, worst := s.findings(v, away, f.only)
 	if f.nagios {
 		return s.tellNagios(found, worst)
 	}
 	if err := s.showHealth(f.output, found, worst); err != nil {
 		return err
 	}
-	least := levelCritical
+	least := monitor.Unknown
 	if f.failOn == "warning" {
-		least = levelWarning
+		least = monitor.Warning
 	}
 	switch {
-	case found[0].Check == checkStore && found[0].Level == levelCritical:
+	case away:
 		return outcome(exitUnreachable)
 	case worst >= least:
 		return outcome(exitFailed)
@@ -132,13 +128,65 @@ func (s *session) health(ctx context.Context, f healthFlags) error {
 	return nil
 }
 
-func (s *session) showHealth(as string, found []finding, worst level) error {
+// examine judges once. away reports whether the store is unreachable. An error
+// means that nothing can be said.
+func (s *session) examine(ctx context.Context, f healthFlags) (v monitor.Verdict, away bool, err error) {
+	if err := f.check(); err != nil {
+		return v, false, err
+	}
+	cfg, err := s.config()
+	if err != nil {
+		return v, false, err
+	}
+	engine := monitor.Engine{Rules: f.rules(cfg)}
+	return s.glance(ctx, cfg, engine)
+}
+
+// rules are the configured ones with the thresholds of the flags.
+func (f healthFlags) rules(cfg *config.Config) []monitor.Rule {
+	rules := slices.Clone(cfg.Monitor.Rules)
+	for i := range rules {
+		switch r := &rules[i]; {
+		case r.Name == monitor.RuleFailed && f.maxFailed >= 0:
+			r.Critical = float64(f.maxFailed)
+		case r.Name == monitor.RuleOldest && f.maxAge > 0:
+			r.Warning = f.maxAge.Seconds()
+			r.Critical = math.Max(r.Critical, r.Warning)
+		}
+	}
+	return rules
+}
+
+// findings are the checks that were asked for, and the worst level among them.
+// Where the store is away, what it would have told is left out.
+func (s *session) findings(v monitor.Verdict, away bool, only []string) (found []finding, worst monitor.Level) {
+	for _, c := range v.Checks {
+		asked := len(only) == 0 || slices.Contains(only, c.Name)
+		silent := away && c.Name != monitor.RuleStore && c.Level == monitor.Unknown
+		if silent || !asked && (!away || c.Name != monitor.RuleStore) {
+			continue
+		}
+		found = append(found, finding{Check: c.Name, Level: c.Level, Text: c.Text, Try: s.command(c.Try), perf: c.Perf})
+		worst = max(worst, c.Level)
+	}
+	return found, worst
+}
+
+// command puts the program's name before what to run.
+func (s *session) command(try string) string {
+	if try == "" {
+		return ""
+	}
+	return s.app.Name + " " + try
+}
+
+func (s *session) showHealth(as string, found []finding, worst monitor.Level) error {
 	err := show(s, as, listing[finding]{
 		kind: "Health", rows: found, extra: map[string]any{"level": worst}, name: func(d finding) string { return d.Check },
 		columns: []column[finding]{
 			{head: "CHECK", cell: func(d finding) string { return d.Check }},
 			{head: "LEVEL", cell: func(d finding) string { return d.Level.String() }},
-			{head: "FINDING", cell: func(d finding) string { return d.Text }},
+			{head: "FINDING", flex: true, cell: func(d finding) string { return d.Text }},
 		},
 	})
 	if as != formTable && as != formWide {
@@ -152,10 +200,16 @@ func (s *session) showHealth(as string, found []finding, worst level) error {
 	return err
 }
 
-func (s *session) tellNagios(found []finding, worst level) error {
+// nagiosCode is the exit code of a plugin (Monitoring Plugins Development
+// Guidelines, 2.3).
+func nagiosCode(l monitor.Level) int {
+	return map[monitor.Level]int{monitor.OK: 0, monitor.Warning: 1, monitor.Critical: 2, monitor.Unknown: 3}[l]
+}
+
+func (s *session) tellNagios(found []finding, worst monitor.Level) error {
 	var texts, perf []string
 	for _, d := range found {
-		if d.Level == worst {
+		if d.Level == worst && (worst != monitor.OK || len(texts) < 4) {
 			texts = append(texts, strings.ReplaceAll(d.Text, "|", "/"))
 		}
 		if d.perf != "" {
@@ -167,115 +221,8 @@ func (s *session) tellNagios(found []finding, worst level) error {
 		line += " | " + strings.Join(perf, " ")
 	}
 	s.print("%s\n", line)
-	if worst == levelOK {
+	if worst == monitor.OK {
 		return nil
 	}
-	return outcome(worst)
-}
-
-// examine runs the checks. An error means that nothing can be said.
-func (s *session) examine(ctx context.Context, f healthFlags) ([]finding, error) {
-	if err := f.check(); err != nil {
-		return nil, err
-	}
-	cfg, err := s.config()
-	if err != nil {
-		return nil, err
-	}
-	if f.maxFailed < 0 {
-		f.maxFailed = cfg.MaxFailed
-	}
-	st, err := s.existing(ctx)
-	if err == nil {
-		err = st.Ping(ctx)
-	}
-	if err != nil {
-		why := s.explainAny(err)
-		return []finding{{Check: checkStore, Level: levelCritical, Text: why.Title + ": " + why.What, Try: why.Try}}, nil
-	}
-	found, err := s.measureStore(ctx, cfg, f)
-	if err != nil {
-		return nil, err
-	}
-	if len(f.only) > 0 {
-		found = slices.DeleteFunc(found, func(d finding) bool { return !slices.Contains(f.only, d.Check) })
-	}
-	return found, nil
-}
-
-func (s *session) measureStore(ctx context.Context, cfg *config.Config, f healthFlags) ([]finding, error) {
-	st := s.env.Store
-	stats, err := st.Stats(ctx)
-	if err != nil {
-		return nil, err
-	}
-	workers, err := runningWorkers(ctx, st)
-	if err != nil {
-		return nil, err
-	}
-	rows := mergeQueues(cfg, stats)
-	return []finding{
-		{Check: checkStore, Text: fmt.Sprintf("%s, %s", st.Dialect(), st.Capabilities().Durability)},
-		judgeWorkers(s.app.Name, rows, workers), judgeFailed(s.app.Name, stats, f.maxFailed), judgeOldest(rows, f.maxAge),
-	}, nil
-}
-
-// judgeWorkers looks for queues without a living worker.
-func judgeWorkers(name string, rows []queueRow, workers []driver.WorkerRecord) finding {
-	d := finding{Check: checkWorkers, perf: fmt.Sprintf("workers=%d", len(workers))}
-	var idle, stuck []string
-	for _, r := range rows {
-		switch {
-		case r.Transport == "" && r.Ready+r.Delayed+r.InFlight == 0,
-			slices.ContainsFunc(workers, func(w driver.WorkerRecord) bool { return slices.Contains(w.Queues, r.Queue) }):
-		case r.Ready > 0:
-			stuck = append(stuck, fmt.Sprintf("%s (%s waiting)", r.Queue, plural(int(r.Ready), "message")))
-		default:
-			idle = append(idle, r.Queue)
-		}
-	}
-	switch {
-	case len(stuck) > 0:
-		d.Level, d.Text = levelCritical, "no living worker for "+strings.Join(append(stuck, idle...), ", ")
-	case len(idle) > 0:
-		d.Level, d.Text = levelWarning, "no living worker for "+strings.Join(idle, ", ")
-	default:
-		d.Text = fmt.Sprintf("%d alive", len(workers))
-	}
-	if d.Level != levelOK {
-		d.Try = name + " up"
-	}
-	return d
-}
-
-func judgeFailed(name string, stats []store.QueueStats, most int) finding {
-	var dead int64
-	for _, q := range stats {
-		dead += q.Dead
-	}
-	d := finding{Check: checkFailed, perf: fmt.Sprintf("failed=%d;;%d", dead, most)}
-	d.Text = fmt.Sprintf("%d dead letters, at most %d are allowed", dead, most)
-	if dead > int64(most) {
-		d.Level, d.Try = levelCritical, name+" failed list"
-	}
-	return d
-}
-
-func judgeOldest(rows []queueRow, most time.Duration) finding {
-	var oldest queueRow
-	for _, r := range rows {
-		if r.oldest > oldest.oldest {
-			oldest = r
-		}
-	}
-	d := finding{Check: checkOldest, perf: fmt.Sprintf("oldest=%.0fs;%.0f", oldest.oldest.Seconds(), most.Seconds())}
-	if oldest.oldest == 0 {
-		d.Text = "no message is waiting"
-		return d
-	}
-	d.Text = fmt.Sprintf("the oldest message has been due for %s, on %s", age(oldest.oldest), oldest.Queue)
-	if oldest.oldest > most {
-		d.Level, d.Try = levelWarning, "more workers, or a higher concurrency"
-	}
-	return d
+	return outcome(nagiosCode(worst))
 }

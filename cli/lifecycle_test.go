@@ -42,6 +42,7 @@ type stage struct {
 	t       *testing.T
 	app     cli.App
 	config  string
+	dir     string // where naps are noted
 	signals chan os.Signal
 	stdin   string
 	tty     bool
@@ -53,6 +54,7 @@ func newStage(t *testing.T, config string) *stage {
 	t.Helper()
 	t.Cleanup(func() { goleak.VerifyNone(t) })
 	st := &stage{t: t, config: filepath.Join(t.TempDir(), "posthorn.yaml"), signals: make(chan os.Signal, 8)}
+	st.dir = t.TempDir()
 	st.app = cli.App{Name: "shop", Mux: posthorn.NewMux()}
 	st.write("store: sqlite:" + filepath.Join(t.TempDir(), "a.db") + "\n" + config)
 	return st
@@ -67,9 +69,23 @@ func (st *stage) write(config string) {
 
 func (st *stage) run(args ...string) int {
 	return cli.Run(context.Background(), st.app, cli.IO{
-		Args: append(args, "--config", st.config), Stdin: strings.NewReader(st.stdin), Stdout: &st.out, Stderr: &st.errs,
+		Args: append(args, "--config", st.config), Self: []string{os.Args[0]}, Environ: st.environ(),
+		Stdin: strings.NewReader(st.stdin), Stdout: &st.out, Stderr: &st.errs,
 		StdinTerminal: st.tty, StdoutTerminal: st.tty, StderrTerminal: st.tty, Width: 80, Signals: st.signals,
 	})
+}
+
+// environ makes children of up the shop.
+func (st *stage) environ() []string {
+	return append(os.Environ(), childEnv+"=1", napEnv+"="+st.dir, "GORACE=atexit_sleep_ms=0")
+}
+
+// shop makes the stage run the shop, whose handlers its children have too.
+func (st *stage) shop() { st.app = shopApp() }
+
+func (st *stage) napping() bool {
+	_, err := os.Stat(filepath.Join(st.dir, "napping"))
+	return err == nil
 }
 
 func (st *stage) await(what string, ok func() bool) {
@@ -88,20 +104,15 @@ func (st *stage) awaitText(text string, times int) {
 
 func TestASecondSignalCancelsTheHandlersAndTheCodeIs130(t *testing.T) {
 	st := newStage(t, "")
-	entered := make(chan struct{})
-	posthorn.Handle(st.app.Mux, func(ctx context.Context, _ greet) error {
-		close(entered)
-		<-ctx.Done()
-		return ctx.Err()
-	})
-	if code := st.run("dispatch", "greet", `{"to":"a"}`, "--id", "x"); code != 0 {
+	st.shop()
+	if code := st.run("dispatch", "greet", `{"to":"a","nap":"1h"}`, "--id", "x"); code != 0 {
 		t.Fatalf("dispatch: code %d\n%s", code, st.errs.String())
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	var code int
 	wg.Go(func() { code = st.run("up") })
-	<-entered
+	st.await("a nap", st.napping)
 	st.signals <- syscall.SIGTERM
 	st.awaitText("worker stops", 1)
 	st.signals <- syscall.SIGTERM
@@ -117,7 +128,7 @@ func TestASecondSignalCancelsTheHandlersAndTheCodeIs130(t *testing.T) {
 
 func TestSIGHUPReplacesTheWorkersAndABadConfigurationIsRefused(t *testing.T) {
 	st := newStage(t, "")
-	posthorn.Handle(st.app.Mux, func(context.Context, greet) error { return nil })
+	st.shop()
 	text, err := os.ReadFile(st.config)
 	if err != nil {
 		t.Fatal(err)
@@ -144,9 +155,9 @@ func TestSIGHUPReplacesTheWorkersAndABadConfigurationIsRefused(t *testing.T) {
 	}
 }
 
-func TestUpReplacesAWorkerThatReachedALimitAndEndsWhenItIsToldTo(t *testing.T) {
+func TestUpReplacesAWorkerThatReachedALimitOrWasToldToStop(t *testing.T) {
 	st := newStage(t, "programs: {p: {limits: {messages: 1}}}\n")
-	posthorn.Handle(st.app.Mux, func(context.Context, greet) error { return nil })
+	st.shop()
 	if code := st.run("dispatch", "greet", `{"to":"a"}`); code != 0 {
 		t.Fatalf("dispatch: code %d\n%s", code, st.errs.String())
 	}
@@ -156,13 +167,16 @@ func TestUpReplacesAWorkerThatReachedALimitAndEndsWhenItIsToldTo(t *testing.T) {
 	wg.Go(func() { code = st.run("up") })
 	st.awaitText("has stopped: limit reached", 1)
 	st.awaitText("worker starts", 2)
-	other := &stage{t: t, app: cli.App{Name: "shop"}, config: st.config}
+	other := &stage{t: t, app: cli.App{Name: "shop"}, config: st.config, dir: st.dir}
 	st.await("a living worker", func() bool {
 		return other.run("health", "--only", "workers", "--fail-on", "warning") == 0
 	})
 	if got := other.run("stop-workers"); got != 0 {
 		t.Errorf("stop-workers: code %d\n%s", got, other.errs.String())
 	}
+	st.awaitText("has stopped: told to stop", 1)
+	st.awaitText("worker starts", 3)
+	st.signals <- syscall.SIGTERM
 	wg.Wait()
 	if code != 0 {
 		t.Errorf("up: code %d\n%s", code, st.errs.String())

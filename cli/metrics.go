@@ -12,6 +12,7 @@ import (
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/metrics"
 	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/supervisor"
 	"github.com/posthorn/posthorn/worker"
 )
 
@@ -44,26 +45,59 @@ func (s *session) openView(cfg *config.Config) (*view, error) {
 		return nil, nil //nolint:nilnil // documented: nil shows nothing
 	}
 	v := &view{s: s}
+	if s.env.Log == nil {
+		s.env.Log = s.logger(cfg)
+	}
 	if socket, _ := s.lookup(metricsSocket); socket != "" {
-		v.reporter = metrics.NewReporter(socket, s.tally, s.env.Store.Pools)
+		v.reporter = metrics.NewReporter(socket, s.tally, s.env.Store.Uses)
 		return v, nil
 	}
 	token, err := metricsToken(cfg)
 	if err != nil {
 		return nil, err
 	}
-	v.exporter, err = metrics.NewExporter(metrics.Options{
-		Listen: cfg.Metrics.Listen, Token: token, Tally: s.tally, Known: s.known(cfg), Store: s.env.Store,
-		Pools: s.env.Store.Pools, Version: s.app.Version, Dialect: s.env.Store.Dialect(), Log: s.env.Log,
-	})
-	if err != nil {
-		at, _ := cfg.Setting("metrics.listen")
-		return nil, &fault{
-			Code: "E-METRICS-LISTEN", Title: "cannot show metrics", Exit: exitConfig, What: err.Error(), Where: at.Origin,
-			Try: "choose another address by metrics.listen; config explain metrics says how",
-		}
+	o := metrics.Options{
+		Listen: cfg.Metrics.Listen, Token: token, Tally: s.tally, Known: s.known(cfg), Version: s.app.Version, Log: s.env.Log,
+	}
+	if st := s.env.Store; st != nil {
+		o.Store, o.Pools, o.Dialect = st, st.Uses, st.Dialect()
+	}
+	if v.exporter, err = metrics.NewExporter(o); err != nil { // messages are worth more than figures
+		s.env.Log.Error("cannot show metrics: going on without", "error", err)
+		return nil, nil //nolint:nilnil // documented: nil shows nothing
 	}
 	return v, nil
+}
+
+// environ is what processes that this one starts need in their environment to report.
+func (v *view) environ() []string {
+	if v == nil || v.exporter == nil {
+		return nil
+	}
+	return []string{metricsSocket + "=" + v.exporter.Socket()}
+}
+
+// ended counts a process that has ended, and that nobody had told to.
+func (v *view) ended(e supervisor.Event) {
+	if v != nil && !e.Exit.Planned {
+		v.s.tally.Restarted(strings.TrimSuffix(e.Program, isolatedSuffix), endOf(*e.Exit))
+	}
+}
+
+// endOf is why a process ended, in a word that is known beforehand.
+func endOf(e supervisor.Exit) string {
+	switch {
+	case e.Err != nil:
+		return "not_started"
+	case e.OOM:
+		return "out_of_memory"
+	case e.Signal != 0:
+		return "signal"
+	case e.Code != 0:
+		return "failure"
+	default:
+		return "limit" // or it had nothing to do
+	}
 }
 
 // known is what the configuration and the handlers tell beforehand.
@@ -100,7 +134,7 @@ func tokenFault(cfg *config.Config, key string, err error) error {
 	at, _ := cfg.Setting(key)
 	return &fault{
 		Code: "E-METRICS-TOKEN", Title: "no usable token for metrics", Exit: exitConfig, What: err.Error(),
-		Where: at.Origin, Try: fmt.Sprintf("make one of at least %d letters by chance: openssl rand -hex 32", metrics.MinToken),
+		Where: at.Origin, Try: fmt.Sprintf("make one of %d letters or more: openssl rand -hex 32", metrics.MinToken),
 	}
 }
 

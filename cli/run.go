@@ -72,16 +72,20 @@ func (s *session) root() *cobra.Command {
 		&cobra.Group{ID: groupRun, Title: "Run"}, &cobra.Group{ID: groupOperate, Title: "Operate"},
 		&cobra.Group{ID: groupSetup, Title: "Set up"}, &cobra.Group{ID: groupApp, Title: "This application"},
 	)
-	s.add(root, groupRun, s.upCommand(), s.consumeCommand(), s.dispatchCommand(), s.stopCommand(),
-		s.restartCommand())
-	s.add(root, groupOperate, s.statsCommand(), s.healthCommand(), s.failedCommand(), s.whyCommand(),
+	s.add(root, groupRun, s.upCommand(), s.superviseCommand(), s.consumeCommand(), s.dispatchCommand(), s.stopCommand(),
+		s.restartCommand(), s.monitorCommand())
+	root.AddCommand(s.workCommand(), s.guardCommand())
+	s.add(root, groupOperate, s.statusCommand(), s.statsCommand(), s.healthCommand(), s.failedCommand(), s.whyCommand(),
 		s.queuesCommand(), s.workersCommand(), s.doctorCommand())
 	s.add(root, groupSetup, s.initCommand(), s.configCommand(), s.transportCommand(), s.migrateCommand(),
 		s.versionCommand())
+	s.add(root, groupOperate, s.aliveCommand())
+	s.add(root, groupSetup, s.generateCommand())
 	if s.app.Commands != nil {
 		s.add(root, groupApp, s.app.Commands(s.prepare)...)
 	}
 	root.AddCommand(s.symfonyCommands()...)
+	root.AddCommand(s.listenerCommand())
 	root.SetCompletionCommandGroupID(groupSetup)
 	root.SetHelpCommandGroupID(groupSetup)
 	return root

@@ -18,6 +18,7 @@ import (
 	"github.com/posthorn/posthorn/cli"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/sqlite"
+	"github.com/posthorn/posthorn/supervisor"
 )
 
 // greet is a message whose handler does what the message says.
@@ -47,23 +48,29 @@ type insert struct {
 func (insert) Kind() string { return "insert" }
 
 // shop is the application that the tests run.
-func shop() {
+func shop() { cli.Main(shopApp()) }
+
+func shopApp() cli.App {
 	mux := posthorn.NewMux()
 	posthorn.Handle(mux, handleGreet)
 	posthorn.HandleTx(mux, func(ctx context.Context, tx *posthorn.Tx, m insert) error {
 		_, err := tx.ExecContext(ctx, "insert into shop_row (text) values (?)", m.Text)
 		return err
 	})
-	cli.Main(cli.App{Name: "shop", Version: "1.2.3", Mux: mux, Setup: func(ctx context.Context, env cli.Env) error {
+	return cli.App{Name: "shop", Version: "1.2.3", Mux: mux, Setup: func(ctx context.Context, env cli.Env) error {
 		_, err := env.Store.DB().ExecContext(ctx, "create table if not exists shop_row (text text not null)")
 		return err
-	}})
+	}}
 }
+
+// napEnv is the directory in which a napping handler leaves a file; empty means
+// where it runs.
+const napEnv = "POSTHORN_CLI_TEST_NAP"
 
 func handleGreet(ctx context.Context, g greet) error {
 	nap, _ := time.ParseDuration(g.Nap)
 	if nap > 0 {
-		if err := os.WriteFile("napping", nil, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(os.Getenv(napEnv), "napping"), nil, 0o600); err != nil {
 			return err
 		}
 	}
@@ -78,7 +85,30 @@ func handleGreet(ctx context.Context, g greet) error {
 	return nil
 }
 
+// childEnv makes the test binary the shop: the processes of up are such.
+const childEnv = "POSTHORN_CLI_TEST_CHILD"
+
+// impostorEnv names the file with the id of a worker that a command claims to be.
+const impostorEnv = "POSTHORN_CLI_TEST_IMPOSTOR"
+
+// pretend claims to be somebody else, and dies.
+func pretend(file string) {
+	for {
+		if id, err := os.ReadFile(file); err == nil && len(id) > 0 {
+			_ = supervisor.Notify(os.Getenv("NOTIFY_SOCKET"), "X_POSTHORN_WORKER="+string(id))
+			os.Exit(1)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 func TestMain(m *testing.M) {
+	if file := os.Getenv(impostorEnv); file != "" && len(os.Args) == 1 {
+		pretend(file)
+	}
+	if os.Getenv(childEnv) != "" {
+		shop()
+	}
 	testscript.Main(m, map[string]func(){
 		"shop":     shop,
 		"posthorn": func() { cli.Main(cli.App{Name: "posthorn", Version: "1.2.3"}) },

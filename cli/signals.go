@@ -20,6 +20,7 @@ type signals struct {
 	count int           // of the requests to stop
 	abort func()        // cancels the handlers; nil: there are none
 	hup   chan struct{} // wakes who can read the configuration again; nil: nobody
+	deaf  bool          // this process ends otherwise
 }
 
 // watchSignals ends the context at the first signal to stop. The function that
@@ -55,6 +56,10 @@ func (s *session) heed(sig os.Signal, cancel context.CancelCauseFunc) {
 // interrupt counts: stop; then cancel the handlers; then leave at once.
 func (s *session) interrupt(cancel context.CancelCauseFunc) {
 	s.sig.mu.Lock()
+	if s.sig.deaf {
+		s.sig.mu.Unlock()
+		return
+	}
 	s.sig.count++
 	count, abort := s.sig.count, s.sig.abort
 	s.sig.mu.Unlock()
@@ -93,6 +98,13 @@ func (g *signals) attend(abort func(), hup chan struct{}) (leave func()) {
 		defer g.mu.Unlock()
 		g.abort, g.hup = nil, nil
 	}
+}
+
+// ignore makes the process deaf to all of them.
+func (g *signals) ignore() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.deaf = true
 }
 
 // twice reports whether the process was told to stop more than once.

@@ -58,8 +58,8 @@ func (s *session) stopCommand() *cobra.Command {
 	var f waitFlags
 	cmd := &cobra.Command{
 		Use: "stop-workers", Short: "Ask workers to finish and end",
-		Long: `Ask the workers of the store, on every host, to take no more, finish what they have in hand and end. Workers obey
-at their next heartbeat, within seconds. Run it after a deploy: whatever supervises the workers starts new ones.`,
+		Long: `Ask the workers of the store, on every host, to take no more, finish what they have in hand and end. Workers
+obey at their next heartbeat, within seconds. Run it after a deploy: whatever supervises the workers starts new ones.`,
 		Example: s.example(`
 			stop-workers
 			stop-workers --wait --timeout 2m
@@ -166,4 +166,14 @@ func namesOf(ws []driver.WorkerRecord) string {
 		names[i] = fmt.Sprintf("%s (%s on %s, pid %d)", w.ID, w.Program, w.Host, w.PID)
 	}
 	return strings.Join(names, ", ")
+}
+
+// pause waits, unless the context ends before.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }

@@ -1,240 +1,304 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/posthorn/posthorn/internal/config"
-	"github.com/posthorn/posthorn/worker"
+	"github.com/posthorn/posthorn/internal/printable"
+	"github.com/posthorn/posthorn/supervisor"
 )
 
-// fleetJitter spreads the limits of workers that start together.
-const fleetJitter = 0.1
+// workerWatchdog is how long a worker may give no sign of life: a process whose
+// runtime cannot run a timer for so long does nothing else either.
+const workerWatchdog = time.Minute
 
 func (s *session) upCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "up", Short: "Run the workers of every program",
-		Long: `Run the workers of every program of the configuration, in this one process.
-A worker that reaches a limit is replaced at once; at the memory limit the whole process ends, so that what started it
-(systemd, supervisord, a container's restart policy) starts a fresh one. The first SIGTERM, SIGINT or SIGQUIT stops
-gracefully, the second cancels the handlers. SIGHUP reads the configuration again.`,
+		Use: "up", Short: "Run everything: the processes of every program",
+		Long: `Run the processes of every program of the configuration, and keep them running: a process that ends is
+replaced, at once when it has reached a limit, else after a wait that grows. What a dead worker held is released first.
+The first SIGTERM, SIGINT or SIGQUIT stops gracefully, the second cancels the handlers. SIGHUP reads the configuration
+again and replaces the workers one after the other; a bad configuration is refused.`,
 		Example: s.example(`
 			up
 			up --config /etc/shop/posthorn.yaml
 			up --log-format json`),
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.runWorkers(cmd.Context(), s.planPrograms) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.supervise(cmd.Context(), nil, true) },
 	}
 }
 
-// planPrograms makes a berth for each worker of each program.
-func (s *session) planPrograms(cfg *config.Config) ([]berth, error) {
-	var berths []berth
-	for _, p := range cfg.Programs {
-		o := s.baseOptions(cfg, p.Name)
-		o.Concurrency, o.DrainTimeout, o.Lease = p.Concurrency, p.DrainTimeout, p.Lease
-		o.Limits = worker.Limits{
-			Messages: p.Limits.Messages, Failures: p.Limits.Failures, Time: p.Limits.Time,
-			Memory: int64(p.Limits.Memory), Jitter: fleetJitter,
-		}
-		o.Queues, o.Weights = cfg.Queues(p)
-		for range p.Processes {
-			berths = append(berths, berth{opts: o, replaced: true})
-		}
-	}
-	return berths, nil
-}
-
-// consumeFlags are the flags of consume; the short ones are Symfony's.
-type consumeFlags struct {
-	limit, failures, concurrency int
-	memory, time, sleep, drain   string
-	queues, exclude              []string
-	all                          bool
-}
-
-func (s *session) consumeCommand() *cobra.Command {
-	var f consumeFlags
-	cmd := &cobra.Command{
-		Use: "consume [TRANSPORT...]", Short: "Run one worker",
-		Long: `Run one worker for some transports; an earlier one is served first. It ends with exit code 0 on a limit, on
-stop-workers and on a signal. The first SIGTERM, SIGINT or SIGQUIT stops gracefully, the second cancels the handlers.`,
+func (s *session) superviseCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "supervise [PROGRAM...]", Short: "Run the processes of some programs",
+		Long: `Run the processes of the named programs, or of all, and nothing else: as up does it, for a host that is to run
+a part of the configuration.`,
 		Example: s.example(`
-			consume async
-			consume async --limit 1000 --time-limit 1h --memory-limit 512M
-			consume --all --exclude slow`),
-		ValidArgsFunction: s.completeTransports,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.check(); err != nil {
-				return err
-			}
-			if f.sleep != "" && s.io.StderrTerminal {
-				s.say("--sleep has no effect: Posthorn wakes up by itself when there is a message\n")
-			}
-			return s.runWorkers(cmd.Context(), func(cfg *config.Config) ([]berth, error) {
-				return s.planConsume(cfg, args, f)
-			})
-		},
+			supervise
+			supervise mailers`),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.supervise(cmd.Context(), args, false) },
 	}
-	f.define(cmd)
-	return cmd
 }
 
-func (f *consumeFlags) define(cmd *cobra.Command) {
-	fs := cmd.Flags()
-	fs.IntVarP(&f.limit, "limit", "l", 0, "end after `N` messages")
-	fs.IntVarP(&f.failures, "failure-limit", "f", 0, "end after `N` failed messages")
-	fs.StringVarP(&f.memory, "memory-limit", "m", "", "end at this `size` of the process, like 512M")
-	fs.StringVarP(&f.time, "time-limit", "t", "", "end after this `time`: 3600 (seconds) or 1h")
-	group(cmd, "Limits", "limit", "failure-limit", "memory-limit", "time-limit")
-	fs.StringSliceVar(&f.queues, "queues", nil, "only these `queues` of the transports")
-	fs.BoolVar(&f.all, "all", false, "every transport")
-	fs.StringSliceVar(&f.exclude, "exclude", nil, "not these `transports`")
-	group(cmd, "What to consume", "queues", "all", "exclude")
-	fs.IntVar(&f.concurrency, "concurrency", worker.DefaultConcurrency, "messages handled at the same time")
-	fs.StringVar(&f.drain, "drain-timeout", "25s", "how long handlers may finish when the worker stops")
-	fs.StringVar(&f.sleep, "sleep", "", "accepted for Symfony's sake; Posthorn wakes up by itself")
-	group(cmd, "How", "concurrency", "drain-timeout", "sleep")
+// A flagship supervises the processes of the configuration.
+type flagship struct {
+	s          *session
+	only       []string // programs; none means all
+	sup        *supervisor.Supervisor
+	flights    string // the directory of the workers' flight records
+	view       *view
+	quarantine *quarantine
+	casualties casualties
+	renewed    chan *config.Config // for the monitor
+
+	mu       sync.Mutex
+	believed map[string]bool // the programs whose processes are our workers: only they can say what they held
 }
 
-// check refuses values before anything is opened.
-func (f *consumeFlags) check() error {
-	for _, n := range []struct {
-		name  string
-		value int
-		least int
-	}{{"limit", f.limit, 0}, {"failure-limit", f.failures, 0}, {"concurrency", f.concurrency, 1}} {
-		if n.value < n.least {
-			return usage(fmt.Sprintf("--%s %d is below %d", n.name, n.value, n.least), "give a positive number")
-		}
-	}
-	if _, err := f.limits(); err != nil {
+// runs reports whether a program is among those that it supervises.
+func (f *flagship) runs(p config.Program) bool {
+	return len(f.only) == 0 || slices.Contains(f.only, p.Name)
+}
+
+// variables are what its workers find in their environment, beside its own.
+func (f *flagship) variables(generation int) []string {
+	return append(f.view.environ(), "POSTHORN_GENERATION="+strconv.Itoa(generation), variableFlights+"="+f.flights)
+}
+
+// supervise runs programs until it is told to stop, and a monitor beside them if they
+// are to be watched.
+func (s *session) supervise(ctx context.Context, only []string, watched bool) error {
+	cfg, err := s.config()
+	if err != nil {
 		return err
 	}
-	if _, err := flagSeconds("sleep", f.sleep); err != nil {
+	defer s.neverWait()()
+	s.count(cfg)
+	if err := s.boardable(ctx, cfg, only); err != nil {
 		return err
 	}
-	_, err := flagSeconds("drain-timeout", f.drain)
+	f := &flagship{s: s, only: only, believed: map[string]bool{}, renewed: make(chan *config.Config, 1)}
+	if f.view, err = s.openView(cfg); err != nil {
+		return err
+	}
+	defer f.view.show(ctx)()
+	f.quarantine = newQuarantine(f)
+	scratch, _ := s.lookup("TMPDIR")
+	if f.flights, err = os.MkdirTemp(scratch, "posthorn-flights-"); err != nil {
+		return fmt.Errorf("make directory of flight records: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(f.flights) }() // what is left there is of no use to anybody
+	programs, err := f.programs(cfg, 0)
+	if err != nil {
+		return err
+	}
+	f.quarantine.follow(cfg)
+	if f.sup, err = supervisor.New(programs, f.options(cfg)); err != nil {
+		return err
+	}
+	hup := make(chan struct{}, 1)
+	defer s.sig.attend(f.sup.Again, hup)()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	aside, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	wg.Go(func() { f.reloads(aside, cfg, hup) })
+	if s.env.Store != nil { // else no program has workers
+		wg.Go(func() { f.quarantine.run(aside) })
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	if s.env.Store != nil && watched {
+		wg.Go(func() { stop(f.watch(aside, cfg)) })
+	}
+	err = f.sup.Run(ctx)
+	if cause := context.Cause(ctx); err == nil && errors.Is(cause, errMonitor) {
+		err = cause
+	}
 	return err
 }
 
-func (f *consumeFlags) limits() (worker.Limits, error) {
-	l := worker.Limits{Messages: f.limit, Failures: f.failures}
-	var err error
-	if l.Time, err = flagSeconds("time-limit", f.time); err != nil {
-		return l, err
+// neverWait lets nothing that is written to the console hold up the supervisor
+// or end it, until the function that it returns is called.
+func (s *session) neverWait() (end func()) {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE) // else the runtime ends the process, see os/signal
+	stdout, stderr := s.io.Stdout, s.io.Stderr
+	out, errs := supervisor.NewLossyWriter(stdout, nil), supervisor.NewLossyWriter(stderr, nil)
+	s.io.Stdout, s.io.Stderr = out, errs
+	return func() {
+		_, _ = out.Close(), errs.Close() // a console that hangs is left behind
+		s.io.Stdout, s.io.Stderr = stdout, stderr
+		signal.Stop(broken)
 	}
-	if f.memory != "" {
-		b, err := config.ParseBytes(f.memory)
-		if err != nil {
-			return l, usage("--memory-limit: "+err.Error(), "write it like 512M")
-		}
-		l.Memory = int64(b)
-	}
-	return l, nil
 }
 
-// flagSeconds reads a duration in which a bare number is in seconds.
-func flagSeconds(name, value string) (time.Duration, error) {
-	if value == "" {
-		return 0, nil
+// boardable checks that what is to be run can be, and opens the store if workers
+// are among it: their supervisor releases what the dead ones held.
+func (s *session) boardable(ctx context.Context, cfg *config.Config, only []string) error {
+	workers := false
+	for _, p := range cfg.Programs {
+		workers = workers || len(p.Command) == 0 && (len(only) == 0 || slices.Contains(only, p.Name))
 	}
-	d, err := config.ParseSeconds(value)
-	if err != nil {
-		return 0, usage("--"+name+": "+err.Error(), "write it like 1h, or in seconds")
+	switch {
+	case len(s.io.Self) == 0:
+		return &fault{Code: "E-SELF", Title: "this program cannot be found", Exit: exitFailed,
+			What: "the path by which it was started leads nowhere", Try: "start it by its full path"}
+	case !workers:
+		s.env.Log = s.logger(cfg)
+		return nil
+	case len(s.app.Mux.Kinds()) == 0 && s.app.Setup == nil:
+		return noHandlers(s.app.Name)
 	}
-	return d, nil
+	_, err := s.creating(ctx)
+	return err
 }
 
-// planConsume makes the one berth of consume.
-func (s *session) planConsume(cfg *config.Config, args []string, f consumeFlags) ([]berth, error) {
-	names, err := chooseTransports(cfg, args, f)
-	if err != nil {
-		return nil, err
-	}
-	queues, err := chooseQueues(cfg, names, f.queues)
-	if err != nil {
-		return nil, err
-	}
-	o := s.baseOptions(cfg, "consume")
-	o.Queues, o.Concurrency = queues, f.concurrency
-	if o.Limits, err = f.limits(); err != nil {
-		return nil, err
-	}
-	if o.DrainTimeout, err = flagSeconds("drain-timeout", f.drain); err != nil {
-		return nil, err
-	}
-	o.DrainTimeout = max(o.DrainTimeout, time.Millisecond) // zero would mean the default
-	return []berth{{opts: o}}, nil
-}
-
-// chooseTransports lists what the arguments name.
-func chooseTransports(cfg *config.Config, args []string, f consumeFlags) ([]string, error) {
-	known := cfg.TransportNames()
-	for _, name := range slices.Concat(args, f.exclude) {
-		if err := knownTransport(name, known); err != nil {
+// programs translates the configuration. Another generation of it replaces the
+// workers, which may read any of its settings.
+func (f *flagship) programs(cfg *config.Config, generation int) ([]supervisor.Program, error) {
+	for _, name := range f.only {
+		if _, err := knownProgram(cfg, name); err != nil {
 			return nil, err
 		}
 	}
-	switch {
-	case f.all && len(args) > 0:
-		return nil, usage("--all and names of transports contradict each other", "give one of them")
-	case f.all, len(args) == 0 && len(known) == 1:
-		args = known
-	case len(args) == 0:
-		return nil, usage("there are several transports", "name some of "+strings.Join(known, ", ")+", or give --all")
-	}
-	var names []string
-	for _, name := range args {
-		if !slices.Contains(f.exclude, name) && !slices.Contains(names, name) {
-			names = append(names, name)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []supervisor.Program
+	for _, p := range cfg.Programs {
+		f.believed[p.Name], f.believed[isolatedName(p.Name)] = len(p.Command) == 0, len(p.Command) == 0
+		switch {
+		case !f.runs(p):
+		case len(p.Command) > 0:
+			all = append(all, f.s.foreign(p))
+		default:
+			all = append(all, f.own(p, generation), f.isolated(p, generation))
 		}
 	}
-	if len(names) == 0 {
-		return nil, usage("--exclude leaves no transport", "exclude less")
-	}
-	return names, nil
+	return all, nil
 }
 
-func knownTransport(name string, known []string) error {
-	if slices.Contains(known, name) {
-		return nil
-	}
-	return &fault{
-		Code: "E-TRANSPORT-UNKNOWN", Title: fmt.Sprintf("unknown transport `%s`", name), Exit: exitUsage,
-		What: "the configuration does not define it",
-		Try:  meant(name, known, "the transports are "+strings.Join(known, ", ")),
+// own is a program whose processes are workers of this executable.
+func (f *flagship) own(p config.Program, generation int) supervisor.Program {
+	s := f.s
+	return supervisor.Program{
+		Name: p.Name, Command: s.again("work", p.Name), Processes: p.Processes, Handshake: true,
+		Env:          slices.Concat(s.io.Environ, f.variables(generation)),
+		ReadyTimeout: p.ReadyTimeout, StopTimeout: p.StopTimeout, Watchdog: workerWatchdog, Backoff: ownBackoff(),
 	}
 }
 
-// chooseQueues lists the queues of the transports, or those that were named.
-func chooseQueues(cfg *config.Config, names, only []string) ([]string, error) {
-	var all []string
-	for _, name := range names {
-		t, _ := cfg.Transport(name)
-		all = append(all, t.Queues...)
+// ownBackoff spaces the starts of workers that die: more closely than those of others,
+// since what killed them is set apart before the next one starts.
+func ownBackoff() supervisor.Backoff {
+	return supervisor.Backoff{Min: 100 * time.Millisecond, Max: 2 * time.Second, Healthy: 10 * time.Second}
+}
+
+// foreign is a program whose processes run any command.
+func (s *session) foreign(p config.Program) supervisor.Program {
+	return supervisor.Program{
+		Name: p.Name, Command: p.Command, Env: s.environ(p.Env), Processes: p.Processes,
+		ReadyTimeout: p.ReadyTimeout, StopTimeout: p.StopTimeout, Prefix: true,
 	}
-	if len(only) == 0 {
-		return all, nil
-	}
-	for _, queue := range only {
-		if !slices.Contains(all, queue) {
-			return nil, usage("--queues: the transports have no queue "+queue,
-				meant(queue, all, "their queues are "+strings.Join(all, ", ")))
+}
+
+// again is the command line that runs another command of this executable, with
+// the same global flags.
+func (s *session) again(args ...string) []string {
+	cmd := slices.Concat(s.io.Self, args)
+	for _, flag := range []struct{ name, value string }{
+		{"config", s.flags.config}, {"store", s.flags.store},
+		{"log-format", s.flags.logFormat}, {"log-level", s.flags.logLevel},
+	} {
+		if flag.value != "" {
+			cmd = append(cmd, "--"+flag.name+"="+flag.value)
 		}
 	}
-	return only, nil
+	if s.flags.verbose > 0 {
+		cmd = append(cmd, "--verbose")
+	}
+	return cmd
 }
 
-// completeTransports completes names of transports for the shell.
-func (s *session) completeTransports(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	cfg, err := s.config()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+// environ picks the variables that a foreign command gets: what any program
+// needs, and those that the configuration names.
+func (s *session) environ(names []string) []string {
+	harmless := []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"}
+	var env []string
+	for _, pair := range s.io.Environ {
+		name, _, _ := strings.Cut(pair, "=")
+		if slices.Contains(harmless, name) || strings.HasPrefix(name, "LC_") || slices.Contains(names, name) {
+			env = append(env, pair)
+		}
 	}
-	return cfg.TransportNames(), cobra.ShellCompDirectiveNoFileComp
+	return env
+}
+
+func (f *flagship) options(cfg *config.Config) supervisor.Options {
+	s := f.s
+	o := supervisor.Options{
+		Log: s.env.Log, Observe: f.observe, Notify: s.notify, WatchdogEvery: s.watchdogEvery(),
+		Guardian: slices.Concat(s.io.Self, []string{"guard"}), GuardianEnv: s.io.Environ,
+		Stdout: s.io.Stdout, Stderr: s.io.Stderr, Escape: printable.Text,
+		Logs: supervisor.Logs{
+			Dir: cfg.Logs.Dir, Size: int64(cfg.Logs.Size), Age: cfg.Logs.Age, Keep: cfg.Logs.Keep,
+		},
+	}
+	o.RunDir, _ = s.lookup("TMPDIR")
+	return o
+}
+
+// observe does what the end of a process asks for.
+func (f *flagship) observe(ctx context.Context, e supervisor.Event) {
+	f.mu.Lock()
+	own := f.believed[e.Program]
+	f.mu.Unlock()
+	if e.Kind != supervisor.KindExited {
+		return
+	}
+	f.casualties.note(e)
+	f.view.ended(e)
+	if own {
+		f.buryDead(ctx, e)
+	}
+}
+
+// reloads reads the configuration again whenever it is told to.
+func (f *flagship) reloads(ctx context.Context, cfg *config.Config, hup <-chan struct{}) {
+	for generation := 1; ; generation++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+		}
+		next, ok := f.s.reload(cfg)
+		if !ok {
+			continue
+		}
+		programs, err := f.programs(next, generation)
+		if err == nil {
+			err = f.sup.Reload(programs)
+		}
+		if err != nil {
+			f.s.report(err)
+			f.s.env.Log.Warn("configuration refused: the old programs stay")
+			continue
+		}
+		f.quarantine.follow(next)
+		f.renew(next)
+		cfg = next
+		f.s.env.Log.Info("programs follow the new configuration")
+	}
 }

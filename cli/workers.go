@@ -120,7 +120,8 @@ func mebibytes(n int64) string {
 	if n <= 0 {
 		return "-"
 	}
-	return strconv.FormatInt((n+1<<19)>>20, 10) + "MiB"
+	const mebibyte = 1 << 20
+	return strconv.FormatInt((n+mebibyte/2)/mebibyte, 10) + "MiB"
 }
 
 func (s *session) workersCommand() *cobra.Command {
@@ -140,8 +141,8 @@ func (s *session) workersListCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the workers, the oldest first",
-		Long: `List the workers of the store, on every host, the oldest first. One that has not been heard of for half a minute is
-silent: it has died without a word, or cannot reach the store.`,
+		Long: `List the workers of the store, on every host, the oldest first. One that has not been heard of for half a
+minute is silent: it has died without a word, or cannot reach the store.`,
 		Example: s.example(`
 			workers list
 			workers list --program messenger-consume -o wide

@@ -106,7 +106,10 @@ type Subscription struct {
 	// Suspects asks for nothing but the messages that are suspected of having killed
 	// their worker (see Reaper), which no other consumer gets. Receive returns one
 	// at a time; whoever asks runs it in a process of its own, and asks again when it
-	// is settled. Undeclared in Capabilities, it is ErrUnsupported.
+	// is settled. Any verdict makes it an ordinary message again, without crashes: its
+	// handler has returned. A Release with no Delay and no Attempt says that it has
+	// not run, so it stays a suspect. Undeclared in Capabilities, Suspects is
+	// ErrUnsupported.
 	Suspects bool
 }
 

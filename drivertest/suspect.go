@@ -24,6 +24,7 @@ func suspectTests(c driver.Capabilities) []subtest {
 		{"buries nothing that died in company", suspectCompany},
 		{"touches nothing when a worker is released twice", suspectTwice},
 		{"leaves other workers' messages alone", suspectOthers},
+		{"gives back each message once when many die and are released twice", suspectStorm},
 		{"lets those wait for whom there is a due time", suspectDelayed},
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/posthorn/posthorn/driver"
 )
@@ -177,7 +176,7 @@ func transactStuck(r *rig) {
 		late <- err
 		return nil
 	})
-	us[0].Timeout = 10 * time.Millisecond
+	us[0].Timeout = glance
 	errs := l.transact(us...)
 	var stuck *driver.StuckError
 	if !errors.As(errs[0], &stuck) {

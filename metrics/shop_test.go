@@ -67,7 +67,7 @@ func openShop(t *testing.T) *shop {
 		t.Fatal(err)
 	}
 	s.exporter = start(t, metrics.Options{
-		Token: token, Tally: s.tally, Known: known, Store: s.store, Pools: s.store.Pools, Version: "test", Dialect: "sqlite",
+		Token: token, Tally: s.tally, Known: known, Store: s.store, Pools: s.store.Uses, Version: "test", Dialect: "sqlite",
 	})
 	mux := posthorn.NewMux()
 	mux.Use(tr.Handle)

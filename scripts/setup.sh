@@ -16,6 +16,9 @@ works() {
 	postgresql) has initdb && has postgres ;;
 	mariadb) has mariadb-install-db && has mariadbd ;;
 	redis-server) has redis-server || has valkey-server ;;
+	supervisor) has supervisord && has supervisorctl ;;
+	systemd) has systemd-analyze ;;
+	cron) has cron && has crontab ;;
 	prometheus) has prometheus && has promtool ;;
 	prometheus-alertmanager) has prometheus-alertmanager || has alertmanager ;;
 	*) has "$1" ;;
@@ -98,7 +101,7 @@ esac
 apt="apt-get -o DPkg::Lock::Timeout=300"
 $apt update
 $apt install -y --no-install-recommends "$@"
-for service in pgbouncer redis-server prometheus prometheus-alertmanager; do
+for service in pgbouncer redis-server supervisor cron prometheus prometheus-alertmanager; do
 	case " $* " in
 	*" $service "*) [ ! -d /run/systemd/system ] || systemctl disable "$service" ;;
 	esac

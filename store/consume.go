@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/internal/share"
 )
 
@@ -126,7 +127,7 @@ func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, ne
 			return ds, 0, err
 		}
 	}
-	if c.rescues.due(c.sub.Lease) {
+	if safety.Leases && c.rescues.due(c.sub.Lease) {
 		if err := c.rescue(ctx); err != nil {
 			return nil, 0, err
 		}

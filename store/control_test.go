@@ -41,8 +41,9 @@ func orderError(t *testing.T, s *store.Store) error {
 }
 
 // beat writes a worker's row, and says whether it is told to stop.
-func beat(t *testing.T, s *store.Store, id, program, host string) bool {
+func beat(t *testing.T, s *store.Store, id, where string) bool {
 	t.Helper()
+	program, host, _ := strings.Cut(where, "@")
 	o, err := s.Heartbeat(t.Context(), driver.WorkerRecord{
 		ID: id, Program: program, Host: host, State: "running", Started: time.Now(), Queues: []string{"q"},
 	})
@@ -52,9 +53,9 @@ func beat(t *testing.T, s *store.Store, id, program, host string) bool {
 
 func TestAnOrderReachesTheWorkersThatAreMeantAndNoOther(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
-		beat(t, s, "w1", "mail", "a")
-		beat(t, s, "w2", "mail", "b")
-		beat(t, s, "w3", "web", "b")
+		beat(t, s, "w1", "mail@a")
+		beat(t, s, "w2", "mail@b")
+		beat(t, s, "w3", "web@b")
 		for _, c := range []struct {
 			filter store.WorkerFilter
 			want   string
@@ -70,21 +71,22 @@ func TestAnOrderReachesTheWorkersThatAreMeantAndNoOther(t *testing.T) {
 			}
 		}
 		for id, want := range map[string]bool{"w1": false, "w2": true, "w3": true, "later": false} {
-			if got := beat(t, s, id, "mail", "b"); got != want {
+			if got := beat(t, s, id, "mail@b"); got != want {
 				t.Errorf("%s is told to stop: %v, want %v", id, got, want)
 			}
 		}
 		ws, _, err := s.Workers(t.Context())
 		try(t, err)
-		if i := slices.IndexFunc(ws, func(w driver.WorkerRecord) bool { return w.ID == "w2" }); ws[i].Told != driver.OrderStop {
+		i := slices.IndexFunc(ws, func(w driver.WorkerRecord) bool { return w.ID == "w2" })
+		if ws[i].Told != driver.OrderStop {
 			t.Errorf("the list says %+v", ws[i])
 		}
 		try(t, s.Deregister(t.Context(), "w2"))
-		if beat(t, s, "w2", "mail", "b") {
+		if beat(t, s, "w2", "mail@b") {
 			t.Error("a row that was made again has an old order")
 		}
 		_, err = s.OrderWorkers(t.Context(), store.WorkerFilter{IDs: []string{"w3"}}, driver.OrderNone)
-		if try(t, err); beat(t, s, "w3", "web", "b") {
+		if try(t, err); beat(t, s, "w3", "web@b") {
 			t.Error("an order was taken back, and stands")
 		}
 	})
@@ -101,7 +103,7 @@ func workerIDs(ws []driver.WorkerRecord) string {
 
 func TestAWorkerThatIsSilentGetsNoOrder(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
-		beat(t, s, "silent", "mail", "a")
+		beat(t, s, "silent", "mail@a")
 		_, err := s.DB().ExecContext(t.Context(), "update posthorn_worker set seen_at = seen_at - 40000")
 		if try(t, err); len(order(t, s)) != 0 {
 			t.Error("it was told to stop")

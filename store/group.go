@@ -20,11 +20,14 @@ import (
 // the units of it run again, the failed one in a span of its own: what becomes of
 // a unit is never decided by its neighbours.
 func (s *Store) Transact(ctx context.Context, units []driver.Unit) []error {
-	g := &group{store: s, units: units, errs: make([]error, len(units)), single: map[int]bool{}}
+	g := &group{
+		store: s, units: units, errs: make([]error, len(units)), single: map[int]bool{}, slow: map[int]bool{},
+	}
 	defer g.run.close()
 	for i := range units {
 		g.todo = append(g.todo, i)
 	}
+	g.todo = g.slowLast(g.todo)
 	for len(g.todo) > 0 {
 		err := s.Engine.Exclusive(ctx, g.round)
 		if err == nil {
@@ -50,6 +53,7 @@ type group struct {
 	seen  []int // units whose effects have run in the open transaction
 
 	single map[int]bool // units that have failed once, beside others
+	slow   map[int]bool // units that have kept others waiting for too long
 	saved  bool         // a savepoint stands
 }
 
@@ -77,7 +81,7 @@ func (g *group) round(ctx context.Context, c Conn) error {
 		case f == kept:
 			done, g.todo = append(done, sp.ran...), rest
 		case f == undone:
-			g.todo = append(sp.again, rest...)
+			g.todo = g.slowLast(append(sp.again, rest...))
 		default:
 			c.Rollback(ctx)
 			g.leave(ctx, c)
@@ -105,7 +109,7 @@ func (g *group) shares(n int, done []int) bool { return len(done) > 0 || n == 1 
 // even when the handler failed.
 func (g *group) spanOf(done int, first driver.Unit, began time.Time) int {
 	started := len(g.seen) > 0 || done > 0
-	if started && (g.dirty || g.alone || g.lonely(first)) {
+	if started && (g.dirty || g.alone || g.lonely(first) || g.lonely(g.units[g.todo[0]])) {
 		return 0
 	}
 	if done > 0 && time.Since(began) > g.store.opts.GroupBudget {
@@ -202,10 +206,11 @@ func (g *group) held(ctx context.Context, d driver.Delivery) (held bool, err err
 func (g *group) effect(c Conn, i int, raw *sql.Tx, alone bool) (queued []Queued, err error) {
 	u := g.units[i]
 	ctx, cancel := u.Context, context.CancelFunc(func() {})
-	if u.Timeout > 0 {
-		ctx, cancel = context.WithTimeoutCause(ctx, u.Timeout, driver.ErrTimeout)
+	if limit, why := g.within(u); limit > 0 {
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, why)
 	}
 	defer cancel()
+	began := time.Now()
 	user := c.User()
 	t := newUnitTx(ctx, g.store, c, raw)
 	user.Enter(t.life)
@@ -225,6 +230,9 @@ func (g *group) effect(c Conn, i int, raw *sql.Tx, alone bool) (queued []Queued,
 		g.dirty = true
 		g.store.opts.Meter.LeftDirty(u.Delivery.Kind)
 		g.store.opts.Log.Warn(leftDirty, "kind", u.Delivery.Kind, "message_id", u.Delivery.ID, "cause", dirty)
+	}
+	if g.recall(u, began); g.slowly(ctx, i, err) {
+		return nil, errSlow
 	}
 	if refused := user.Refused(); err == nil && refused != nil {
 		if cause := context.Cause(ctx); cause != nil {

@@ -34,10 +34,11 @@ type PoolUse struct {
 	Waited time.Duration // how long all of them together
 }
 
-// Pools says how the store's connections are used in this process. It asks nobody.
-func (s *Store) Pools() []PoolUse {
-	if p, ok := s.Engine.(interface{ Pools() []PoolUse }); ok {
-		return p.Pools()
+// Uses says how the store's connections are used in this process. It asks nobody. Unlike the
+// figures of Pools, a connection that a lane keeps for itself is busy only while it works.
+func (s *Store) Uses() []PoolUse {
+	if p, ok := s.Engine.(interface{ Uses() []PoolUse }); ok {
+		return p.Uses()
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"github.com/posthorn/posthorn/internal/safety"
 )
 
 // How often a consumer looks for leases that ran out.
@@ -101,8 +103,10 @@ func (s *Store) rescue(ctx context.Context, q Session, after, until int64) (n in
 		for i, seq := range seqs {
 			due[i], crashed[i] = []any{seq, until}, []any{seq}
 		}
-		if _, err := q.ExecMany(ctx, s.SQL.Crashed, crashed); err != nil {
-			return 0, err
+		if safety.History {
+			if _, err := q.ExecMany(ctx, s.SQL.Crashed, crashed); err != nil {
+				return 0, err
+			}
 		}
 		if _, err = q.ExecMany(ctx, s.SQL.Promote, due); err != nil {
 			return 0, err

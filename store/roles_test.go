@@ -208,7 +208,7 @@ func worker(t *testing.T, g stage) {
 	}
 	walk(t, s)
 	history(t, s)
-	beat(t, s, "stays", "p", "h")
+	beat(t, s, "stays", "p@h")
 	healthy(t, s)
 	denied(t, s, "create table app_row (a int)")
 	denied(t, s, "drop table "+g.names.Table("letter"))

@@ -35,13 +35,8 @@ const (
 	wrecked             // the transaction is gone
 )
 
-// do settles the units and runs their effects. The error is a fault of the store.
-func (s *span) do(ctx context.Context) (fate, error) {
-	s.culprit = nobody
-	standing, err := s.settle(ctx)
-	if err != nil {
-		return wrecked, err
-	}
+// effects runs the effects of units whose claims stand.
+func (s *span) effects(ctx context.Context, standing []int) fate {
 	var queued []Queued
 	for n, i := range standing {
 		more, err := s.group.effect(s.conn, i, s.raw, len(standing) == 1)
@@ -50,21 +45,21 @@ func (s *span) do(ctx context.Context) (fate, error) {
 			err = s.proof(ctx)
 		}
 		if err != nil {
-			return s.failed(ctx, standing, n, err), nil
+			return s.failed(ctx, standing, n, err)
 		}
 		s.group.errs[i] = nil
 		if s.group.dirty && len(standing) > 1 {
 			// The others must not meet what it has left, and are settled already.
 			s.again = standing
-			return wrecked, nil
+			return wrecked
 		}
 	}
 	if len(queued) > 0 && s.flush(ctx, queued) != nil {
-		return s.apart(ctx, standing), nil
+		return s.apart(ctx, standing)
 	}
 	s.ran = standing
 	s.group.store.width.widen()
-	return kept, nil
+	return kept
 }
 
 // flush runs what the effects of the span have queued, in one round trip.
@@ -158,8 +153,8 @@ func (s *span) settle(ctx context.Context) (standing []int, err error) {
 func (s *span) failed(ctx context.Context, standing []int, n int, err error) fate {
 	g, i := s.group, standing[n]
 	var stuck *driver.StuckError
-	final := len(standing) == 1 || g.units[i].Context.Err() != nil ||
-		errors.Is(err, driver.ErrTimeout) || errors.As(err, &stuck)
+	final := !errors.Is(err, errSlow) && (len(standing) == 1 || g.units[i].Context.Err() != nil ||
+		errors.Is(err, driver.ErrTimeout) || errors.As(err, &stuck))
 	s.again = slices.Clone(standing)
 	if final {
 		g.errs[i] = err

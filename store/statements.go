@@ -1,5 +1,7 @@
 package store
 
+import "github.com/posthorn/posthorn/internal/safety"
+
 // Statements are a dialect's statements. The core gives arguments in the order
 // of the comments; times are milliseconds by the store's clock.
 type Statements struct {
@@ -89,6 +91,12 @@ type Statements struct {
 	LetterGone   string // now, seq: marks as discarded
 	LetterPurge  string // died before
 	AttemptPurge string // removes attempts that belong to nothing
+
+	// Of census.go: InHand: → worker, queue, count, first and last claim. HeldBack: →
+	// queue, kind, count, earliest due. NewLetters: died after → queue, count. Load: →
+	// connections at most, connections now; empty without a server. File: → the
+	// path of the store's file; empty on a server.
+	InHand, HeldBack, NewLetters, Load, File string
 }
 
 // insertMessage names the columns that Insert and its like fill.
@@ -125,7 +133,7 @@ func Portable() Statements {
 		Ready:    `select 1 from posthorn_message where state = 0 and queue = ? limit 1`,
 		NextWake: `select min(wake_at) from posthorn_message where state = 1`,
 		Extend:   `update posthorn_message set wake_at = ? where seq = ? and token = ?`,
-		Ack:      `delete from posthorn_message where seq = ? and token = ?`,
+		Ack:      `delete from posthorn_message where seq = ? and ` + standing(),
 		DropLog:  `delete from posthorn_attempt where message_id = ?`,
 		Postpone: `update posthorn_message
 			set state = ?, due_at = ?, wake_at = ?, attempt = attempt + ?, queue = coalesce(nullif(?, ''), queue),
@@ -147,7 +155,24 @@ func Portable() Statements {
 	suspect(&s)
 	ask(&s)
 	inspect(&s)
+	census(&s)
 	return s
+}
+
+// standing is the condition that a claim stands, of a token.
+func standing() string {
+	if !safety.Fencing {
+		return `? <> ''`
+	}
+	return `token = ?`
+}
+
+// CountDelivery is the assignment by which a claim counts a delivery, after others.
+func CountDelivery() string {
+	if !safety.CrashCount {
+		return ""
+	}
+	return `, deliveries = deliveries + 1`
 }
 
 // operate adds the statements of groups and of workers.

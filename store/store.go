@@ -25,7 +25,11 @@ type Options struct {
 	MaxBody     int           // the largest body in bytes; 0 means driver.MaxBody
 	Poll        time.Duration // how long an idle consumer waits for hints before it looks; 0 means 1 s
 	GroupBudget time.Duration // how long effects may keep one transaction open; 0 means 25 ms
-	StuckGrace  time.Duration // how long after its deadline an effect is waited for; 0 means 2 s
+	// SlowEffect is how long one effect may keep the others of its transaction waiting;
+	// then it is undone, and run again alone when they are committed. Its context tells
+	// it by ending, so its statements end at once; 0 means 500 ms, negative no bound.
+	SlowEffect time.Duration
+	StuckGrace time.Duration // how long after its deadline an effect is waited for; 0 means 2 s
 	// SuspectPatience is how long a suspect waits for somebody who runs suspects
 	// alone, until any consumer may have it; 0 means 60 s.
 	SuspectPatience time.Duration
@@ -48,6 +52,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.GroupBudget == 0 {
 		o.GroupBudget = 25 * time.Millisecond
+	}
+	if o.SlowEffect == 0 {
+		o.SlowEffect = 500 * time.Millisecond
 	}
 	if o.StuckGrace == 0 {
 		o.StuckGrace = 2 * time.Second
@@ -103,6 +110,7 @@ type Store struct {
 	id      string // of this database, so that two stores are not mixed up
 	hub     hub
 	traces  traces
+	slow    traces // the kinds whose effects keep others waiting
 	width   width
 	away    atomic.Pointer[time.Time] // when a call last failed because the store was
 	behind  atomic.Int64              // grows when something may have come to stand before consumers' marks

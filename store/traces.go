@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/posthorn/posthorn/driver"
 )
@@ -25,24 +26,32 @@ const leftDirty = "session left dirty: connection destroyed"
 // none until it may share transactions again.
 const trustAfter = 100
 
-// traces are the kinds whose handlers have left some. It is safe for
-// concurrent use.
+// traces are the kinds whose handlers have left some, or done something else for
+// which they had better run alone. It is safe for concurrent use.
 type traces struct {
+	some  atomic.Int32 // how many kinds there are
 	mu    sync.Mutex
 	kinds map[string]int // how often they still have to leave none
 }
 
 // known reports whether handlers of a kind are expected to leave traces.
 func (t *traces) known(kind string) bool {
+	if t.none() {
+		return false
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.kinds[kind] > 0
 }
 
+// none reports whether no kind is known.
+func (t *traces) none() bool { return t.some.Load() == 0 }
+
 // note takes down whether a handler of a kind has left traces.
 func (t *traces) note(kind string, left bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	defer func() { t.some.Store(int32(len(t.kinds))) }()
 	switch {
 	case left && t.kinds == nil:
 		t.kinds = map[string]int{kind: trustAfter}
@@ -56,7 +65,10 @@ func (t *traces) note(kind string, left bool) {
 }
 
 // lonely reports whether a unit may not share a transaction.
-func (g *group) lonely(u driver.Unit) bool { return u.Alone || g.store.traces.known(u.Delivery.Kind) }
+func (g *group) lonely(u driver.Unit) bool {
+	kind := u.Delivery.Kind
+	return u.Alone || g.store.traces.known(kind) || g.store.slow.known(kind)
+}
 
 // mixed inspects the session before the commit, and reports whether it has
 // traces that nobody can be charged with.
@@ -92,7 +104,7 @@ func (g *group) again(rest []int, culprit int) {
 		var stuck *driver.StuckError
 		return i == culprit || errors.As(g.errs[i], &stuck)
 	})
-	g.alone, g.todo, g.seen = true, all, nil
+	g.alone, g.todo, g.seen = true, g.slowLast(all), nil
 }
 
 // fault ends a round in which a statement of Posthorn's own failed. It is the

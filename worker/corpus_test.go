@@ -125,7 +125,7 @@ func refusedCases() []nasty {
 		"create temp view posthorn_meta as select 1", "create temp table if not exists Posthorn_Message as select 1",
 		"create temp table own2 (id); alter table own2 rename to posthorn_message",
 		"delete from posthorn_message", "update posthorn_meta set value = ''", "drop table posthorn_attempt",
-		"insert into posthorn_control values ('x', 1)", "replace into POSTHORN_CONTROL values ('stop', 99)",
+		"insert into posthorn_document values ('x', 1, '')", "replace into POSTHORN_PAUSE values ('q', '', '', 1, null)",
 		"create table posthorn_new (id)", "alter table posthorn_message add column x",
 		"create trigger tr after delete on posthorn_message begin select 1; end",
 		"create temp trigger tr after delete on posthorn_message begin select 1; end",

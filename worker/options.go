@@ -61,6 +61,9 @@ type Options struct {
 	Version      string                          // of the application, for the registry
 	Dispatcher   *posthorn.Dispatcher            // for Tx.Dispatch; nil makes one without routes
 	Log          *slog.Logger                    // nil means silence
+	// Joined is called once, when the worker is in the registry and about to take
+	// messages. It must return soon.
+	Joined func()
 	// Observe is told what happens, on a goroutine of its own. It cannot slow
 	// handling down: when it does not keep up, events are dropped and counted.
 	Observe func(Event)
@@ -101,6 +104,9 @@ func (o Options) withDefaults() Options {
 	o.Retention = cmp.Or(o.Retention, DefaultRetention)
 	o.MaxCrashes = cmp.Or(o.MaxCrashes, DefaultMaxCrashes)
 	o.Heartbeat = cmp.Or(o.Heartbeat, DefaultHeartbeat)
+	if o.Joined == nil {
+		o.Joined = func() {}
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

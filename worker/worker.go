@@ -13,6 +13,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/safety"
 )
 
 // Why a worker stops, as StopCause says it.
@@ -158,6 +159,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		stop(err)
 		return errors.Join(fmt.Errorf("start worker: %w", err), consumer.Close())
 	}
+	w.opts.Joined()
 	w.run(taking)
 	w.leave()
 	err = consumer.Close()
@@ -176,8 +178,10 @@ func (w *Worker) Abort() { w.abort(driver.ErrShutdown) }
 func (w *Worker) run(taking context.Context) {
 	var slots, units, settlers, attendants sync.WaitGroup
 	attending, dismiss := context.WithCancel(context.WithoutCancel(taking))
-	attendants.Go(func() { w.keepLeases(attending) })
-	attendants.Go(func() { w.watchLeases(attending) })
+	if safety.Leases {
+		attendants.Go(func() { w.keepLeases(attending) })
+		attendants.Go(func() { w.watchLeases(attending) })
+	}
 	attendants.Go(func() { w.watchLimits(attending) })
 	attendants.Go(func() { w.beat(attending) })
 	attendants.Go(func() { w.maintain(attending) })

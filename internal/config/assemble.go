@@ -16,8 +16,13 @@ func (d *decoder) assemble() *Config {
 	c := &Config{
 		File: d.src.File, Store: pick(d, "store", DSN{}), Retention: pick(d, "retention", time.Duration(0)),
 		LogFormat: pick(d, "log.format", ""), LogLevel: pick(d, "log.level", ""),
-		MaxFailed: pick(d, "health.max_failed", 0), Routing: map[string]string{},
-		Session: map[string]string{}, Pool: d.pool(), Metrics: Metrics{
+		Monitor: d.monitor(pick(d, "health.max_failed", 0)), Routing: map[string]string{},
+		Session: map[string]string{}, Pool: d.pool(),
+		Logs: Logs{
+			Dir: d.chosenText("logs.dir"), Size: pick(d, "logs.size", Bytes(0)), Age: pick(d, "logs.age", time.Duration(0)),
+			Keep: pick(d, "logs.keep", 0),
+		},
+		Metrics: Metrics{
 			Listen: pick(d, "metrics.listen", ""), Token: pick(d, "metrics.token", Secret{}),
 			TokenFile: pick(d, "metrics.token_file", ""),
 		},
@@ -48,6 +53,14 @@ func pick[T any](d *decoder, key string, def T) T {
 		}
 	}
 	return def
+}
+
+// chosenText is a text that somebody has given, or "".
+func (d *decoder) chosenText(key string) string {
+	if s := d.byKey[key]; s == nil || s.IsDefault() {
+		return ""
+	}
+	return pick(d, key, "")
 }
 
 func (d *decoder) pool() Pool {
@@ -87,19 +100,27 @@ func (d *decoder) retry(key string, base Retry) Retry {
 	}
 }
 
+// stopMargin is what a worker gets beyond its drain time before it is killed.
+const stopMargin = 5 * time.Second
+
 func (d *decoder) program(name string, c *Config) Program {
 	key := "programs." + name
 	weights := map[string]int{}
 	for _, transport := range d.names[key+".weights"] {
 		weights[transport] = pick(d, key+".weights."+transport, 1)
 	}
+	drain := pick(d, key+".drain_timeout", time.Duration(0))
 	return Program{
 		Name:         name,
 		Consume:      pick(d, key+".consume", c.TransportNames()),
 		Weights:      weights,
+		Command:      pick(d, key+".command", []string(nil)),
+		Env:          pick(d, key+".env", []string(nil)),
+		ReadyTimeout: pick(d, key+".ready_timeout", time.Duration(0)),
+		StopTimeout:  pick(d, key+".stop_timeout", drain+stopMargin),
 		Processes:    pick(d, key+".processes", 1),
 		Concurrency:  pick(d, key+".concurrency", 1),
-		DrainTimeout: pick(d, key+".drain_timeout", time.Duration(0)),
+		DrainTimeout: drain,
 		Lease:        pick(d, key+".lease", time.Duration(0)),
 		Limits: Limits{
 			Messages: pick(d, key+".limits.messages", 0), Failures: pick(d, key+".limits.failures", 0),
@@ -113,6 +134,7 @@ func (d *decoder) check(c *Config) {
 	d.checkDSN("store", c.Store, d.src.CheckStore)
 	d.checkSession(c)
 	d.checkMetrics(c.Metrics)
+	d.checkMonitor(c.Monitor)
 	owner := map[string]string{}
 	for _, t := range c.Transports {
 		d.checkDSN("transports."+t.Name+".dsn", t.DSN, d.src.CheckTransport)
@@ -133,6 +155,20 @@ func (d *decoder) check(c *Config) {
 			key := "programs." + p.Name + ".weights." + name
 			d.checkReference(c, key, name, d.keyAt[key])
 		}
+		d.checkCommand(p, s)
+	}
+}
+
+// checkCommand finds a program that is two things, and a command that hopes for
+// a shell.
+func (d *decoder) checkCommand(p Program, consume *Setting) {
+	s := d.byKey["programs."+p.Name+".command"]
+	switch {
+	case len(p.Command) == 0:
+	case !consume.IsDefault():
+		d.bad(s, s.at, errors.New("the program has a consume too: it is either a worker or a command"))
+	case p.Command[0] == "" || len(p.Command) == 1 && strings.Contains(p.Command[0], " "):
+		d.bad(s, s.at, errors.New("write it as a list, like [php, bin/console, app:work]: no shell reads it"))
 	}
 }
 

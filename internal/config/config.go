@@ -18,8 +18,9 @@ type Config struct {
 	Retention  time.Duration
 	LogFormat  string
 	LogLevel   string
-	MaxFailed  int // dead letters, for the health check
+	Logs       Logs
 	Metrics    Metrics
+	Monitor    Monitor
 	Transports []Transport // in the file's order; at least one
 	Routing    map[string]string
 	Programs   []Program // in the file's order; at least one
@@ -59,13 +60,25 @@ type Retry struct {
 	Classes    map[driver.Class]Retry
 }
 
-// A Program is a set of workers that are alike.
+// Logs say where the lines of the programs are kept.
+type Logs struct {
+	Dir  string // empty means that they are passed on
+	Size Bytes
+	Age  time.Duration // 0 means that age does not matter
+	Keep int
+}
+
+// A Program is a set of processes that are alike: workers, or any command.
 type Program struct {
 	Name         string
-	Consume      []string       // transports
+	Consume      []string       // transports; of a worker
 	Weights      map[string]int // of transports; empty: by their order
+	Command      []string       // nil means a worker
+	Env          []string       // names of variables that the command gets
 	Processes    int
 	Concurrency  int
+	ReadyTimeout time.Duration
+	StopTimeout  time.Duration
 	DrainTimeout time.Duration
 	Lease        time.Duration
 	Limits       Limits

@@ -304,3 +304,42 @@ func FuzzAnyTextIsAConfigurationOrAConfigError(f *testing.F) {
 		}
 	})
 }
+
+func TestAProgramMayBeACommand(t *testing.T) {
+	c := parse(t, `logs: {dir: /var/log/shop, size: 1MiB, keep: 3, age: 1d}
+programs:
+  php: {command: [php, "${BIN:-bin/console}", "a b"], env: [APP_ENV], processes: 2, stop_timeout: 9s}
+  own: {drain_timeout: 10s}
+`)
+	php, own := c.Programs[0], c.Programs[1]
+	if !slices.Equal(php.Command, []string{"php", "bin/console", "a b"}) || !slices.Equal(php.Env, []string{"APP_ENV"}) ||
+		php.StopTimeout != 9*time.Second {
+		t.Errorf("command: %+v", php)
+	}
+	if own.Command != nil || own.Env != nil || own.StopTimeout != 15*time.Second || own.ReadyTimeout != 30*time.Second {
+		t.Errorf("worker: %+v", own)
+	}
+	if want := (config.Logs{Dir: "/var/log/shop", Size: 1 << 20, Keep: 3, Age: 24 * time.Hour}); c.Logs != want {
+		t.Errorf("logs: %+v", c.Logs)
+	}
+	if d := parse(t, "").Logs; d != (config.Logs{Size: 16 << 20, Keep: 5}) {
+		t.Errorf("logs by default: %+v", d)
+	}
+}
+
+func TestACommandForAShellAndAProgramThatIsTwoThingsAreRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"programs: {p: {command: php bin/console}}":       "no shell reads it",
+		"programs: {p: {command: []}}":                    "the list is empty",
+		"programs: {p: {command: [a], consume: [async]}}": "either a worker or a command",
+		"programs: {p: {command: {a: b}}}":                "needs a list of words",
+		"programs: {p: {command: [a, [b]]}}":              "needs a list of words",
+		"programs: {p: {command: [\"\"]}}":                "no shell reads it",
+		"logs: {size: 1}":                                 "is below",
+	} {
+		_, err := config.Parse(config.Source{File: "posthorn.yaml"}, []byte(text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}

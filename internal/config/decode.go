@@ -145,7 +145,7 @@ func (d *decoder) leaf(key string, f Field, n *yaml.Node) {
 		d.value(s, env)
 	case n == nil || n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		s.value, _ = f.parse(f.Default) // "none" and the like stay nil
-	case f.Kind == KindNames:
+	case f.Kind == KindNames || f.Kind == KindWords:
 		d.list(s, n)
 	case n.Kind != yaml.ScalarNode:
 		d.wrongType(key, n, "a "+string(f.Kind))
@@ -171,7 +171,7 @@ func (d *decoder) scalar(s *Setting, n *yaml.Node) {
 	if !ok {
 		return
 	}
-	if n.Tag == "!!bool" && n.Style == 0 {
+	if n.Tag == "!!bool" && n.Style == 0 && s.Field.Kind != KindSwitch {
 		d.at(at, Problem{Code: CodeType, Title: fmt.Sprintf("wrong type for `%s`", s.Key),
 			What: fmt.Sprintf("%s needs a %s, but has a boolean", s.Key, s.Field.Kind), Try: "quote it if it is meant"})
 		return
@@ -210,7 +210,7 @@ func (d *decoder) list(s *Setting, n *yaml.Node) {
 	for _, item := range nodes {
 		item = resolve(item)
 		if item.Kind != yaml.ScalarNode {
-			d.wrongType(s.Key, item, "a list of names")
+			d.wrongType(s.Key, item, "a "+string(s.Field.Kind))
 			return
 		}
 		text, at, ok := d.expand(item)

@@ -20,6 +20,8 @@ const (
 	KindChoice   Kind = "choice"
 	KindSecret   Kind = "secret text"
 	KindNames    Kind = "list of names"
+	KindWords    Kind = "list of words"
+	KindSwitch   Kind = "true or false"
 )
 
 // A Field describes a setting. A star in its pattern stands for a name that
@@ -58,6 +60,15 @@ func Reference() []Field {
 			Doc: "How log lines are written to stderr."},
 		{Pattern: "log.level", Kind: KindChoice, Default: "info", Choices: []string{"debug", "info", "warn", "error"},
 			Doc: "The least severe log lines that are written."},
+		{Pattern: "logs.dir", Kind: KindText, Default: "none",
+			Doc: "The directory in which `up` keeps what each program writes, as PROGRAM.log and PROGRAM.err.log; else it is " +
+				"passed on."},
+		{Pattern: "logs.size", Kind: KindBytes, Default: "16MiB", Min: 4096,
+			Doc: "At which size such a file is put aside."},
+		{Pattern: "logs.age", Kind: KindDuration, Default: "none", Min: 1e9,
+			Doc: "At which age such a file is put aside."},
+		{Pattern: "logs.keep", Kind: KindCount, Default: "5", Min: 1, Max: 1000,
+			Doc: "How many files that were put aside are kept."},
 		{Pattern: "health.max_failed", Kind: KindCount, Default: "100",
 			Doc: "How many dead letters are too many: above it the health check fails."},
 		{Pattern: "metrics.listen", Kind: KindText,
@@ -75,7 +86,7 @@ func Reference() []Field {
 	fields = append(fields, retryFields("transports.*.retry.classes.*.", " (for errors of this class)")...)
 	fields = append(fields, Field{Pattern: "routing.*", Kind: KindText,
 		Doc: "The transport for messages of this kind. Other kinds go to the first transport."})
-	return append(fields, programFields()...)
+	return append(append(fields, programFields()...), monitorFields()...)
 }
 
 func poolFields() []Field {
@@ -128,8 +139,16 @@ func programFields() []Field {
 			Doc: "The transports that the workers take messages from; an earlier one is served first."},
 		{Pattern: "weights.*", Kind: KindCount, Default: "by the order of consume", Min: 1, Max: driver.MaxWeight,
 			Doc: "The weight of each queue of this transport when messages are divided among full queues."},
+		{Pattern: "command", Kind: KindWords, Default: "none",
+			Doc: "A command to run instead of Posthorn's own worker, each argument an entry of the list; no shell reads it."},
+		{Pattern: "env", Kind: KindNames, Default: "none",
+			Doc: "The environment variables that the command gets, besides PATH, HOME, LANG, TZ and the like."},
 		{Pattern: "processes", Kind: KindCount, Default: "1", Min: 1, Max: 256,
-			Doc: "How many workers `up` runs for the program."},
+			Doc: "How many processes `up` runs for the program."},
+		{Pattern: "ready_timeout", Kind: KindDuration, Default: "30s", Min: 1e6,
+			Doc: "How long a worker may take to become ready before it is replaced."},
+		{Pattern: "stop_timeout", Kind: KindDuration, Default: "drain_timeout and 5s", Min: 1e6,
+			Doc: "How long a process that was told to stop may take before it is killed with all that it has started."},
 		{Pattern: "concurrency", Kind: KindCount, Default: "8", Min: 1, Max: 10000,
 			Doc: "How many messages one worker handles at the same time."},
 		{Pattern: "drain_timeout", Kind: KindDuration, Default: "25s", Min: 1e6,

@@ -43,6 +43,11 @@ func (f Field) parse(text string) (any, error) {
 			return nil, err
 		}
 		return b, f.within(float64(b), text)
+	case KindSwitch:
+		if text != "true" && text != "false" {
+			return nil, fmt.Errorf("%q is neither true nor false", text)
+		}
+		return text == "true", nil
 	case KindChoice:
 		if !slices.Contains(f.Choices, text) {
 			return nil, fmt.Errorf("%q is none of %s", text, strings.Join(f.Choices, ", "))

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -72,8 +73,9 @@ func TestEveryShellLineOfTheDocumentsRuns(t *testing.T) {
 	ran := 0
 	for _, file := range documents(t) {
 		dir := checkout(t)
+		t.Cleanup(func() { endDaemons(t, dir) })
 		for _, b := range blocks(t, file) {
-			if b.info != "sh" {
+			if !runnable(t, b) {
 				continue
 			}
 			for i, line := range b.text {
@@ -84,6 +86,39 @@ func TestEveryShellLineOfTheDocumentsRuns(t *testing.T) {
 	}
 	if ran < 10 {
 		t.Errorf("only %d lines were found: the documents have more", ran)
+	}
+}
+
+// runnable reports whether a block is of lines to run. Where a program that it
+// needs (sh needs=NAME) is not installed, it is left out, or the test fails if
+// the environment says CI=true.
+func runnable(t *testing.T, b block) bool {
+	t.Helper()
+	needs, ok := strings.CutPrefix(b.info, "sh needs=")
+	if !ok {
+		return b.info == "sh"
+	}
+	_, err := exec.LookPath(needs)
+	ci, _ := strconv.ParseBool(os.Getenv("CI"))
+	switch {
+	case err != nil && ci:
+		t.Errorf("%s:%d needs %s, which is not installed", b.file, b.line, needs)
+	case err != nil:
+		t.Logf("%s:%d is not run: it needs %s, which is not installed", b.file, b.line, needs)
+	}
+	return err == nil
+}
+
+// endDaemons ends what a line has left running, when a later one that would end
+// it was not reached, or did not work.
+func endDaemons(t *testing.T, dir string) {
+	files, _ := filepath.Glob(filepath.Join(dir, "*.pid"))
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && pid > 1 {
+			t.Errorf("%s: process %d is still running", filepath.Base(file), pid)
+			_ = syscall.Kill(pid, syscall.SIGTERM)
+		}
 	}
 }
 

@@ -34,7 +34,6 @@ const (
 
 	offSlots    = 8  // in the header: the number of slots
 	offOverflow = 16 // in the header: how many notes found no slot
-	offWorker   = 24 // in the header: the worker's id, a text
 
 	offState = 0 // in a slot: slotFree or slotBusy
 	offSince = 8 // in a slot: when it was entered, in nanoseconds of Unix time
@@ -59,7 +58,7 @@ type Recorder struct {
 
 // Create makes the file of a recorder, for so many messages at once, and replaces
 // one that is there. Close it when the worker has ended.
-func Create(path, worker string, slots int) (*Recorder, error) {
+func Create(path string, slots int) (*Recorder, error) {
 	slots = min(max(slots, 1), maxSlots)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -74,7 +73,6 @@ func Create(path, worker string, slots int) (*Recorder, error) {
 		r.free[i] = slots - 1 - i // the first slot is taken first
 	}
 	binary.LittleEndian.PutUint64(mem[offSlots:], uint64(slots))
-	putText(mem[offWorker:headerSize], worker)
 	copy(mem, magic) // last: a file without it is no record
 	return r, nil
 }

@@ -34,7 +34,7 @@ func delivery(n int) driver.Delivery {
 
 // crash begins three messages, ends one, and kills its process.
 func crash(path string) {
-	r, err := flight.Create(path, "w-1", 8)
+	r, err := flight.Create(path, 8)
 	if err != nil {
 		os.Exit(3)
 	}
@@ -61,7 +61,7 @@ func TestRecordOutlivesAProcessThatWasKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rec.Worker != "w-1" || !rec.Complete || len(rec.Running) != 2 {
+	if !rec.Complete || len(rec.Running) != 2 {
 		t.Fatalf("record: %+v", rec)
 	}
 	for i, n := range []int{0, 2} {
@@ -136,7 +136,7 @@ func TestClosedRecorderTakesALateLeave(t *testing.T) {
 
 func FuzzReadTrustsNoFile(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "seed")
-	r, err := flight.Create(path, "w-1", 2)
+	r, err := flight.Create(path, 2)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func FuzzReadTrustsNoFile(f *testing.F) {
 
 func create(t *testing.T, path string, slots int) *flight.Recorder {
 	t.Helper()
-	r, err := flight.Create(path, "w-1", slots)
+	r, err := flight.Create(path, slots)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func read(t *testing.T, path string) flight.Record {
 }
 
 func BenchmarkEnterAndLeave(b *testing.B) {
-	r, err := flight.Create(filepath.Join(b.TempDir(), "record"), "w-1", 64)
+	r, err := flight.Create(filepath.Join(b.TempDir(), "record"), 64)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -18,7 +18,6 @@ type Entry struct {
 
 // A Record is what a process was doing.
 type Record struct {
-	Worker  string
 	Running []Entry
 	// Complete is false when there were more handlers than slots: others than those
 	// in Running may have run, too.
@@ -39,8 +38,7 @@ func Read(path string) (Record, error) {
 	if slots > maxSlots || len(data) != headerSize+int(slots)*slotSize {
 		return Record{}, fmt.Errorf("read flight record: %w: it has the wrong size", ErrNoRecord)
 	}
-	worker, _ := takeText(data[offWorker:headerSize])
-	rec := Record{Worker: worker, Complete: binary.LittleEndian.Uint64(data[offOverflow:]) == 0}
+	rec := Record{Complete: binary.LittleEndian.Uint64(data[offOverflow:]) == 0}
 	for at := headerSize; at < len(data); at += slotSize {
 		if s := data[at : at+slotSize]; s[offState] == slotBusy {
 			rec.Running = append(rec.Running, entryOf(s))

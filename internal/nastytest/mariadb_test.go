@@ -41,7 +41,7 @@ func mariaDB() kind {
 			@@in_transaction, abs(timestampdiff(hour, now(), sysdate())), coalesce(is_used_lock('nasty') = connection_id(), 0),
 			(select count(*) from information_schema.user_variables), coalesce(@kept, 'none'))`,
 		insert: `insert into effect values (?)`, stray: `insert into stray values ('x')`,
-		sleep: `select sleep(0.3)`, kill: `kill connection_id()`,
+		sleep: `select sleep(0.3)`, nap: `do sleep(0.3)`, kill: `kill connection_id()`,
 		many: `select seq, repeat('x', 100) from seq_1_to_500`,
 	}
 	k.corpus = anyCases(k)
@@ -62,8 +62,8 @@ func mariaRefused(k kind) []nasty {
 		"create index i on effect (id)", "lock tables effect write", "unlock tables", "flush tables",
 		"set global wait_timeout = 9", "set password = ''", "analyze table effect", "rename table effect to other",
 		"delete from posthorn_message", "update `posthorn_meta` set value = ''",
-		"REPLACE INTO Posthorn_Control values ('x', 1)",
-		"insert into posthorn_control values ('x', 1)",
+		"REPLACE INTO Posthorn_Pause values ('q', '', '', 1, null)",
+		"insert into posthorn_document values ('x', 1, '')",
 		"begin not atomic commit; end",
 	)
 }

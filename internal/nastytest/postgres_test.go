@@ -47,7 +47,7 @@ func postgreSQL() kind {
 			(select count(*) from pg_cursors where name <> ''),
 			(select count(*) from pg_prepared_statements where from_sql))`,
 		insert: `insert into public.effect values ($1)`, stray: `insert into stray values ('x')`,
-		sleep: `select pg_sleep(60)`, kill: `select pg_terminate_backend(pg_backend_pid())`,
+		sleep: `select pg_sleep(60)`, nap: `select pg_sleep(0.3)`, kill: `select pg_terminate_backend(pg_backend_pid())`,
 		many: `select g, repeat('x', 100) from generate_series(1, 500) g`,
 	}
 	k.corpus = anyCases(k)

@@ -32,6 +32,7 @@ type kind struct {
 	insert   string // an effect
 	stray    string // → inserts what nobody counts
 	sleep    string // longer than any deadline here
+	nap      string // of 0.3 s
 	kill     string // the connection itself
 	many     string // rows
 	corpus   []nasty

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -40,9 +41,9 @@ func (b batch) run(ctx context.Context, conn *sql.Conn, stmt string, rows [][]an
 	case b.Insert:
 		return b.insertAll(ctx, conn, rows)
 	case b.Ack:
-		return ofClaims{0, b.names, deleteAll}.run(ctx, conn, rows)
+		return ofClaims{shared: 0, names: b.names, fenced: safety.Fencing, change: deleteAll}.run(ctx, conn, rows)
 	case b.Extend:
-		return ofClaims{1, b.names, extendAll}.run(ctx, conn, rows)
+		return ofClaims{shared: 1, names: b.names, fenced: true, change: extendAll}.run(ctx, conn, rows)
 	}
 	out := make([]int64, len(rows))
 	for i, args := range rows {
@@ -92,6 +93,7 @@ func (b batch) insertAll(ctx context.Context, conn *sql.Conn, rows [][]any) ([]i
 type ofClaims struct {
 	shared int
 	names  store.Names
+	fenced bool // else it is not asked whether the claims stand
 	change func(rows int) string
 }
 
@@ -100,18 +102,9 @@ func (c ofClaims) run(ctx context.Context, conn *sql.Conn, rows [][]any) ([]int6
 	out := make([]int64, len(rows))
 	for from := 0; from < len(rows); from += maxRows {
 		part := rows[from:min(from+maxRows, len(rows))]
-		tokens, err := c.lock(ctx, conn, part)
+		args, err := c.standing(ctx, conn, part, out[from:])
 		if err != nil {
 			return nil, err
-		}
-		args := slices.Clone(part[0][:c.shared])
-		for i, row := range part {
-			seq, token := row[c.shared].(int64), row[c.shared+1].(string)
-			if held, ok := tokens[seq]; ok && held == token {
-				delete(tokens, seq) // the same claim counts once
-				args = append(args, seq)
-				out[from+i] = 1
-			}
 		}
 		if len(args) == c.shared {
 			continue
@@ -121,6 +114,28 @@ func (c ofClaims) run(ctx context.Context, conn *sql.Conn, rows [][]any) ([]int6
 		}
 	}
 	return out, nil
+}
+
+// standing locks the rows, and makes the arguments of the change of those whose
+// claim stands, which it marks.
+func (c ofClaims) standing(ctx context.Context, conn *sql.Conn, part [][]any, marks []int64) ([]any, error) {
+	args := slices.Clone(part[0][:c.shared])
+	tokens, err := map[int64]string(nil), error(nil)
+	if c.fenced {
+		tokens, err = c.lock(ctx, conn, part)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i, row := range part {
+		seq, token := row[c.shared].(int64), row[c.shared+1].(string)
+		if held, ok := tokens[seq]; !c.fenced || ok && held == token {
+			delete(tokens, seq) // the same claim counts once
+			args = append(args, seq)
+			marks[i] = 1
+		}
+	}
+	return args, nil
 }
 
 // lock locks rows in the order of their keys, and returns their tokens.

@@ -59,8 +59,9 @@ func TestHotStatementsWalkAnIndex(t *testing.T) {
 		"next wake": {s.NextWake, nil}, "ack": {s.Ack, []any{5, "t"}}, "extend": {s.Extend, []any{1, 5, "t"}},
 		"promote": {s.Promote, []any{5, 1}}, "held": {s.Held, []any{5, "t"}}, "find": {s.Find, []any{"x5"}},
 		"mark": {s.ClaimMark + " (?, ?)", []any{"t", "w", 1, 2, 5, 6}}, "history": {s.Attempts, []any{"x5"}},
-		"what the dead hold": {s.Holds, []any{"w"}}, "lock it": {s.HoldsOf + " (?, ?) order by seq" + s.Lock, []any{"w", 5, 6}},
-		"suspects": {s.SuspectReady, []any{"q1"}}, "old suspects": {s.SuspectsOld, []any{1}}, "claim of one": {
+		"what the dead hold": {s.Holds, []any{"w"}},
+		"lock it":            {s.HoldsOf + " (?, ?) order by seq" + s.Lock, []any{"w", 5, 6}},
+		"suspects":           {s.SuspectReady, []any{"q1"}}, "old suspects": {s.SuspectsOld, []any{1}}, "claim of one": {
 			s.ClaimSuspect, []any{"q1", 1}},
 		"count of suspects": {s.Suspects + " (?, ?)", []any{"q1", "q2"}}, "keep suspects": {s.SuspectKeep, []any{1, "q1"}},
 		"depths": {s.Depths, nil},

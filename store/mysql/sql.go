@@ -20,9 +20,11 @@ func statements() store.Statements {
 		where state = 2 and wake_at > ? and wake_at <= ? limit 500`
 	s.Claim, s.ClaimSuspect = claim(`state = 0`), claim(`state = 3`)
 	s.ClaimMark = `update posthorn_message force index (primary)
-		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?, deliveries = deliveries + 1
+		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?` + store.CountDelivery() + `
 		where seq in`
 	s.Claims = `select seq, token from posthorn_message force index (primary) where seq in`
+	s.Load = `select least(@@max_connections, coalesce(nullif(@@max_user_connections, 0), 1000000)),
+		(select count(*) from information_schema.processlist)`
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
 	s.Heartbeat = store.HeartbeatRow + `
 		on duplicate key update state = values(state), seen_at = values(seen_at), handled = values(handled),

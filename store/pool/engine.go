@@ -312,9 +312,9 @@ func (e *Engine) OnChange(fn func()) {
 	}
 }
 
-// Pools says how the connections are used. Reading shares the control pool, beyond its
+// Uses says how the connections are used. Reading shares the control pool, beyond its
 // lanes.
-func (e *Engine) Pools() []store.PoolUse {
+func (e *Engine) Uses() []store.PoolUse {
 	return []store.PoolUse{
 		e.effects.Use("effects", e.guarded), e.writes.Use("control", e.control), store.UseOf("app", e.app),
 	}

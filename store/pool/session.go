@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/guard"
 )
@@ -220,6 +221,10 @@ func (s *session) wipe(ctx context.Context, rollback bool) error {
 // Inspect looks for what handlers have left behind. What cannot be looked at is
 // not clean. What the guard knows, Leave has told.
 func (s *session) Inspect(ctx context.Context) (left string) {
+	if !safety.Guard {
+		s.visits = 0
+		return ""
+	}
 	switch {
 	case s.visits == 0, s.broken, s.inner.Guard.Dirty() != "":
 		return ""

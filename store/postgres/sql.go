@@ -10,6 +10,8 @@ func statements() store.Statements {
 	s.SkipLocked = ` for update skip locked`
 	s.Later = `select seq from posthorn_message where delayed and due_at <= ? order by due_at limit 500` + s.SkipLocked
 	s.NextWake = `select min(due_at) from posthorn_message where delayed`
+	s.HeldBack = store.HeldBackWhere(`delayed order by due_at`)
+	s.Load = `select most, used from (` + places + `) as p (most, used, processes)`
 	leases(&s)
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
 	return s
@@ -19,6 +21,8 @@ func statements() store.Statements {
 func leases(s *store.Statements) {
 	const held = `unnest(l.seqs) as h(seq) join posthorn_message m on m.seq = h.seq and m.token = l.token`
 	s.Expired = ""
+	s.InHand = `select l.worker, m.queue, count(*), min(m.claimed_at), max(m.claimed_at)
+		from posthorn_lease l cross join lateral ` + held + ` group by l.worker, m.queue`
 	s.LeasesDue = `select token from posthorn_lease where ends_at <= ? order by ends_at limit 50` + s.SkipLocked
 	s.LeaseIsDue = `select 1 from posthorn_lease where ends_at <= ? limit 1`
 	s.LeaseExpired = `select m.seq from posthorn_lease l cross join lateral ` + held + `

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -22,9 +23,12 @@ type writer struct{ insert, ack, ackAll, claim, claimOn, claimSuspect string }
 
 // newWriter makes the statements for tables of these names.
 func newWriter(n store.Names) writer {
-	const remove = `with gone as (delete from posthorn_message m
+	remove := `with gone as (delete from posthorn_message m
 		  using unnest($1::bigint[], $2::text[]) as c(seq, token) where m.seq = c.seq and m.token = c.token
 		  returning m.seq, m.token, m.id)`
+	if !safety.Fencing {
+		remove = `with gone as (delete from posthorn_message where seq = any($1::bigint[]) returning seq, token, id)`
+	}
 	return writer{
 		insert: n.In(`insert into posthorn_message
 			  (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body)
@@ -55,13 +59,17 @@ func newWriter(n store.Names) writer {
 // claim is a statement that claims the rows at the places that a query has locked.
 // They are found again there, since a row cannot move while it is locked.
 func claim(n store.Names, places string) string {
+	lease := `, lease as (
+		insert into posthorn_lease (token, worker, ends_at, seqs)
+		select $1, $2, min(wake_at), array_agg(seq) from taken having count(*) > 0)`
+	if !safety.Leases {
+		lease = ""
+	}
 	return n.In(`with taken as (update posthorn_message m
-		set state = 2, token = $1, worker = $2, claimed_at = n.now, wake_at = n.now + $3, deliveries = m.deliveries + 1
+		set state = 2, token = $1, worker = $2, claimed_at = n.now, wake_at = n.now + $3` + store.CountDelivery() + `
 		from (select ` + clock + ` as now) n where m.ctid = any(array(` + places + `))
 		returning m.seq, m.id, m.kind, m.queue, m.priority, m.attempt, m.deliveries, m.crashes, m.due_at,
-		  m.sent_at, m.header, m.body, m.wake_at), lease as (
-		insert into posthorn_lease (token, worker, ends_at, seqs)
-		select $1, $2, min(wake_at), array_agg(seq) from taken having count(*) > 0)
+		  m.sent_at, m.header, m.body, m.wake_at)` + lease + `
 		select seq, id, kind, queue, priority, attempt, deliveries, crashes, due_at, sent_at, header, body from taken`)
 }
 
@@ -219,6 +227,10 @@ func (w writer) queueAcks(b *pgx.Batch, ws []*store.Write) {
 		}
 	}
 	if len(seqs) == 0 {
+		return
+	}
+	if !safety.Fencing {
+		b.Queue(stmt, seqs)
 		return
 	}
 	b.Queue(stmt, seqs, tokens).Query(func(rows pgx.Rows) error {

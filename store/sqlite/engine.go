@@ -90,8 +90,8 @@ func (e *files) Exclusive(ctx context.Context, fn func(context.Context, store.Co
 	return fn(ctx, s)
 }
 
-// Pools says how the connections are used.
-func (e *files) Pools() []store.PoolUse {
+// Uses says how the connections are used.
+func (e *files) Uses() []store.PoolUse {
 	return []store.PoolUse{
 		e.writes.Use("writer", e.writer), store.UseOf("readers", e.readers), store.UseOf("app", e.app),
 	}

@@ -6,13 +6,14 @@ import "github.com/posthorn/posthorn/store"
 func statements() store.Statements {
 	s := store.Portable()
 	s.Claim, s.ClaimSuspect = claim(`state = 0`), claim(`state = 3`)
+	s.File = `select file from pragma_database_list where name = 'main'`
 	return s
 }
 
 // claim is a statement that claims messages of one state.
 func claim(state string) string {
 	return `update posthorn_message
-		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?, deliveries = deliveries + 1
+		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?` + store.CountDelivery() + `
 		where seq in (select seq from posthorn_message where ` + state + ` and queue = ?
 		  order by priority desc, due_at, seq limit ?)
 		returning seq, id, kind, queue, priority, attempt, deliveries, crashes, due_at, sent_at, header, body`

@@ -142,13 +142,13 @@ func (s scratch) claim(ctx context.Context) error {
 	case failed != nil || err != nil:
 		return errors.Join(failed, err)
 	}
-	others := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		return name == marker || slices.Contains(s.posthorn, name)
-	})
+	ours := func(name string) bool { return name == marker || slices.Contains(s.posthorn, name) }
+	others := slices.DeleteFunc(slices.Clone(names), ours)
 	if len(others) == 0 {
 		return nil
 	}
-	return errors.Join(s.notEmpty(others), s.drop(ctx, append(slices.Clone(s.posthorn), marker)))
+	mine := slices.DeleteFunc(names, func(name string) bool { return !ours(name) })
+	return errors.Join(s.notEmpty(others), s.drop(ctx, mine))
 }
 
 // leave drops the demo's tables, or says how to.

@@ -1,0 +1,30 @@
+package supervisor
+
+// A Stand is opened here for the property test of rolling restarts.
+type Stand = stand
+
+// A Demand is opened for it too.
+type Demand = demand
+
+// NewStand makes one.
+func NewStand(current, ready bool) Stand { return stand{current: current, ready: ready} }
+
+// NewDemand makes one.
+func NewDemand(p Program, want int, rolling bool) Demand {
+	return demand{want: want, floor: p.floor(want), rolling: rolling, surge: p.Surge}
+}
+
+// Next plans.
+func (d Demand) Next(places []Stand) (start int, renew, leave []int) {
+	p := d.next(places)
+	return p.start, p.renew, p.leave
+}
+
+// Ready reports what a stand says.
+func (s Stand) Ready() bool { return s.ready }
+
+// Current reports what a stand says.
+func (s Stand) Current() bool { return s.current }
+
+// ReadLines is the reading of a process's output.
+var ReadLines = readLines
