@@ -35,7 +35,7 @@ type view struct {
 // later, so that it counts, too.
 func (s *session) count(cfg *config.Config) {
 	if socket, _ := s.lookup(metricsSocket); socket != "" || cfg.Metrics.Listen != "" {
-		s.tally = metrics.NewTally(s.known(cfg))
+		s.tally = metrics.NewTally(s.foreseen(cfg))
 	}
 }
 
@@ -57,7 +57,8 @@ func (s *session) openView(cfg *config.Config) (*view, error) {
 		return nil, err
 	}
 	o := metrics.Options{
-		Listen: cfg.Metrics.Listen, Token: token, Tally: s.tally, Known: s.known(cfg), Version: s.app.Version, Log: s.env.Log,
+		Listen: cfg.Metrics.Listen, Token: token, Tally: s.tally, Known: s.foreseen(cfg), Version: s.app.Version,
+		Log: s.env.Log,
 	}
 	if st := s.env.Store; st != nil {
 		o.Store, o.Pools, o.Dialect = st, st.Uses, st.Dialect()
@@ -100,8 +101,8 @@ func endOf(e supervisor.Exit) string {
 	}
 }
 
-// known is what the configuration and the handlers tell beforehand.
-func (s *session) known(cfg *config.Config) metrics.Known {
+// foreseen is what the configuration and the handlers tell beforehand.
+func (s *session) foreseen(cfg *config.Config) metrics.Known {
 	k := metrics.Known{Kinds: s.app.Mux.Kinds(), Queues: map[string]string{}}
 	for _, t := range cfg.Transports {
 		for _, queue := range t.Queues {

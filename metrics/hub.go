@@ -47,25 +47,29 @@ func (h *hub) run(ctx context.Context) {
 		_ = h.listener.Close()
 	})
 	room := make(chan struct{}, maxReporters)
-	for n := 0; ; n++ {
+	for n := 0; ctx.Err() == nil; n++ {
 		conn, err := h.listener.Accept()
-		if err != nil { // it was closed; else there are no file descriptors left, and the workers try again
-			if ctx.Err() != nil {
-				return
-			}
-			h.log.Warn("cannot hear a worker's figures", "error", err)
-			pause(ctx)
+		if err != nil { // there are no file descriptors left, and the workers try again; or it was closed
+			h.failed(ctx, err)
 			continue
 		}
-		select {
-		case room <- struct{}{}:
-			readers.Go(func() {
-				defer func() { <-room }()
-				h.hear(ctx, conn, strconv.Itoa(n))
-			})
-		default:
+		if len(room) == cap(room) { // nobody else fills it
 			_ = conn.Close()
+			continue
 		}
+		room <- struct{}{}
+		readers.Go(func() {
+			h.hear(ctx, conn, strconv.Itoa(n))
+			<-room
+		})
+	}
+}
+
+// failed waits a while after a connection could not be accepted.
+func (h *hub) failed(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		h.log.Warn("cannot hear a worker's figures", "error", err)
+		pause(ctx)
 	}
 }
 

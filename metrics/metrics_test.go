@@ -60,8 +60,9 @@ func TestATraceBecomesAnExemplarOfTheRunTime(t *testing.T) {
 		tally.Observe(ev)
 	}
 	_, text := ask(t, e, func(r *http.Request) { r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0") })
-	line := regexp.MustCompile(`posthorn_message_run_seconds_bucket\{kind="k01",le="0.005"\} 1 # \{trace_id="(ab){16}"\} 0.003 `)
-	if !line.MatchString(text) {
+	line := `posthorn_message_run_seconds_bucket{kind="k01",le="0.005"} 1 # {trace_id="` +
+		strings.Repeat("ab", 16) + `"} 0.003 `
+	if !strings.Contains(text, line) {
 		t.Errorf("there is no exemplar in\n%s", ours(text))
 	}
 	if strings.Contains(text, "cdcd") {
@@ -118,7 +119,9 @@ func TestHostileValuesAreHarmlessLabels(t *testing.T) {
 			{Program: strings.Repeat("p\xff\n", 500), State: "\x1b[31m", Seen: time.Now()},
 		},
 	}})
-	for _, kind := range []string{"a\nposthorn_fake 1", "b\"} 1", "\x1b]0;x\a", "\xff\xfe", strings.Repeat("é", 4000), ""} {
+	for _, kind := range []string{
+		"a\nposthorn_fake 1", "b\"} 1", "\x1b]0;x\a", "\xff\xfe", strings.Repeat("é", 4000), "",
+	} {
 		tally.Observe(handled("q\r\n", kind))
 		tally.LeftDirty(kind)
 	}
@@ -181,23 +184,26 @@ func TestTheStoreTellsItsFigures(t *testing.T) {
 
 func TestAStoreThatIsAwayHasNoFigures(t *testing.T) {
 	for name, s := range map[string]*source{
-		"fails": {err: errAway}, "hangs": {hang: make(chan struct{}), queues: []store.QueueStats{{Queue: "mail", Ready: 5}}},
+		"fails": {err: errAway},
+		"hangs": {hang: make(chan struct{}), queues: []store.QueueStats{{Queue: "mail", Ready: 5}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := start(t, metrics.Options{Store: s, Known: metrics.Known{Queues: map[string]string{"mail": "async"}}})
 			if s.hang != nil {
 				defer close(s.hang)
 			}
-			for range 2 {
-				text := scrape(t, e)
-				want(t, text, "posthorn_store_up 0", "posthorn_dropped_events_total 0")
-				for _, unknown := range []string{"posthorn_queue_", "posthorn_dead_", "posthorn_workers", "c4n4ry"} {
-					if strings.Contains(ours(text), unknown) {
-						t.Errorf("%s is shown, but unknown", unknown)
-					}
-				}
-			}
+			wantNoFigures(t, scrape(t, e))
+			wantNoFigures(t, scrape(t, e))
 		})
+	}
+}
+
+func wantNoFigures(t *testing.T, text string) {
+	t.Helper()
+	want(t, text, "posthorn_store_up 0", "posthorn_dropped_events_total 0")
+	unknown := regexp.MustCompile(`posthorn_(queue|dead|workers)\S*|c4n4ry`)
+	if found := unknown.FindString(ours(text)); found != "" {
+		t.Errorf("%s is shown, but unknown", found)
 	}
 }
 
@@ -251,7 +257,8 @@ func TestAnOpenListenerNeedsAToken(t *testing.T) {
 	if metrics.CheckToken("short") == nil || metrics.CheckToken(token) != nil {
 		t.Error("a short token is accepted")
 	}
-	if _, err := metrics.NewExporter(metrics.Options{Listen: "0.0.0.0:0", Tally: metrics.NewTally(metrics.Known{})}); err == nil {
+	o := metrics.Options{Listen: "0.0.0.0:0", Tally: metrics.NewTally(metrics.Known{})}
+	if _, err := metrics.NewExporter(o); err == nil {
 		t.Error("an open listener without a token has begun to listen")
 	}
 }

@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -23,10 +24,8 @@ func TestWhatWorkerProcessesCountIsShownExactly(t *testing.T) {
 			child := metrics.NewTally(metrics.Known{})
 			stop := run(t, metrics.NewReporter(e.Socket(), child, nil).Run)
 			for i := range 1000 {
-				child.Observe(handled("q", fmt.Sprintf("k%d", i%700))) // more than fits into a line
-				if i%300 == 0 {
-					time.Sleep(300 * time.Millisecond) // over a report
-				}
+				child.Observe(handled("q", fmt.Sprintf("k%d", i%700)))        // more than fits into a line
+				time.Sleep(time.Duration(i%300/299) * 300 * time.Millisecond) // over a report, sometimes
 			}
 			stop()
 		})
@@ -60,14 +59,16 @@ func TestWhatCouldNotBePassedOnIsPassedOnLater(t *testing.T) {
 }
 
 func TestConnectionsOfAProcessThatEndedAreGone(t *testing.T) {
-	e := start(t, metrics.Options{Pools: func() []store.PoolUse { return []store.PoolUse{{Name: "effects", Size: 4, Open: 1}} }})
+	own := []store.PoolUse{{Name: "effects", Size: 4, Open: 1}}
+	e := start(t, metrics.Options{Pools: func() []store.PoolUse { return own }})
 	waits := int64(0)
 	var mu sync.Mutex
 	stop := run(t, metrics.NewReporter(e.Socket(), metrics.NewTally(metrics.Known{}), func() []store.PoolUse {
 		mu.Lock()
 		defer mu.Unlock()
 		waits = min(waits+2, 10)
-		return []store.PoolUse{{Name: "effects", Size: 4, Open: 2, Busy: 1, Waits: waits, Waited: time.Duration(waits) * time.Second}}
+		waited := time.Duration(waits) * time.Second
+		return []store.PoolUse{{Name: "effects", Size: 4, Open: 2, Busy: 1, Waits: waits, Waited: waited}}
 	}).Run)
 	text := await(t, e, `posthorn_pool_waits_total{pool="effects"} 10`)
 	want(t, text, `posthorn_pool_size{pool="effects"} 8`, `posthorn_pool_open_connections{pool="effects"} 3`,
@@ -143,15 +144,8 @@ func (k *link) mend() {
 			k.conns = append(k.conns, from, to)
 			k.mu.Unlock()
 			k.wg.Go(func() {
-				buf := make([]byte, 1<<16)
-				for {
-					n, err := from.Read(buf)
-					if err != nil {
-						_ = to.Close()
-						return
-					}
-					_, _ = to.Write(buf[:n])
-				}
+				_, _ = io.Copy(to, from)
+				_ = to.Close()
 			})
 		}
 	})

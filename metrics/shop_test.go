@@ -141,11 +141,13 @@ func TestAStoreTellsItsMeterWhatItDoes(t *testing.T) {
 		}
 	}
 	text := await(t, s.exporter, `posthorn_dirty_connections_total{kind="order"} 1`)
-	text = await(t, s.exporter, `posthorn_messages_total{class="done",kind="order",queue="default",transport="async",verdict="ack"} 2`)
+	text = await(t, s.exporter,
+		`posthorn_messages_total{class="done",kind="order",queue="default",transport="async",verdict="ack"} 2`)
 	if number(text, "posthorn_group_commit_effects_sum") != 2 {
 		t.Errorf("the group commits have other than 2 effects:\n%s", ours(text))
 	}
-	if number(text, `posthorn_pool_size{pool="writer"}`) != 1 || number(text, `posthorn_pool_open_connections{pool="readers"}`) < 1 {
+	if number(text, `posthorn_pool_size{pool="writer"}`) != 1 ||
+		number(text, `posthorn_pool_open_connections{pool="readers"}`) < 1 {
 		t.Errorf("the pool is told wrongly:\n%s", ours(text))
 	}
 }
@@ -156,7 +158,7 @@ func TestACrashIsTold(t *testing.T) {
 	if _, err := s.Dispatch(ctx, order{}, posthorn.WithQueue("other")); err != nil {
 		t.Fatal(err)
 	}
-	for _, lease := range []time.Duration{5 * time.Millisecond, time.Hour} { // the second one waits for the end of the first
+	for _, lease := range []time.Duration{5 * time.Millisecond, time.Hour} { // the second waits for the first's end
 		c, err := s.store.Consume(ctx, driver.Subscription{Queues: []string{"other"}, Lease: lease, Worker: "dead"})
 		if err != nil {
 			t.Fatal(err)
@@ -214,14 +216,12 @@ func checkBoard(t *testing.T, b metrics.Dashboard) {
 			t.Errorf("%s: panel %d %q has no id, title or query of its own", b.Name, p.ID, p.Title)
 		}
 		ids[p.ID] = true
-		for x := range p.GridPos.W {
-			for y := range p.GridPos.H {
-				at := [2]int{p.GridPos.X + x, p.GridPos.Y + y}
-				if cells[at] || at[0] >= 24 {
-					t.Fatalf("%s: panel %q lies on another one, or beyond the grid", b.Name, p.Title)
-				}
-				cells[at] = true
+		for i := range p.GridPos.W * p.GridPos.H {
+			at := [2]int{p.GridPos.X + i%p.GridPos.W, p.GridPos.Y + i/p.GridPos.W}
+			if cells[at] || at[0] >= 24 {
+				t.Fatalf("%s: panel %q lies on another one, or beyond the grid", b.Name, p.Title)
 			}
+			cells[at] = true
 		}
 	}
 	if doc.UID != b.Name {

@@ -32,10 +32,12 @@ const patience = 30 * time.Second
 // canary stands where a secret could.
 const canary = "c4n4ry\x1b[31m"
 
+// A note is the message of the tests.
 type note struct {
 	Text string `json:"text"`
 }
 
+// Kind names it.
 func (note) Kind() string { return "note" }
 
 // A rig is a store, a traced dispatcher, and a worker with a traced handler.

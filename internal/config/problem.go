@@ -76,10 +76,11 @@ func (ps *problems) err() error {
 // maxExcerpt bounds a line that is shown.
 const maxExcerpt = 160
 
-// hideToken hides what a line of the file says of a token.
+// hideToken hides what a line of the file says of a token, and what follows that.
 func hideToken(line string) string {
-	if key, _, ok := strings.Cut(line, ":"); ok && strings.HasSuffix(key, "token") {
-		return key + ": " + hidden
+	const key = "token:"
+	if i := strings.Index(line, key); i >= 0 {
+		return line[:i+len(key)] + " " + hidden
 	}
 	return line
 }
