@@ -123,7 +123,7 @@ func metricsToken(cfg *config.Config) (string, error) {
 		if err != nil {
 			return "", tokenFault(cfg, "metrics.token_file", err)
 		}
-		token, at = text, "metrics.token_file"
+		token, at = text, "metrics.token_file" //nolint:gosec // the name of a setting
 	}
 	if err := metrics.CheckToken(token); err != nil && (token != "" || cfg.Metrics.TokenFile != "") {
 		return "", tokenFault(cfg, at, err)

@@ -139,7 +139,10 @@ func fill(t *testing.T) *tub {
 		t.Fatal(err)
 	}
 	config := filepath.Join(t.TempDir(), "posthorn.yaml")
-	text := fmt.Sprintf("programs: {shop: {processes: %d, lease: 5s, limits: {messages: 5000}}}\nlog: {level: warn}\n", processes)
+	text := fmt.Sprintf(`
+programs: {shop: {processes: %d, lease: 5s, limits: {messages: 5000}}}
+log: {level: warn}
+`, processes)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

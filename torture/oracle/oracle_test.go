@@ -13,7 +13,9 @@ import (
 // truth is evidence of a run in which all is well: a message of each fate, and
 // what a producer did not know.
 func truth() oracle.Evidence {
-	e := oracle.Evidence{Effects: map[string]int{}, Live: map[string]int{}, MinCrashes: 4, MaxCrashes: 5, Deaths: map[string]int{}}
+	e := oracle.Evidence{
+		Effects: map[string]int{}, Live: map[string]int{}, MinCrashes: 4, MaxCrashes: 5, Deaths: map[string]int{},
+	}
 	add := func(id string, f oracle.Fate, o oracle.Outcome) {
 		e.Intents = append(e.Intents, oracle.Intent{ID: id, Kind: "k", Fate: f, Outcome: o, Digest: "d-" + id})
 	}
