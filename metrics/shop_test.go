@@ -140,8 +140,8 @@ func TestAStoreTellsItsMeterWhatItDoes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	text := await(t, s.exporter, `posthorn_dirty_connections_total{kind="order"} 1`)
-	text = await(t, s.exporter,
+	await(t, s.exporter, `posthorn_dirty_connections_total{kind="order"} 1`)
+	text := await(t, s.exporter,
 		`posthorn_messages_total{class="done",kind="order",queue="default",transport="async",verdict="ack"} 2`)
 	if number(text, "posthorn_group_commit_effects_sum") != 2 {
 		t.Errorf("the group commits have other than 2 effects:\n%s", ours(text))
