@@ -117,16 +117,19 @@ func (s *session) foreseen(cfg *config.Config) metrics.Known {
 
 // metricsToken is the token that scrapes must have; empty if none.
 func metricsToken(cfg *config.Config) (string, error) {
-	token, at := cfg.Metrics.Token.Reveal(), "metrics.token"
-	if file := cfg.Metrics.TokenFile; file != "" {
-		text, err := readToken(file)
-		if err != nil {
-			return "", tokenFault(cfg, "metrics.token_file", err)
+	file, token := cfg.Metrics.TokenFile, cfg.Metrics.Token.Reveal()
+	if file == "" {
+		if err := metrics.CheckToken(token); token != "" && err != nil {
+			return "", tokenFault(cfg, "metrics.token", err)
 		}
-		token, at = text, "metrics.token_file" //nolint:gosec // the name of a setting
+		return token, nil
 	}
-	if err := metrics.CheckToken(token); err != nil && (token != "" || cfg.Metrics.TokenFile != "") {
-		return "", tokenFault(cfg, at, err)
+	token, err := readToken(file)
+	if err == nil {
+		err = metrics.CheckToken(token)
+	}
+	if err != nil {
+		return "", tokenFault(cfg, "metrics.token_file", err)
 	}
 	return token, nil
 }

@@ -19,17 +19,30 @@ import (
 // its first try from a dead letter that was put back.
 const headerDue = "posthorn-due"
 
-// inject gives the context of the send to a message that carries none. A message whose
+// inject gives the context of the send to the messages that carry none. A message whose
 // header has no room goes without.
-func inject(ctx context.Context, e *driver.Envelope) {
-	if e.Header[driver.HeaderTraceparent] != "" {
-		return
+func inject(ctx context.Context, envs []driver.Envelope) {
+	alone := map[string]string{} // shared by all that have nothing else: nobody changes it
+	propagation.TraceContext{}.Inject(ctx, propagation.MapCarrier(alone))
+	for i := range envs {
+		e := &envs[i]
+		switch {
+		case e.Header[driver.HeaderTraceparent] != "":
+		case len(e.Header) == 0 && e.Delay <= 0 && e.NotBefore.IsZero():
+			e.Header = alone
+		default:
+			add(e, alone)
+		}
 	}
+}
+
+// add adds header fields to a message, if there is room.
+func add(e *driver.Envelope, more map[string]string) {
 	fields := maps.Clone(e.Header)
 	if fields == nil {
-		fields = map[string]string{}
+		fields = make(map[string]string, len(more)+1)
 	}
-	propagation.TraceContext{}.Inject(ctx, propagation.MapCarrier(fields))
+	maps.Copy(fields, more)
 	switch {
 	case e.Delay > 0:
 		fields[headerDue] = "+" + strconv.FormatInt(e.Delay.Milliseconds(), 10)
@@ -105,30 +118,31 @@ func sendAttributes(envs []driver.Envelope) []attribute.KeyValue {
 	if len(envs) > 1 {
 		return append(out, attribute.Int("messaging.batch.message_count", len(envs)))
 	}
-	return append(out, messageAttributes(envs[0])...)
+	return messageAttributes(out, envs[0])
 }
 
 func handleAttributes(d driver.Delivery) []attribute.KeyValue {
 	out := append(operation("process", "process"), attribute.String("messaging.destination.name", d.Queue))
-	return append(append(out, messageAttributes(d.Envelope)...),
-		attribute.Int("posthorn.message.attempt", d.Attempt+1),
+	out = messageAttributes(out, d.Envelope)
+	return append(out, attribute.Int("posthorn.message.attempt", d.Attempt+1),
 		attribute.Int("posthorn.message.deliveries", d.Deliveries))
 }
 
 func operation(name, kind string) []attribute.KeyValue {
-	return []attribute.KeyValue{
+	const most = 9 // attributes of a span
+	return append(make([]attribute.KeyValue, 0, most),
 		attribute.String("messaging.system", "posthorn"),
 		attribute.String("messaging.operation.name", name),
 		attribute.String("messaging.operation.type", kind),
-	}
+	)
 }
 
-func messageAttributes(e driver.Envelope) []attribute.KeyValue {
-	return []attribute.KeyValue{
+func messageAttributes(to []attribute.KeyValue, e driver.Envelope) []attribute.KeyValue {
+	return append(to,
 		attribute.String("messaging.message.id", e.ID),
 		attribute.Int("messaging.message.body.size", len(e.Body)),
 		attribute.String("posthorn.message.kind", e.Kind),
-	}
+	)
 }
 
 // sendError names why a send failed, in few words that are known beforehand.

@@ -62,9 +62,7 @@ func (t *Tracer) Send(ctx context.Context, envs []driver.Envelope, next func(con
 	ctx, span := t.tracer.Start(ctx, "send"+destination(envs), trace.WithSpanKind(trace.SpanKindProducer),
 		trace.WithAttributes(sendAttributes(envs)...))
 	defer endUnreturned(span)
-	for i := range envs {
-		inject(ctx, &envs[i])
-	}
+	inject(ctx, envs)
 	err := next(ctx)
 	end(span, sendError(err))
 	return err
