@@ -14,6 +14,7 @@ help: ## List the targets
 
 setup: ## Install what the tests need: a C compiler and database servers
 	@scripts/setup.sh cc
+	@scripts/setup.sh prometheus prometheus-alertmanager || [ "$$CI" != true ]
 	@scripts/setup.sh postgresql mariadb pgbouncer faketime || [ "$$CI" != true ] # without them, tests are skipped
 	@scripts/setup.sh supervisor systemd cron strace || [ "$$CI" != true ] # the same
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/gofrs/uuid/v5"
@@ -21,7 +22,15 @@ const DefaultQueue = "default"
 type DispatcherOptions struct {
 	Queue  string            // for kinds without a route; empty means DefaultQueue
 	Routes map[string]string // kind → queue
+	// Middleware runs around each send, the first one outermost.
+	Middleware []SendMiddleware
 }
+
+// A SendMiddleware runs around the sending of messages by a Dispatcher or by a Tx, also
+// inside a transaction, before it is known whether that will commit. It calls next once,
+// or not at all. It may change the envelopes before that, but not their ids, and not the
+// maps in them: it puts another one in their place.
+type SendMiddleware func(ctx context.Context, envs []driver.Envelope, next func(context.Context) error) error
 
 // A Dispatcher sends messages to a transport. It is safe for concurrent use.
 type Dispatcher struct {
@@ -29,6 +38,8 @@ type Dispatcher struct {
 	caps      driver.Capabilities
 	queue     string
 	routes    map[string]string
+
+	middleware []SendMiddleware
 }
 
 // NewDispatcher returns a dispatcher that sends to t. It does not own t. It
@@ -37,6 +48,7 @@ func NewDispatcher(t driver.Transport, o DispatcherOptions) (*Dispatcher, error)
 	d := &Dispatcher{
 		transport: t, caps: t.Capabilities(),
 		queue: orDefault(o.Queue, DefaultQueue), routes: maps.Clone(o.Routes),
+		middleware: slices.Clone(o.Middleware),
 	}
 	if err := driver.CheckQueue(d.queue); err != nil {
 		return nil, err
@@ -91,7 +103,22 @@ func (d *Dispatcher) Dispatch(ctx context.Context, msg Message, opts ...Dispatch
 	if err != nil {
 		return "", err
 	}
-	return env.ID, d.transport.Send(ctx, env)
+	return env.ID, d.send(ctx, d.transport.Send, env)
+}
+
+// A sender is the end of a send: the transport's, or one inside a transaction.
+type sender func(ctx context.Context, envs ...driver.Envelope) error
+
+// send sends through the middleware.
+func (d *Dispatcher) send(ctx context.Context, end sender, envs ...driver.Envelope) error {
+	return sendFrom(ctx, d.middleware, envs, end)
+}
+
+func sendFrom(ctx context.Context, mws []SendMiddleware, envs []driver.Envelope, end sender) error {
+	if len(mws) == 0 {
+		return end(ctx, envs...)
+	}
+	return mws[0](ctx, envs, func(ctx context.Context) error { return sendFrom(ctx, mws[1:], envs, end) })
 }
 
 // DispatchMany sends all the messages or none, with the same options. It
@@ -108,7 +135,7 @@ func (d *Dispatcher) DispatchMany(ctx context.Context, msgs []Message, opts ...D
 	if len(envs) == 0 {
 		return nil, nil
 	}
-	return ids, d.transport.Send(ctx, envs...)
+	return ids, d.send(ctx, d.transport.Send, envs...)
 }
 
 // DispatchTx sends in the caller's own transaction, which must be one on the
@@ -126,7 +153,9 @@ func (d *Dispatcher) DispatchTx(
 	if err != nil {
 		return "", err
 	}
-	return env.ID, t.SendTx(ctx, tx, env)
+	return env.ID, d.send(ctx, func(ctx context.Context, envs ...driver.Envelope) error {
+		return t.SendTx(ctx, tx, envs...)
+	}, env)
 }
 
 // DispatchRaw sends a body that is encoded already. It is not validated: only
@@ -138,7 +167,7 @@ func (d *Dispatcher) DispatchRaw(
 	if err != nil {
 		return "", err
 	}
-	return env.ID, d.transport.Send(ctx, env)
+	return env.ID, d.send(ctx, d.transport.Send, env)
 }
 
 // Envelope makes and checks the envelope that DispatchRaw would send.

@@ -56,12 +56,16 @@ func DeliveryFrom(ctx context.Context) (driver.Delivery, bool) {
 	return h.delivery, true
 }
 
-// Logger returns the logger of the message in hand, with its id and kind, or
+// Logger returns the logger of the message in hand, with its id, kind and trace, or
 // slog's default outside a handler.
 func Logger(ctx context.Context) *slog.Logger {
 	h, ok := ctx.Value(deliveryKey{}).(*inHand)
 	if !ok || h.log == nil {
 		return slog.Default()
 	}
-	return h.log.With("message_id", h.delivery.ID, "kind", h.delivery.Kind)
+	log := h.log.With("message_id", h.delivery.ID, "kind", h.delivery.Kind)
+	if trace, _ := h.delivery.TraceID(); trace != "" {
+		log = log.With("trace_id", trace)
+	}
+	return log
 }

@@ -62,7 +62,7 @@ func (t *Tx) Dispatch(ctx context.Context, msg Message, opts ...DispatchOption) 
 	if err != nil {
 		return "", err
 	}
-	return env.ID, t.tx.Send(ctx, env)
+	return env.ID, t.dispatcher.send(ctx, t.tx.Send, env)
 }
 
 // SQL returns the raw transaction for a handler that was registered with

@@ -29,6 +29,10 @@ type App struct {
 	Version string
 	Mux     *posthorn.Mux // nil means no handlers
 
+	// Middleware runs around each send of Env.Dispatcher, such as the Send of package
+	// tracing. That around handlers belongs to the Mux.
+	Middleware []posthorn.SendMiddleware
+
 	// Setup runs once when the store is open, before any worker, and before
 	// messages are dispatched from the command line: it makes tables and
 	// registers handlers that need the store or the dispatcher.

@@ -24,7 +24,7 @@ type generated struct {
 
 func (s *session) generateCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "generate", Short: "Write files for systemd, Supervisor, cron and Kubernetes",
+		Use: "generate", Short: "Write files for systemd, Supervisor, cron, Kubernetes, Prometheus and Grafana",
 		Long: `Write the files by which another process manager runs the workers of the configuration: hardened, complete, and
 without secrets. They go to stdout, or with --out into a directory. The store is not asked.`,
 		Example: s.example(`
@@ -35,15 +35,22 @@ without secrets. They go to stdout, or with --out into a directory. The store is
 	}
 	cmd.AddCommand(s.generateSystemdCommand(), s.generateSupervisorCommand(), s.generateKubernetesCommand(),
 		s.generateCronCommand())
+	cmd.AddCommand(s.generateSightCommands()...)
 	return cmd
 }
 
-// define gives a command the flags of every kind.
-func (g *generated) define(cmd *cobra.Command, s *session) {
+// defineOut gives a command the flags that say where the files go.
+func (g *generated) defineOut(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringVar(&g.out, "out", "", "write into this `directory` instead of stdout")
 	fs.BoolVar(&g.force, "force", false, "overwrite files that exist")
 	group(cmd, "Where to", "out", "force")
+}
+
+// define gives a command the flags of those that run workers.
+func (g *generated) define(cmd *cobra.Command, s *session) {
+	g.defineOut(cmd)
+	fs := cmd.Flags()
 	fs.StringVar(&g.name, "name", s.app.Name, "with which all `names` begin")
 	fs.StringVar(&g.binary, "binary", "", "the program's `path` (default: where this one is)")
 }

@@ -155,7 +155,7 @@ func (s *session) glance(
 	r := g.Gather(ctx)
 	var state monitor.State
 	if !isAway(r) {
-		state = s.known(ctx, cfg, r.At)
+		state = s.remembered(ctx, cfg, r.At)
 	}
 	v = e.Glance(state, r)
 	err = endReadings(g)
@@ -165,9 +165,9 @@ func (s *session) glance(
 	return v, isAway(r), err
 }
 
-// known is what a running monitor knows; one that has not been heard of lately
+// remembered is what a running monitor knows; one that has not been heard of lately
 // knows nothing.
-func (s *session) known(ctx context.Context, cfg *config.Config, at time.Time) monitor.State {
+func (s *session) remembered(ctx context.Context, cfg *config.Config, at time.Time) monitor.State {
 	ctx, cancel := context.WithTimeout(ctx, closeWithin)
 	defer cancel()
 	body, _, err := recollection{s}.Load(ctx)

@@ -13,6 +13,7 @@ import (
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/internal/printable"
+	"github.com/posthorn/posthorn/metrics"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/transport/open"
 )
@@ -29,8 +30,9 @@ type session struct {
 	cfg   *config.Config
 	level slog.LevelVar
 	env   Env
-	ready bool // Setup has run
-	asIs  bool // the store's schema is only looked at
+	ready bool           // Setup has run
+	tally *metrics.Tally // nil: nobody wants to know what is counted
+	asIs  bool           // the store's schema is only looked at
 }
 
 // globalFlags are the flags of every command.
@@ -66,6 +68,7 @@ func (s *session) loadConfig() (*config.Config, error) {
 		File: s.configFile(), Lookup: s.lookup, Flags: s.configFlags(),
 		CheckStore:     func(d config.DSN) error { return open.CheckStore(d.Reveal()) },
 		CheckTransport: func(d config.DSN) error { return open.CheckTransport(d.Reveal()) },
+		CheckListen:    metrics.CheckListen,
 	})
 }
 
@@ -109,7 +112,7 @@ func (s *session) lookup(name string) (string, bool) {
 // logger makes the run's logger; it writes to stderr.
 func (s *session) logger(cfg *config.Config) *slog.Logger {
 	s.setLevel(cfg)
-	o := &slog.HandlerOptions{Level: &s.level}
+	o := &slog.HandlerOptions{Level: &s.level, ReplaceAttr: newRedactor(cfg).attr}
 	if cfg.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(plainWriter{s.io.Stderr}, o))
 	}
@@ -163,7 +166,7 @@ func (s *session) openBy(ctx context.Context, by opener) (*store.Store, error) {
 		return nil, s.storeFault(err)
 	}
 	d, err := posthorn.NewDispatcher(st, posthorn.DispatcherOptions{
-		Queue: cfg.Transports[0].Queues[0], Routes: routes(cfg),
+		Queue: cfg.Transports[0].Queues[0], Routes: routes(cfg), Middleware: s.app.Middleware,
 	})
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
@@ -173,7 +176,7 @@ func (s *session) openBy(ctx context.Context, by opener) (*store.Store, error) {
 }
 
 func (s *session) storeOptions(cfg *config.Config, log *slog.Logger) store.Options {
-	return store.Options{Log: log, AsIs: s.asIs, Server: store.ServerOptions{
+	return store.Options{Log: log, AsIs: s.asIs, Meter: s.meter(), Server: store.ServerOptions{
 		Session: cfg.Session, Effects: cfg.Pool.Effects, Control: cfg.Pool.Control, App: cfg.Pool.App,
 		Lifetime: cfg.Pool.Lifetime, IdleCheck: cfg.Pool.IdleCheck, ConnectTimeout: cfg.Pool.ConnectTimeout,
 	}}

@@ -33,12 +33,18 @@ func (s *session) runWorker(ctx context.Context, st *stint) error {
 	if err != nil {
 		return err
 	}
+	s.count(cfg)
 	if _, err := s.prepare(ctx); err != nil {
 		return err
 	}
 	if len(s.app.Mux.Kinds()) == 0 {
 		return noHandlers(s.app.Name)
 	}
+	view, err := s.openView(cfg)
+	if err != nil {
+		return err
+	}
+	defer view.show(ctx)()
 	hup := make(chan struct{}, 1)
 	defer s.sig.attend(st.abort, hup)()
 	for {
@@ -152,7 +158,8 @@ func (s *session) reload(old *config.Config) (*config.Config, bool) {
 func (s *session) baseOptions(cfg *config.Config, program string) worker.Options {
 	o := worker.Options{
 		Program: program, Version: s.app.Version, Retention: cfg.Retention,
-		Dispatcher: s.env.Dispatcher, Log: s.env.Log, QueueRetry: map[string]posthorn.RetryPolicy{},
+		Dispatcher: s.env.Dispatcher, Log: s.env.Log, Observe: s.observer(),
+		QueueRetry: map[string]posthorn.RetryPolicy{},
 	}
 	for _, t := range cfg.Transports {
 		for _, queue := range t.Queues {

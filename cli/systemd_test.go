@@ -80,6 +80,7 @@ func TestTheUnitAllowsWhatTheProgramNeeds(t *testing.T) {
 	for _, call := range calls {
 		name, args, _ := strings.Cut(call, "(")
 		switch {
+		case strings.HasPrefix(name, "syscall_0x"): // strace has read the registers of a thread that was being killed
 		case !allowed[name]:
 			t.Errorf("SystemCallFilter= forbids %s", call)
 		case (name == "mmap" || name == "mprotect") && strings.Contains(args, "PROT_EXEC") &&

@@ -58,6 +58,7 @@ type flagship struct {
 	only       []string // programs; none means all
 	sup        *supervisor.Supervisor
 	flights    string // the directory of the workers' flight records
+	view       *view
 	quarantine *quarantine
 	casualties casualties
 	renewed    chan *config.Config // for the monitor
@@ -73,7 +74,7 @@ func (f *flagship) runs(p config.Program) bool {
 
 // variables are what its workers find in their environment, beside its own.
 func (f *flagship) variables(generation int) []string {
-	return []string{"POSTHORN_GENERATION=" + strconv.Itoa(generation), variableFlights + "=" + f.flights}
+	return append(f.view.environ(), "POSTHORN_GENERATION="+strconv.Itoa(generation), variableFlights+"="+f.flights)
 }
 
 // supervise runs programs until it is told to stop, and a monitor beside them if they
@@ -84,10 +85,15 @@ func (s *session) supervise(ctx context.Context, only []string, watched bool) er
 		return err
 	}
 	defer s.neverWait()()
+	s.count(cfg)
 	if err := s.boardable(ctx, cfg, only); err != nil {
 		return err
 	}
 	f := &flagship{s: s, only: only, believed: map[string]bool{}, renewed: make(chan *config.Config, 1)}
+	if f.view, err = s.openView(cfg); err != nil {
+		return err
+	}
+	defer f.view.show(ctx)()
 	f.quarantine = newQuarantine(f)
 	scratch, _ := s.lookup("TMPDIR")
 	if f.flights, err = os.MkdirTemp(scratch, "posthorn-flights-"); err != nil {
@@ -114,7 +120,7 @@ func (s *session) supervise(ctx context.Context, only []string, watched bool) er
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	if s.env.Store != nil && watched {
+	if s.env.Store != nil && watched && cfg.Monitor.Enabled {
 		wg.Go(func() { stop(f.watch(aside, cfg)) })
 	}
 	err = f.sup.Run(ctx)
@@ -263,6 +269,7 @@ func (f *flagship) observe(ctx context.Context, e supervisor.Event) {
 		return
 	}
 	f.casualties.note(e)
+	f.view.ended(e)
 	if own {
 		f.buryDead(ctx, e)
 	}

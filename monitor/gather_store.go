@@ -134,7 +134,7 @@ func (g *Gatherer) queues(ctx context.Context) ([]Queue, error) {
 func queueOf(s store.QueueStats, transport string, paused map[string]string) Queue {
 	q := Queue{
 		Name: s.Queue, Transport: transport, Ready: s.Ready, Delayed: s.Delayed, InFlight: s.InFlight, Dead: s.Dead,
-		Oldest: s.OldestAge,
+		Oldest: s.OldestAge, Suspects: s.Suspects,
 	}
 	q.PausedWhy, q.Paused = paused[s.Queue]
 	return q
@@ -144,7 +144,7 @@ func (g *Gatherer) workers(ctx context.Context) ([]Worker, error) {
 	records, _, err := g.store.Workers(ctx)
 	out := make([]Worker, len(records))
 	for i, w := range records {
-		out[i] = Worker{WorkerRecord: w, MemoryLimit: g.src.MemoryLimits[w.Program]}
+		out[i] = Worker{WorkerRecord: w, MemoryLimit: cmp.Or(w.Limits.Memory, g.src.MemoryLimits[w.Program])}
 	}
 	return out, err
 }

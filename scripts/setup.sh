@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing of the things that are named: cc (a C compiler with
 # its headers, for the race detector), make, postgresql, mariadb, pgbouncer,
-# redis-server. Of the servers it installs the programs, for tests to start: none
+# redis-server, prometheus, prometheus-alertmanager. Of the servers it installs the programs, for tests to start: none
 # of them runs afterwards. It says nothing when all is there.
 set -euo pipefail
 
@@ -19,6 +19,8 @@ works() {
 	supervisor) has supervisord && has supervisorctl ;;
 	systemd) has systemd-analyze ;;
 	cron) has cron && has crontab ;;
+	prometheus) has prometheus && has promtool ;;
+	prometheus-alertmanager) has prometheus-alertmanager || has alertmanager ;;
 	*) has "$1" ;;
 	esac
 }
@@ -99,7 +101,7 @@ esac
 apt="apt-get -o DPkg::Lock::Timeout=300"
 $apt update
 $apt install -y --no-install-recommends "$@"
-for service in pgbouncer redis-server supervisor cron; do
+for service in pgbouncer redis-server supervisor cron prometheus prometheus-alertmanager; do
 	case " $* " in
 	*" $service "*) [ ! -d /run/systemd/system ] || systemctl disable "$service" ;;
 	esac

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -22,6 +23,8 @@ type Combiner struct {
 	lanes chan int
 	ended chan struct{} // closed by Close, so that nobody waits for a lane that it keeps
 	run   func(ctx context.Context, lane int, ws []*Write) error
+
+	waits, waited atomic.Int64 // by those who borrow: how often, and nanoseconds
 
 	mu      sync.Mutex
 	queue   []*write
@@ -80,18 +83,36 @@ func (c *Combiner) Do(ctx context.Context, wanted *Write) error {
 
 // Borrow takes a lane for something else than writes, until done is called.
 func (c *Combiner) Borrow(ctx context.Context) (lane int, done func(), err error) {
-	select {
-	case lane = <-c.lanes:
-	case <-c.ended:
-		return 0, nil, driver.ErrClosed
-	case <-ctx.Done():
-		return 0, nil, context.Cause(ctx)
+	if lane, err = c.wait(ctx); err != nil {
+		return 0, nil, err
 	}
 	if c.isClosed() {
 		c.lanes <- lane
 		return 0, nil, driver.ErrClosed
 	}
 	return lane, func() { c.lanes <- lane }, nil
+}
+
+// wait takes a lane as soon as there is one.
+func (c *Combiner) wait(ctx context.Context) (lane int, err error) {
+	select {
+	case lane = <-c.lanes:
+		return lane, nil
+	default:
+	}
+	began := time.Now()
+	defer func() {
+		c.waits.Add(1)
+		c.waited.Add(int64(time.Since(began)))
+	}()
+	select {
+	case lane = <-c.lanes:
+		return lane, nil
+	case <-c.ended:
+		return 0, driver.ErrClosed
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
 }
 
 // Close refuses new writes, and waits until those that were accepted are done

@@ -139,6 +139,7 @@ func (g *group) commit(ctx context.Context, c Conn, done, rest []int) {
 	}
 	err := c.Commit(ctx)
 	if err == nil {
+		g.store.opts.Meter.Committed(len(done))
 		g.todo = rest
 		return
 	}
@@ -173,6 +174,8 @@ func (g *group) resolve(ctx context.Context, lost error, done, rest []int) {
 		g.todo = rest
 		if held { // it was not committed
 			g.alone, g.todo = true, append(done, rest...)
+		} else {
+			g.store.opts.Meter.Committed(len(done))
 		}
 		return
 	}
@@ -225,6 +228,7 @@ func (g *group) effect(c Conn, i int, raw *sql.Tx, alone bool) (queued []Queued,
 	}, limit)
 	if dirty := t.end(); dirty != "" {
 		g.dirty = true
+		g.store.opts.Meter.LeftDirty(u.Delivery.Kind)
 		g.store.opts.Log.Warn(leftDirty, "kind", u.Delivery.Kind, "message_id", u.Delivery.ID, "cause", dirty)
 	}
 	if g.recall(u, began); g.slowly(ctx, i, err) {

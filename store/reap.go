@@ -29,6 +29,13 @@ func (s *Store) ReleaseDead(ctx context.Context, d driver.Death) (toll driver.To
 	if err != nil {
 		return driver.Toll{}, s.explain("release dead worker", err)
 	}
+	crashed := toll.Suspected + toll.Buried
+	if d.Begun == nil {
+		crashed += toll.Released
+	}
+	if crashed > 0 {
+		s.opts.Meter.Crashed(crashed)
+	}
 	s.behind.Add(1) // what came back stands before the marks
 	s.hub.wake()
 	return toll, nil

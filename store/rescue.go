@@ -77,16 +77,21 @@ func (c *consumer) rescue(ctx context.Context) error {
 	if found > 0 {
 		r.last = time.Time{} // there may be more
 	}
-	return c.store.write(ctx, func(ctx context.Context, q Session) error {
+	crashed := 0
+	err = c.store.write(ctx, func(ctx context.Context, q Session) (err error) {
 		if err := c.freeSuspects(ctx, q, old, now); err != nil || found == 0 {
 			return err
 		}
 		if mutant.RescueBlind {
 			now += rescueBlindBy
 		}
-		_, err := c.store.rescue(ctx, q, r.until, now)
+		crashed, err = c.store.rescue(ctx, q, r.until, now)
 		return err
 	})
+	if err == nil && crashed > 0 {
+		c.store.opts.Meter.Crashed(crashed)
+	}
+	return err
 }
 
 // rescue makes ready the messages whose lease ran out in a time, and notes a crash

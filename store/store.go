@@ -35,6 +35,7 @@ type Options struct {
 	SuspectPatience time.Duration
 	Log             *slog.Logger  // nil means silence
 	Server          ServerOptions // for a store on a server
+	Meter           Meter         // is told figures; nil means nobody wants them
 
 	// AsIs leaves the schema as it is: what is pending is not run. It is for
 	// looking at a store, with Examine.
@@ -60,6 +61,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.SuspectPatience == 0 {
 		o.SuspectPatience = time.Minute
+	}
+	if o.Meter == nil {
+		o.Meter = noMeter{}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -133,6 +133,7 @@ func (g *group) leave(ctx context.Context, c Conn) {
 		ids = append(ids, d.ID)
 		if !slices.Contains(kinds, d.Kind) {
 			kinds = append(kinds, d.Kind)
+			g.store.opts.Meter.LeftDirty(d.Kind)
 		}
 	}
 	if len(kinds) > 0 {

@@ -25,10 +25,9 @@ var errPlanned = errors.New("as planned")
 
 // A cast has the handlers of a worker process.
 type cast struct {
-	words    words
-	say      func(event)
-	rebind   func(string) string
-	conflict string
+	words  words
+	say    func(event)
+	rebind func(string) string
 }
 
 // mux registers the handlers.

@@ -75,7 +75,7 @@ func readLedgers(dir string) (all []oracle.Intent, err error) {
 		return nil, err
 	}
 	for _, path := range paths {
-		file, err := os.Open(path) //nolint:gosec // our own directory
+		file, err := os.Open(path)
 		if err != nil {
 			return nil, fmt.Errorf("read ledger: %w", err)
 		}

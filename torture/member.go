@@ -58,7 +58,7 @@ func (m *member) start(c *crew, j job) (err error) {
 		return err
 	}
 	log := filepath.Join(c.dir, j.Name+".log")
-	if m.log, err = os.OpenFile(log, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil { //nolint:gosec // our own
+	if m.log, err = os.OpenFile(log, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
 		return err
 	}
 	m.cmd.Stderr = m.log

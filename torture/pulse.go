@@ -24,12 +24,6 @@ func (p *pulse) beat(n int) {
 	p.next = make(chan struct{})
 }
 
-func (p *pulse) total() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.done
-}
-
 // await waits until another message is done, and returns how long that took. It is
 // false when there was none within a time.
 func (p *pulse) await(ctx context.Context, within time.Duration) (time.Duration, bool) {

@@ -20,6 +20,11 @@ type Event struct {
 	Delay    time.Duration // until the next attempt
 	Err      error
 	Stuck    bool // the handler runs on after its deadline; nothing was settled
+	// Waited is how long the message had been due when its handler was entered, by the
+	// store's clock and this host's; 0 if it was not entered.
+	Waited time.Duration
+	// Dropped is how many events before this one were not told.
+	Dropped int64
 }
 
 // maxEvents is how many events wait for the observer at most.
@@ -51,6 +56,7 @@ func (e *events) put(ev Event) {
 
 func (e *events) run() {
 	for ev := range e.ring {
+		ev.Dropped = e.dropped.Swap(0) // what was dropped found this one waiting, or a later one
 		e.tell(ev)
 	}
 }

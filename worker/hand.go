@@ -39,6 +39,14 @@ const pastDeadline = -1
 // leave claims the right to end the parcel. Only one caller gets it.
 func (p *parcel) leave() bool { return p.left.CompareAndSwap(false, true) }
 
+// waited is how long the message had been due when its handler was entered.
+func (p *parcel) waited() time.Duration {
+	if p.begun.IsZero() || p.d.NotBefore.IsZero() {
+		return 0
+	}
+	return max(p.begun.Sub(p.d.NotBefore), 0)
+}
+
 // A hand is the set of parcels that a worker holds.
 type hand struct {
 	mu      sync.Mutex

@@ -25,9 +25,13 @@ const (
 
 // record is the worker's row in the registry.
 func (w *Worker) record(state string) driver.WorkerRecord {
+	queues := w.opts.Queues
+	if w.opts.Isolated { // it serves none of them: nobody must count on it
+		queues = nil
+	}
 	return driver.WorkerRecord{
 		ID: w.id, Host: w.host, PID: os.Getpid(), Program: w.opts.Program, Version: w.opts.Version, State: state,
-		Queues: w.opts.Queues, Kinds: w.mux.Kinds(), Started: w.started,
+		Queues: queues, Kinds: w.mux.Kinds(), Started: w.started,
 		Handled: w.count.handled.Load(), Failed: w.count.failed.Load(), RSS: ResidentMemory(),
 		InFlight: w.hand.len(), Concurrency: w.opts.Concurrency, Holds: w.holds(), Limits: driver.WorkerLimits{
 			Messages: w.opts.Limits.Messages, Failures: w.opts.Limits.Failures,

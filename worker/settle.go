@@ -232,8 +232,17 @@ func (w *Worker) tally(p *parcel) {
 	w.logOutcome(p)
 	w.events.put(Event{
 		Delivery: p.d, Class: out.Class, Verdict: out.Verdict, Reason: out.Reason, Duration: time.Duration(p.ran.Load()),
-		Delay: out.Delay, Err: p.err, Worker: w.id,
+		Delay: out.Delay, Err: p.err, Worker: w.id, Waited: p.waited(),
 	})
+}
+
+// named are the keys of a log line by which a message is found again.
+func named(d driver.Delivery) []any {
+	args := []any{"message_id", d.ID, "kind", d.Kind}
+	if trace, _ := d.TraceID(); trace != "" {
+		args = append(args, "trace_id", trace)
+	}
+	return args
 }
 
 // logOutcome writes one line for each failed attempt and each dead letter.
@@ -242,10 +251,8 @@ func (w *Worker) logOutcome(p *parcel) {
 	if out.Class == driver.ClassDone {
 		return
 	}
-	args := []any{
-		"message_id", p.d.ID, "kind", p.d.Kind, "queue", p.d.Queue, "attempt", p.d.Attempt + 1,
-		"class", string(out.Class), "worker", w.id,
-	}
+	args := append(named(p.d), "queue", p.d.Queue, "attempt", p.d.Attempt+1, "class", string(out.Class),
+		"worker", w.id)
 	if fault := w.fault(p.err); fault != "" {
 		args = append(args, "fault", fault)
 	}

@@ -25,7 +25,7 @@ func (w *Worker) noteStuck(p *parcel) {
 	n := w.count.stuck.Add(1)
 	p.stuckSince.Store(max(w.clock(), 1))
 	w.opts.Log.Warn("handler is stuck: it runs on after its deadline",
-		"message_id", p.d.ID, "kind", p.d.Kind, "worker", w.id, "stuck", n)
+		append(named(p.d), "worker", w.id, "stuck", n)...)
 	w.events.put(Event{Delivery: p.d, Class: driver.ClassTimeout, Stuck: true, Worker: w.id})
 	if int(n) >= w.opts.Concurrency {
 		w.stop(ErrStuck)

@@ -263,7 +263,7 @@ func (w *Worker) abandon() {
 			continue
 		}
 		w.opts.Log.Warn("handler ignores the end of its context: the worker ends without it",
-			"worker", w.id, "message_id", p.d.ID, "kind", p.d.Kind)
+			append(named(p.d), "worker", w.id)...)
 		w.finishAs(p, w.abandoned(p))
 	}
 }

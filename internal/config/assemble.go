@@ -22,6 +22,10 @@ func (d *decoder) assemble() *Config {
 			Dir: d.chosenText("logs.dir"), Size: pick(d, "logs.size", Bytes(0)), Age: pick(d, "logs.age", time.Duration(0)),
 			Keep: pick(d, "logs.keep", 0),
 		},
+		Metrics: Metrics{
+			Listen: pick(d, "metrics.listen", ""), Token: pick(d, "metrics.token", Secret{}),
+			TokenFile: pick(d, "metrics.token_file", ""),
+		},
 	}
 	for _, name := range d.names["session"] {
 		c.Session[name] = pick(d, "session."+name, "")
@@ -129,6 +133,7 @@ func (d *decoder) program(name string, c *Config) Program {
 func (d *decoder) check(c *Config) {
 	d.checkDSN("store", c.Store, d.src.CheckStore)
 	d.checkSession(c)
+	d.checkMetrics(c.Metrics)
 	d.checkMonitor(c.Monitor)
 	owner := map[string]string{}
 	for _, t := range c.Transports {
@@ -173,6 +178,21 @@ func (d *decoder) checkDSN(key string, dsn DSN, check func(DSN) error) {
 		return
 	}
 	if err := check(dsn); err != nil {
+		d.bad(s, s.at, err)
+	}
+}
+
+// checkMetrics checks where metrics are shown, and to whom.
+func (d *decoder) checkMetrics(m Metrics) {
+	if m.Token.Reveal() != "" && m.TokenFile != "" {
+		s := d.byKey["metrics.token_file"]
+		d.bad(s, s.at, errors.New("metrics.token is set, too; give one of them"))
+	}
+	if m.Listen == "" || d.src.CheckListen == nil {
+		return
+	}
+	if err := d.src.CheckListen(m.Listen, m.Token.Reveal() != "" || m.TokenFile != ""); err != nil {
+		s := d.byKey["metrics.listen"]
 		d.bad(s, s.at, err)
 	}
 }

@@ -19,6 +19,7 @@ type Config struct {
 	LogFormat  string
 	LogLevel   string
 	Logs       Logs
+	Metrics    Metrics
 	Monitor    Monitor
 	Transports []Transport // in the file's order; at least one
 	Routing    map[string]string
@@ -32,6 +33,13 @@ type Config struct {
 type Pool struct {
 	Effects, Control, App               int
 	Lifetime, IdleCheck, ConnectTimeout time.Duration // the last may be zero: what the address says
+}
+
+// A Metrics says where figures are shown to Prometheus, and to whom.
+type Metrics struct {
+	Listen    string // host:port; empty shows none
+	Token     Secret // that who asks must have; empty asks for none, unless TokenFile is set
+	TokenFile string // holds the token
 }
 
 // A Transport is where messages wait.

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"log/slog"
+	"net/url"
 	"strings"
 )
 
@@ -44,6 +45,30 @@ func (d DSN) MarshalYAML() (any, error) { return d.String(), nil }
 
 // LogValue hides secrets.
 func (d DSN) LogValue() slog.Value { return slog.StringValue(d.String()) }
+
+// Secrets lists what String hides, each part by itself and as it may be written in a URL
+// and outside one, so that it can be found in other texts.
+func (d DSN) Secrets() []string {
+	var out []string
+	rest := d.raw
+	for i, kept := range strings.Split(d.String(), hidden) {
+		before, after, ok := strings.Cut(rest, kept)
+		if !ok {
+			return out
+		}
+		if kept == "" && i > 0 { // at the end: all of the rest is hidden
+			before, after = rest, ""
+		}
+		if before != "" {
+			out = append(out, before)
+			if plain, err := url.QueryUnescape(before); err == nil && plain != before {
+				out = append(out, plain)
+			}
+		}
+		rest = after
+	}
+	return out
+}
 
 // hidden stands for what is not shown.
 const hidden = "***"

@@ -76,6 +76,15 @@ func (ps *problems) err() error {
 // maxExcerpt bounds a line that is shown.
 const maxExcerpt = 160
 
+// hideToken hides what a line of the file says of a token, and what follows that.
+func hideToken(line string) string {
+	const key = "token:"
+	if i := strings.Index(line, key); i >= 0 {
+		return line[:i+len(key)] + " " + hidden
+	}
+	return line
+}
+
 // excerpt shows a line with a caret. What may be a secret is hidden, and then
 // the caret may have no place.
 func excerpt(line string, number, column int) string {
@@ -83,7 +92,7 @@ func excerpt(line string, number, column int) string {
 	if len(runes) > maxExcerpt {
 		runes = append(runes[:maxExcerpt:maxExcerpt], '…')
 	}
-	shown := hideSecrets(string(runes))
+	shown := hideSecrets(hideToken(string(runes)))
 	margin := fmt.Sprintf("%4d | ", number)
 	out := margin + printable.Text(shown)
 	if column < 1 || column > len(runes)+1 {

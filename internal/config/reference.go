@@ -18,6 +18,7 @@ const (
 	KindDuration Kind = "duration (250ms, 90s, 1h30m, 30d)"
 	KindBytes    Kind = "size (512MiB, 512M, 1GB)"
 	KindChoice   Kind = "choice"
+	KindSecret   Kind = "secret text"
 	KindNames    Kind = "list of names"
 	KindWords    Kind = "list of words"
 	KindSwitch   Kind = "true or false"
@@ -70,6 +71,12 @@ func Reference() []Field {
 			Doc: "How many files that were put aside are kept."},
 		{Pattern: "health.max_failed", Kind: KindCount, Default: "100",
 			Doc: "How many dead letters are too many: above it the health check fails."},
+		{Pattern: "metrics.listen", Kind: KindText,
+			Doc: "The host:port at which consume and up show metrics to Prometheus; empty shows none."},
+		{Pattern: "metrics.token", Kind: KindSecret,
+			Doc: "The bearer token that Prometheus must show. Without one, only this host may ask."},
+		{Pattern: "metrics.token_file", Kind: KindText,
+			Doc: "A file that holds the token, instead of metrics.token."},
 		{Pattern: "transports.*.dsn", Kind: KindDSN, Default: "store",
 			Doc: "Where the transport's messages wait; store means a queue in the store."},
 		{Pattern: "transports.*.queues", Kind: KindNames, Default: "the transport's name",

@@ -17,6 +17,8 @@ func (f Field) parse(text string) (any, error) {
 			return nil, errors.New("it is empty")
 		}
 		return NewDSN(text), nil
+	case KindSecret:
+		return NewSecret(text), nil
 	case KindCount:
 		n, err := strconv.Atoi(text)
 		if err != nil {

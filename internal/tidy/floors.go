@@ -22,7 +22,7 @@ func floors() []floor {
 
 		{".", 2}, // package posthorn
 
-		{"worker", 3}, {"failure", 3}, {"middleware", 3}, {"supervisor", 3},
+		{"worker", 3}, {"failure", 3}, {"middleware", 3}, {"tracing", 3}, {"supervisor", 3},
 
 		{"monitor", 4}, {"metrics", 4}, {"torture/*", 4},
 

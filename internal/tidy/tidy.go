@@ -158,7 +158,7 @@ func (m *Module) Check() []Problem {
 // fileRules are the rules that look at one file's tree.
 func fileRules() []func(*file, report) {
 	return []func(*file, report){
-		checkFloor, checkParams, checkNesting, checkDocs, checkNames, checkMarks, checkGlobals, checkCalls,
+		checkFloor, checkParams, checkNesting, checkDocs, checkNames, checkMarks, checkGlobals, checkCalls, checkLogs,
 	}
 }
 

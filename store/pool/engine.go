@@ -313,6 +313,14 @@ func (e *Engine) OnChange(fn func()) {
 	}
 }
 
+// Uses says how the connections are used. Reading shares the control pool, beyond its
+// lanes.
+func (e *Engine) Uses() []store.PoolUse {
+	return []store.PoolUse{
+		e.effects.Use("effects", e.guarded), e.writes.Use("control", e.control), store.UseOf("app", e.app),
+	}
+}
+
 func (e *Engine) isClosed() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -91,6 +91,13 @@ func (e *files) Exclusive(ctx context.Context, fn func(context.Context, store.Co
 	return fn(ctx, s)
 }
 
+// Uses says how the connections are used.
+func (e *files) Uses() []store.PoolUse {
+	return []store.PoolUse{
+		e.writes.Use("writer", e.writer), store.UseOf("readers", e.readers), store.UseOf("app", e.app),
+	}
+}
+
 func (e *files) isClosed() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 // what a producer did not know.
 func truth() oracle.Evidence {
 	e := oracle.Evidence{
-		Effects: map[string]int{}, Live: map[string]int{}, Deaths: map[string]int{}, MinCrashes: 4, MaxCrashes: 5,
+		Effects: map[string]int{}, Live: map[string]int{}, MinCrashes: 4, MaxCrashes: 5, Deaths: map[string]int{},
 	}
 	add := func(id string, f oracle.Fate, o oracle.Outcome) {
 		e.Intents = append(e.Intents, oracle.Intent{ID: id, Kind: "k", Fate: f, Outcome: o, Digest: "d-" + id})

@@ -1,0 +1,120 @@
+// Package tracing tells OpenTelemetry of the messages that are sent and handled.
+//
+// It follows the messaging part of the OpenTelemetry Semantic Conventions 1.45.0
+// (status: development) and W3C Trace Context. It needs the OpenTelemetry API only: an
+// application brings the SDK, the exporter and the sampler.
+//
+//	t := tracing.New(provider)
+//	mux.Use(t.Handle)
+//	d, err := posthorn.NewDispatcher(store, posthorn.DispatcherOptions{
+//		Middleware: []posthorn.SendMiddleware{t.Send},
+//	})
+//
+// A send is a span of kind producer, and its context travels in the header of the
+// message. The handler runs in a span of kind consumer. Of the first try it is a child of
+// the send's; a retry, a second delivery and a dead letter that was put back begin a
+// trace of their own, with a link to the send's: they may come days later, when the trace
+// has long been judged. What HandleEffect commits afterwards is in no span of Posthorn's.
+//
+// No span carries a body, a header, or the text of an error: those may be secret.
+package tracing
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/driver"
+)
+
+// scope is the name of the instrumentation.
+const scope = "github.com/posthorn/posthorn/tracing"
+
+// schema is the version of the conventions.
+const schema = "https://opentelemetry.io/schemas/1.45.0"
+
+// A Tracer makes the spans. It is safe for concurrent use.
+type Tracer struct {
+	tracer trace.Tracer
+	off    bool
+}
+
+// New makes a Tracer whose spans go to a provider. A nil provider makes one that does
+// nothing at all.
+func New(p trace.TracerProvider) *Tracer {
+	if p == nil {
+		return &Tracer{tracer: noop.Tracer{}, off: true}
+	}
+	return &Tracer{tracer: p.Tracer(scope, trace.WithSchemaURL(schema))}
+}
+
+// Send is a posthorn.SendMiddleware: it makes the producer's span, and gives its context
+// to the messages that carry none yet.
+func (t *Tracer) Send(ctx context.Context, envs []driver.Envelope, next func(context.Context) error) error {
+	if t.off || len(envs) == 0 {
+		return next(ctx)
+	}
+	ctx, span := t.tracer.Start(ctx, "send"+destination(envs), trace.WithSpanKind(trace.SpanKindProducer),
+		trace.WithAttributes(sendAttributes(envs)...))
+	defer endUnreturned(span)
+	inject(ctx, envs)
+	err := next(ctx)
+	end(span, sendError(err))
+	return err
+}
+
+// Handle is a posthorn.Middleware: it runs the handler in a consumer's span.
+func (t *Tracer) Handle(ctx context.Context, d driver.Delivery, next func(context.Context) error) error {
+	if t.off {
+		return next(ctx)
+	}
+	ctx, span := t.start(ctx, d)
+	defer endUnreturned(span)
+	err := next(ctx)
+	switch class := posthorn.ClassOf(err); class {
+	case driver.ClassDone, driver.ClassSnooze:
+		end(span, "")
+	default:
+		end(span, errorType(class))
+	}
+	return err
+}
+
+// start begins the span of a handler.
+func (t *Tracer) start(ctx context.Context, d driver.Delivery) (context.Context, trace.Span) {
+	opts := []trace.SpanStartOption{
+		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(handleAttributes(d)...),
+	}
+	sent := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier(d.Header))
+	origin := trace.SpanContextFromContext(sent)
+	switch {
+	case !origin.IsValid():
+	case firstTry(d):
+		ctx = trace.ContextWithRemoteSpanContext(ctx, origin)
+	default:
+		opts = append(opts, trace.WithNewRoot(), trace.WithLinks(trace.Link{SpanContext: origin}))
+	}
+	return t.tracer.Start(ctx, "process "+d.Queue, opts...)
+}
+
+// end closes a span; errorType is empty for one that did well.
+func end(span trace.Span, errorType string) {
+	if errorType != "" {
+		span.SetAttributes(attribute.String("error.type", errorType))
+		span.SetStatus(codes.Error, "")
+	}
+	span.End()
+}
+
+// endUnreturned closes the span of a function that panicked, or ended its goroutine. A
+// span that is closed is not recording any more.
+func endUnreturned(span trace.Span) {
+	if span.IsRecording() {
+		end(span, string(driver.ClassPanic))
+	}
+}
