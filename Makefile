@@ -65,6 +65,15 @@ servers:
 	@scripts/setup.sh postgresql mariadb
 	@scripts/setup.sh redis-server || true # without it, asynq is left out
 
+torture: build ## Torture each of the three stores for MINUTES (10)
+	@scripts/setup.sh postgresql mariadb
+	@for store in "--store sqlite:bin/torture.db" "--private postgres" "--private mariadb"; do \
+		bin/posthorn torture --minutes $(or $(MINUTES),10) $(TORTUREFLAGS) $$store || exit 1; done
+
+mutants: ## Show that torture and the tests find each of 12 planted faults; about 20 minutes
+	@scripts/setup.sh postgresql mariadb
+	@go run ./internal/mutant/hunt
+
 mutant-settle-last: ## Show that the tests find a settlement that comes after its effect
 	@go test -count=1 -v -run 'Settlement|OrderOf' ./internal/safety
 
@@ -86,4 +95,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: help setup test schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
-	mutant-settle-last fuzz-short cover ci
+	torture mutants mutant-settle-last fuzz-short cover ci
