@@ -34,7 +34,6 @@ func planted(name string, run ...string) quarry {
 
 // quarries lists all faults. The runs are on the store where the fault shows soonest.
 func quarries() []quarry {
-	zombies := []string{"--faults", "P-1,P-7,H,P-9"}
 	return []quarry{
 		planted("ack_first", "--faults", "H"),
 		{name: "settle_without_token", tag: safety.TagPrefix + "fencing",
@@ -46,7 +45,8 @@ func quarries() []quarry {
 		planted("ack_on_panic", "--faults", "H"),
 		{name: "crash_uncounted", tag: safety.TagPrefix + "crashcount", run: []string{"--faults", "P-9,P-1"}},
 		planted("no_poll", "--private", "mariadb", "--faults", "H,M"),
-		{name: "settle_last", tag: safety.PlantedSettleLast, run: zombies},
+		{name: "settle_last", tag: safety.PlantedSettleLast,
+			pkg: "./store/sqlite", test: "TestEffectOfALostClaimIsNotRun"},
 		planted("bury_in_two", "--private", "postgres", "--faults", "P-1,D-1,D-3,N-1,H,M"),
 		planted("dirty_kept", "--private", "postgres", "--faults", "H"),
 		planted("retry_in_two", "--private", "postgres", "--faults", "P-1,D-1,D-3,N-1,H"),
