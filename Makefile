@@ -65,6 +65,15 @@ servers:
 	@scripts/setup.sh postgresql mariadb
 	@scripts/setup.sh redis-server || true # without it, asynq is left out
 
+torture: ## Torture SQLite, and private PostgreSQL and MariaDB servers, for MINUTES each (default 10)
+	go build -buildvcs=false -o bin/posthorn ./cmd/posthorn
+	bin/posthorn torture --minutes $(or $(MINUTES),10)
+	bin/posthorn torture --minutes $(or $(MINUTES),10) --private postgres
+	bin/posthorn torture --minutes $(or $(MINUTES),10) --private mariadb
+
+mutants: ## Plant known faults one at a time, and show that torture or a test finds each (an hour)
+	go run ./internal/mutant/hunt
+
 mutant-settle-last: ## Show that the tests find a settlement that comes after its effect
 	@go test -count=1 -v -run 'Settlement|OrderOf' ./internal/safety
 
@@ -86,4 +95,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: help setup test schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
-	mutant-settle-last fuzz-short cover ci
+	torture mutants mutant-settle-last fuzz-short cover ci

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/internal/share"
 )
@@ -265,6 +266,9 @@ const patientAfter = 4
 func (c *consumer) wait(ctx context.Context, next time.Duration) {
 	if c.echo > 0 {
 		next = min(next, c.echo)
+	}
+	if mutant.NoPoll {
+		next = time.Hour
 	}
 	timer := time.NewTimer(max(next, firstEcho))
 	defer timer.Stop()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/internal/safety"
 )
 
@@ -80,6 +81,9 @@ func (c *consumer) rescue(ctx context.Context) error {
 	err = c.store.write(ctx, func(ctx context.Context, q Session) (err error) {
 		if err := c.freeSuspects(ctx, q, old, now); err != nil || found == 0 {
 			return err
+		}
+		if mutant.RescueBlind {
+			now += rescueBlindBy
 		}
 		crashed, err = c.store.rescue(ctx, q, r.until, now)
 		return err

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/internal/safety"
 )
 
@@ -119,6 +120,12 @@ func (b *settling) one(ctx context.Context, s driver.Settlement) (bool, error) {
 		return false, err
 	}
 	var n int64
+	switch s.Verdict {
+	case driver.Bury, driver.Retry:
+		if mutant.BuryInTwo && s.Verdict == driver.Bury || mutant.RetryInTwo && s.Verdict == driver.Retry {
+			return b.inTwo(ctx, s)
+		}
+	}
 	switch s.Verdict {
 	case driver.Bury:
 		n, err = b.bury(ctx, s, seq, claim)

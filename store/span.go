@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/mutant"
 )
 
 // A span is a part of a group's transaction: some units whose claims are settled
@@ -133,6 +134,9 @@ func (s *span) settle(ctx context.Context) (standing []int, err error) {
 	}
 	if err := s.conn.Do(ctx, w); err != nil {
 		return nil, err
+	}
+	if mutant.AckFirst {
+		return standing, s.settleApart(ctx)
 	}
 	if len(w.Lost) == 0 {
 		return standing, nil

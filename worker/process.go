@@ -8,6 +8,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/mutant"
 )
 
 // stuckGrace is how long after its deadline a handler is called stuck.
@@ -120,6 +121,9 @@ func (w *Worker) explain(p *parcel, err error) error {
 func (w *Worker) decide(p *parcel) posthorn.Outcome {
 	if errors.Is(p.err, errCrashed) {
 		return posthorn.Outcome{Verdict: driver.Bury, Class: driver.ClassCrash, Reason: driver.ReasonCrashed}
+	}
+	if mutant.AckOnPanic && posthorn.ClassOf(p.err) == driver.ClassPanic {
+		p.err = nil
 	}
 	policy := w.opts.Retry
 	if own, ok := w.opts.QueueRetry[p.d.Queue]; ok {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -259,7 +260,7 @@ func (e *Engine) fresh(ctx context.Context, from *sql.DB, expires time.Time) (*s
 
 // give puts a session back, or destroys it when it is not provably clean.
 func (e *Engine) give(slot **session, s *session) {
-	if !s.clean() {
+	if !s.clean() && !mutant.DirtyKept {
 		s.destroy()
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/guard"
@@ -65,7 +66,7 @@ func (s *session) explain(err error, committing bool) error {
 	}
 	_ = s.note(err)
 	if s.broken || s.dialect.Classify(err) == driver.ClassTransient {
-		return &fault{err: err, committing: committing && s.broken}
+		return &fault{err: err, committing: committing && s.broken && !mutant.CommitFails}
 	}
 	return err
 }

@@ -18,6 +18,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/guard"
 )
@@ -32,6 +33,9 @@ type address struct {
 // url is the driver's address, with the session settings that all connections
 // have.
 func (a address) url(pragma string) (string, error) {
+	if mutant.WeakDurability {
+		a.synchronous = "off"
+	}
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(15000)", "journal_mode(wal)", "synchronous(" + a.synchronous + ")", "foreign_keys(on)",
 		"mmap_size(0)", "journal_size_limit(67108864)", "wal_autocheckpoint(4000)",

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -68,7 +69,7 @@ func (e *files) session(ctx context.Context) (*session, error) {
 
 // settleSession destroys the writing connection if it is not provably clean.
 func (e *files) settleSession(err error) {
-	if e.sess != nil && (broken(err) || e.sess.guard.Dirty() != "") {
+	if e.sess != nil && (broken(err) || e.sess.guard.Dirty() != "" && !mutant.DirtyKept) {
 		e.sess.destroy()
 		e.sess = nil
 	}

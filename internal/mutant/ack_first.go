@@ -1,0 +1,6 @@
+//go:build posthorn_mutant_ack_first
+
+package mutant
+
+// planted is the fault of this build.
+const planted = "ack_first"

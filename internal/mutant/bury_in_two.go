@@ -1,0 +1,6 @@
+//go:build posthorn_mutant_bury_in_two
+
+package mutant
+
+// planted is the fault of this build.
+const planted = "bury_in_two"

@@ -1,0 +1,6 @@
+//go:build posthorn_mutant_commit_fails
+
+package mutant
+
+// planted is the fault of this build.
+const planted = "commit_fails"

@@ -1,0 +1,6 @@
+//go:build posthorn_mutant_dirty_kept
+
+package mutant
+
+// planted is the fault of this build.
+const planted = "dirty_kept"

@@ -1,0 +1,149 @@
+// Command hunt builds Posthorn with each planted fault, one at a time, and shows that a
+// run of torture finds it, or where a run cannot, a test. It prints a table, and ends with
+// 1 when a fault got away: then the checks are worth less than they seem.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mutant"
+	"github.com/posthorn/posthorn/internal/safety"
+)
+
+// A quarry is a planted fault, and how it is found.
+type quarry struct {
+	name, tag string
+	run       []string // of torture: where, and by which faults
+	pkg, test string   // instead: a test that fails
+}
+
+// planted makes the quarry of a fault of package mutant.
+func planted(name string, run ...string) quarry {
+	return quarry{name: name, tag: mutant.Tag + name, run: run}
+}
+
+// quarries lists all faults. The runs are on the store where the fault shows soonest.
+func quarries() []quarry {
+	zombies := []string{"--faults", "P-1,P-7,H,P-9"}
+	return []quarry{
+		planted("ack_first", "--faults", "H"),
+		{name: "settle_without_token", tag: safety.TagPrefix + "fencing",
+			pkg: "./store/sqlite", test: "TestSQLiteKeepsTheContract/fence"},
+		planted("rescue_blind", zombies...),
+		planted("commit_fails", "--private", "postgres", "--faults", "N-1,D-3"),
+		{name: "weak_durability", tag: mutant.Tag + "weak_durability", pkg: "./cli", test: "TestScripts/doctor"},
+		planted("ack_on_panic", "--faults", "H"),
+		{name: "crash_uncounted", tag: safety.TagPrefix + "crashcount", run: []string{"--faults", "P-9,P-1"}},
+		planted("no_poll", "--private", "mariadb", "--faults", "H,M"),
+		{name: "settle_last", tag: safety.PlantedSettleLast, run: zombies},
+		planted("bury_in_two", "--private", "postgres", "--faults", "P-1,D-1,D-3,N-1,H,M"),
+		planted("dirty_kept", "--private", "postgres", "--faults", "H"),
+		planted("retry_in_two", "--private", "postgres", "--faults", "P-1,D-1,D-3,N-1,H"),
+	}
+}
+
+// Bounds of a hunt.
+const (
+	tries      = 3 // each with another seed: chance decides what a kill hits
+	minutes    = "0.7"
+	tryWithin  = 6 * time.Minute
+	textColumn = 100
+)
+
+func main() {
+	only := flag.String("only", "", "hunt these `faults` alone, by names with commas between")
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "posthorn-hunt-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	caught, all := 0, 0
+	for _, q := range quarries() {
+		if *only != "" && !slices.Contains(strings.Split(*only, ","), q.name) {
+			continue
+		}
+		all++
+		began := time.Now()
+		how, err := q.hunt(dir)
+		if err == nil {
+			caught++
+		} else {
+			how = "NOT CAUGHT: " + err.Error()
+		}
+		fmt.Printf("%-21s %5.0fs  %s\n", q.name, time.Since(began).Seconds(), how[:min(len(how), textColumn)])
+	}
+	fmt.Printf("%d/%d\n", caught, all)
+	if err := os.RemoveAll(dir); err != nil || caught < all {
+		os.Exit(1)
+	}
+}
+
+// errAway: nothing was found.
+var errAway = errors.New("nothing found it")
+
+// hunt returns what found the fault.
+func (q quarry) hunt(dir string) (how string, err error) {
+	if q.test != "" {
+		test := []string{"test", "-count=1", "-run=^" + strings.ReplaceAll(q.test, "/", "$/^") + "$", q.pkg}
+		if out, err := command("go", test...)(); err != nil {
+			return "", fmt.Errorf("it fails without the fault, too: %w: %s", err, out)
+		}
+		how, err := q.hunted(command("go", append(test, "-tags="+q.tag)...), "--- FAIL: ")
+		return strings.Replace(how, "--- FAIL: ", q.pkg+" ", 1), err
+	}
+	program := filepath.Join(dir, q.name)
+	if out, err := command("go", "build", "-tags="+q.tag, "-o", program, "./cmd/posthorn")(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	for seed := 1; seed <= tries; seed++ {
+		args := append([]string{"torture", "--minutes", minutes, "--seed", fmt.Sprint(seed), "--resume-within", "1m",
+			"--store", "sqlite:" + filepath.Join(dir, q.name+".db")}, q.run...)
+		if slices.Contains(q.run, "--private") {
+			args = slices.Delete(args, 7, 9) // a private server has the store
+		}
+		if how, err = q.hunted(command(program, args...), "broken: "); err == nil {
+			return how, nil
+		}
+	}
+	return "", err
+}
+
+// command is a command to run, which gives what it says.
+func command(name string, args ...string) func() (string, error) {
+	return func() (string, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), tryWithin)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, name, args...).CombinedOutput() //nolint:gosec // our own programs
+		return string(bytes.TrimSpace(out)), err
+	}
+}
+
+// hunted runs a command that must end by 1 and say a line that begins so, which is what
+// found the fault.
+func (q quarry) hunted(run func() (string, error), mark string) (string, error) {
+	out, err := run()
+	var exit *exec.ExitError
+	if err == nil {
+		return "", errAway
+	}
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		return "", fmt.Errorf("%w: %s", err, out[max(0, len(out)-textColumn):])
+	}
+	for line := range strings.Lines(out) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, mark) {
+			return line, nil
+		}
+	}
+	return "", fmt.Errorf("it failed by something else: %s", out[max(0, len(out)-textColumn):])
+}

@@ -1,0 +1,6 @@
+//go:build posthorn_mutant_rescue_blind
+
+package mutant
+
+// planted is the fault of this build.
+const planted = "rescue_blind"

@@ -1,0 +1,6 @@
+//go:build posthorn_mutant_weak_durability
+
+package mutant
+
+// planted is the fault of this build.
+const planted = "weak_durability"
