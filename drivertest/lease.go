@@ -12,6 +12,7 @@ import (
 func leaseTests() []subtest {
 	return []subtest{
 		{"delivers again what nobody settled, and counts a crash", leaseExpires},
+		{"takes back only what has run out", leaseOthersStand},
 		{"counts every delivery and every crash", leaseCounts},
 		{"keeps attempts and crashes apart", leaseKeepsAttempt},
 		{"keeps its place in the queue when a lease runs out", leaseKeepsPlace},
@@ -35,6 +36,19 @@ func leaseExpires(r *rig) {
 	}
 	if string(second.Body) != string(first.Body) || second.Kind != first.Kind {
 		r.Errorf("received %+v, want %+v", second.Envelope, first.Envelope)
+	}
+}
+
+// leaseOthersStand has one lease run out beside one that stands.
+func leaseOthersStand(r *rig) {
+	holder := r.consume()
+	held := r.claim(holder, env("held"))
+	r.claim(r.consumeFor(brief), env("silent"))
+	other := r.consume()
+	r.wants(other, "silent")
+	r.nothing(other)
+	if err := holder.Extend(r.soon(), held); err != nil {
+		r.Errorf("extend a lease that stands: %v", err)
 	}
 }
 

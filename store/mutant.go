@@ -11,7 +11,7 @@ import (
 // build calls none of this.
 
 // rescueBlindBy is how long before its end a lease is rescued, in milliseconds.
-const rescueBlindBy = 60_000
+const rescueBlindBy = 24 * 60 * 60 * 1000
 
 // settleApart commits the settlements of a span, before its effects run.
 func (s *span) settleApart(ctx context.Context) error {

@@ -20,7 +20,14 @@ type rescues struct {
 	last  time.Time
 	looks int
 	until int64 // all leases up to here, by the store's clock, have been seen to
+
+	spared bool // those that were found last were not rescued, because the store was busy
 }
+
+// busy reports whether a rescue that has waited so long for its turn had better not be:
+// nobody else could write either, so that whoever holds a message could not renew it. It
+// is not twice in a row, or a slow store would never rescue.
+func (r *rescues) busy(waited, lease time.Duration) bool { return waited > lease/16 && !r.spared }
 
 // every is how often to look: a lease that is short wants to be seen to soon.
 func (r *rescues) every(lease time.Duration) time.Duration {
@@ -77,10 +84,13 @@ func (c *consumer) rescue(ctx context.Context) error {
 	if found > 0 {
 		r.last = time.Time{} // there may be more
 	}
-	crashed := 0
+	crashed, asked, spared := 0, time.Now(), false
 	err = c.store.write(ctx, func(ctx context.Context, q Session) (err error) {
 		if err := c.freeSuspects(ctx, q, old, now); err != nil || found == 0 {
 			return err
+		}
+		if spared = r.busy(time.Since(asked), c.sub.Lease); spared {
+			return nil
 		}
 		if mutant.RescueBlind {
 			now += rescueBlindBy
@@ -88,6 +98,10 @@ func (c *consumer) rescue(ctx context.Context) error {
 		crashed, err = c.store.rescue(ctx, q, r.until, now)
 		return err
 	})
+	if r.spared = spared; spared {
+		now := time.Now()
+		c.store.away.Store(&now)
+	}
 	if err == nil && crashed > 0 {
 		c.store.opts.Meter.Crashed(crashed)
 	}

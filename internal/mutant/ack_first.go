@@ -1,4 +1,4 @@
-//go:build posthorn_mutant_ack_first
+//go:build posthorn_mutant && ack_first
 
 package mutant
 

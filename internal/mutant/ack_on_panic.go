@@ -1,4 +1,4 @@
-//go:build posthorn_mutant_ack_on_panic
+//go:build posthorn_mutant && ack_on_panic
 
 package mutant
 

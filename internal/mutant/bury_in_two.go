@@ -1,4 +1,4 @@
-//go:build posthorn_mutant_bury_in_two
+//go:build posthorn_mutant && bury_in_two
 
 package mutant
 

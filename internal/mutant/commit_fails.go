@@ -1,4 +1,4 @@
-//go:build posthorn_mutant_commit_fails
+//go:build posthorn_mutant && commit_fails
 
 package mutant
 

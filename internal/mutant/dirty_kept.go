@@ -1,4 +1,4 @@
-//go:build posthorn_mutant_dirty_kept
+//go:build posthorn_mutant && dirty_kept
 
 package mutant
 

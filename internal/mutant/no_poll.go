@@ -1,4 +1,4 @@
-//go:build posthorn_mutant_no_poll
+//go:build posthorn_mutant && no_poll
 
 package mutant
 

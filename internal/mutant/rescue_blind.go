@@ -1,4 +1,4 @@
-//go:build posthorn_mutant_rescue_blind
+//go:build posthorn_mutant && rescue_blind
 
 package mutant
 

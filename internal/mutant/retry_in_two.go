@@ -1,4 +1,4 @@
-//go:build posthorn_mutant_retry_in_two
+//go:build posthorn_mutant && retry_in_two
 
 package mutant
 

@@ -1,4 +1,4 @@
-//go:build posthorn_mutant_weak_durability
+//go:build posthorn_mutant && weak_durability
 
 package mutant
 

@@ -29,7 +29,7 @@ type quarry struct {
 
 // planted makes the quarry of a fault of package mutant.
 func planted(name string, run ...string) quarry {
-	return quarry{name: name, tag: mutant.Tag + name, run: run}
+	return quarry{name: name, tag: mutant.Tag + "," + name, run: run}
 }
 
 // quarries lists all faults. The runs are on the store where the fault shows soonest.
@@ -39,9 +39,10 @@ func quarries() []quarry {
 		planted("ack_first", "--faults", "H"),
 		{name: "settle_without_token", tag: safety.TagPrefix + "fencing",
 			pkg: "./store/sqlite", test: "TestSQLiteKeepsTheContract/fence"},
-		planted("rescue_blind", zombies...),
+		{name: "rescue_blind", tag: mutant.Tag + ",rescue_blind",
+			pkg: "./store/sqlite", test: "TestSQLiteKeepsTheContract/lease"},
 		planted("commit_fails", "--private", "postgres", "--faults", "N-1,D-3"),
-		{name: "weak_durability", tag: mutant.Tag + "weak_durability", pkg: "./cli", test: "TestScripts/doctor"},
+		{name: "weak_durability", tag: mutant.Tag + ",weak_durability", pkg: "./cli", test: "TestScripts/doctor"},
 		planted("ack_on_panic", "--faults", "H"),
 		{name: "crash_uncounted", tag: safety.TagPrefix + "crashcount", run: []string{"--faults", "P-9,P-1"}},
 		planted("no_poll", "--private", "mariadb", "--faults", "H,M"),

@@ -1,0 +1,47 @@
+package sqlite_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+)
+
+// While somebody else holds the lock of the file for longer than a lease, nobody can
+// renew. Whoever waits to rescue, and is let in first, must not take the others for dead.
+func TestALockThatOutlastsALeaseIsNoCrash(t *testing.T) {
+	const lease = 2 * time.Second
+	path := newPath(t)
+	subscribe := func(s *store.Store, worker string) driver.Consumer {
+		c, err := s.Consume(t.Context(), driver.Subscription{Queues: []string{"q"}, Lease: lease, Worker: worker})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	holder, rival := subscribe(open(t, path), "holder"), subscribe(open(t, path), "rival")
+	locker := open(t, path)
+	send(t, locker, 1)
+	held := receive(t, holder, 1)
+	conn, err := locker.DB().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.ExecContext(t.Context(), "begin immediate"); err != nil {
+		t.Fatal(err)
+	}
+	unlock := time.AfterFunc(lease+lease/2, func() { _, _ = conn.ExecContext(context.Background(), "rollback") })
+	defer unlock.Stop()
+	soon, cancel := context.WithTimeout(t.Context(), lease+lease/2+lease/4)
+	defer cancel()
+	if ds, err := rival.Receive(soon, 1); err == nil {
+		t.Errorf("received %+v, which another worker holds", ds)
+	}
+	if err := holder.Extend(t.Context(), held...); err != nil {
+		t.Errorf("renew when the lock is free: %v", err)
+	}
+}
