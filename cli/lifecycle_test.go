@@ -90,7 +90,7 @@ func (st *stage) napping() bool {
 
 func (st *stage) await(what string, ok func() bool) {
 	st.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			st.t.Fatalf("%s never came; stderr:\n%s", what, st.errs.String())
 		}

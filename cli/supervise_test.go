@@ -211,8 +211,8 @@ func TestAStuckConsoleStopsNobody(t *testing.T) {
 	defer func() { _, _ = w.Close(), r.Close() }()
 	sh.cmd.Stderr, sh.cmd.Stdout = w, w
 	sh.sail()
-	sh.dispatch("insert", inserts(30)...)
-	sh.await("all rows", func() bool { return sh.rows() == 30 })
+	sh.dispatch("insert", inserts(10)...)
+	sh.await("all rows", func() bool { return sh.rows() == 10 })
 	sh.anchor()
 }
 

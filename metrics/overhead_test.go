@@ -49,8 +49,9 @@ func workThrough(b *testing.B, tally *metrics.Tally, tr *tracing.Tracer) {
 		b.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	sent := []posthorn.SendMiddleware{tr.Send}
-	wo.Dispatcher, err = posthorn.NewDispatcher(s, posthorn.DispatcherOptions{Middleware: sent})
+	wo.Dispatcher, err = posthorn.NewDispatcher(s, posthorn.DispatcherOptions{
+		Middleware: []posthorn.SendMiddleware{tr.Send},
+	})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -215,7 +215,11 @@ func (s *stage) inject(ctx context.Context, k kind, step Step) {
 	if err != nil {
 		s.crew.find(oracle.CleanEnd, "%s: %v", k.id, err)
 	}
-	took, ok := s.crew.pulse.await(context.WithoutCancel(ctx), max(drainWithin, 2*s.opts.Resume))
+	took, ok := s.resume(context.WithoutCancel(ctx))
+	if !ok && s.idle(ctx) {
+		s.tell("%-5s %s: nothing was left to do", k.id, k.about)
+		return
+	}
 	r := s.resumed[k.id]
 	if r == nil {
 		r = &Recovery{Fault: k.id, About: k.about}
@@ -228,6 +232,31 @@ func (s *stage) inject(ctx context.Context, k kind, step Step) {
 		s.crew.find(oracle.Resumed, "%s at %.1fs: work went on after %s, promised is %s", k.id,
 			time.Since(s.started).Seconds(), took.Round(time.Millisecond), s.opts.Resume)
 	}
+}
+
+// lookIdle is how often somebody who waits for work to go on looks whether there is any.
+const lookIdle = 2 * time.Second
+
+// resume waits until another message is done, and returns how long that took. It gives
+// up when there is nothing to do, or after a time that no promise allows.
+func (s *stage) resume(ctx context.Context) (took time.Duration, ok bool) {
+	for most := max(drainWithin, 2*s.opts.Resume); took < most; {
+		part, ok := s.crew.pulse.await(ctx, lookIdle)
+		if took += part; ok || s.idle(ctx) {
+			return took, ok
+		}
+	}
+	return took, false
+}
+
+// idle reports whether nothing is left to do.
+func (s *stage) idle(ctx context.Context) bool {
+	fates, err := s.fates()
+	if err != nil {
+		return false
+	}
+	live, err := s.live(context.WithoutCancel(ctx))
+	return err == nil && settled(live, fates)
 }
 
 // drain waits until nothing is left but what is to be. The oracle judges what is.

@@ -31,6 +31,9 @@ func checkLines(pos *token.File, f *file, add report) {
 		add(pos.LineStart(limit+1), "file has %d lines, more than %d", len(lines), limit)
 	}
 	for i, line := range lines {
+		if bytes.HasPrefix(line, []byte("//go:build ")) { // it cannot be broken
+			continue
+		}
 		if n := utf8.RuneCount(line); n > maxLineLength {
 			add(pos.LineStart(i+1), "line has %d columns, more than %d", n, maxLineLength)
 		}
