@@ -125,7 +125,8 @@ func (p Process) Run(ctx context.Context) error {
 	if err != nil {
 		why = err.Error()
 	}
-	p.voice.say(event{End: why, Bad: err != nil})
+	// A worker that starts while its store is away ends, and is started again.
+	p.voice.say(event{End: why, Bad: err != nil && !errors.Is(err, driver.ErrUnavailable)})
 	listening.Wait() // who started it answers its last word by the end of stdin
 	return err
 }
