@@ -47,12 +47,20 @@ type insert struct {
 // Kind is its stable name.
 func (insert) Kind() string { return "insert" }
 
+// hang is a message whose handler never returns.
+type hang struct{}
+
+// Kind is its stable name.
+func (hang) Kind() string { return "hang" }
+
 // shop is the application that the tests run.
 func shop() { cli.Main(shopApp()) }
 
 func shopApp() cli.App {
 	mux := posthorn.NewMux()
 	posthorn.Handle(mux, handleGreet)
+	posthorn.Handle(mux, func(context.Context, hang) error { select {} },
+		posthorn.WithTimeout(time.Millisecond), posthorn.WithRetry(posthorn.RetryPolicy{MaxRetries: posthorn.NoRetry}))
 	posthorn.HandleTx(mux, func(ctx context.Context, tx *posthorn.Tx, m insert) error {
 		_, err := tx.ExecContext(ctx, "insert into shop_row (text) values (?)", m.Text)
 		return err

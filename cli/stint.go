@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
@@ -154,10 +155,14 @@ func (s *session) reload(old *config.Config) (*config.Config, bool) {
 	return next, true
 }
 
+// stuckLimit is how long a handler may run on after its deadline until the worker of
+// consume ends, so that whatever supervises it starts a fresh one.
+const stuckLimit = 30 * time.Second
+
 // baseOptions are what all workers of the process have in common.
 func (s *session) baseOptions(cfg *config.Config, program string) worker.Options {
 	o := worker.Options{
-		Program: program, Version: s.app.Version, Retention: cfg.Retention,
+		Program: program, Version: s.app.Version, Retention: cfg.Retention, StuckLimit: stuckLimit,
 		Dispatcher: s.env.Dispatcher, Log: s.env.Log, Observe: s.observer(),
 		QueueRetry: map[string]posthorn.RetryPolicy{},
 	}

@@ -201,6 +201,23 @@ func TestAClosedConsoleStopsNobody(t *testing.T) {
 	sh.anchor()
 }
 
+func TestAHandlerThatNeverReturnsEndsItsWorkerAndIsFound(t *testing.T) {
+	sh := launch(t, "programs: {p: {concurrency: 2, stuck_limit: 1ms, drain_timeout: 100ms}}\n")
+	sh.dispatch("hang", `{}`)
+	sh.sail()
+	sh.awaitText("dead letter", 1) // by the worker that ends: it would come back for ever else
+	sh.awaitText("worker starts", 2)
+	sh.dispatch("insert", inserts(5)...)
+	sh.await("all rows", func() bool { return sh.rows() == 5 })
+	sh.anchor()
+	if code := sh.run("failed", "list", "-o", "json"); code != 0 {
+		t.Fatalf("failed list: code %d\n%s", code, sh.errs.String())
+	}
+	if !strings.Contains(sh.out.String(), `"timeout"`) || strings.Count(sh.out.String(), `"hang"`) != 1 {
+		t.Errorf("dead letters:\n%s", sh.out.String())
+	}
+}
+
 func TestAStuckConsoleStopsNobody(t *testing.T) {
 	sh := launch(t, "programs: {p: {processes: 2, limits: {messages: 2}}, "+
 		"loud: {command: [sh, -c, 'yes & sleep 600']}}\n")
@@ -211,8 +228,8 @@ func TestAStuckConsoleStopsNobody(t *testing.T) {
 	defer func() { _, _ = w.Close(), r.Close() }()
 	sh.cmd.Stderr, sh.cmd.Stdout = w, w
 	sh.sail()
-	sh.dispatch("insert", inserts(10)...)
-	sh.await("all rows", func() bool { return sh.rows() == 10 })
+	sh.dispatch("insert", inserts(30)...)
+	sh.await("all rows", func() bool { return sh.rows() == 30 })
 	sh.anchor()
 }
 

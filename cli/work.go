@@ -99,7 +99,7 @@ func knownProgram(cfg *config.Config, name string) (config.Program, error) {
 // programOptions are the options of a program's workers.
 func (s *session) programOptions(cfg *config.Config, p config.Program) worker.Options {
 	o := s.baseOptions(cfg, p.Name)
-	o.Concurrency, o.DrainTimeout, o.Lease = p.Concurrency, p.DrainTimeout, p.Lease
+	o.Concurrency, o.DrainTimeout, o.StuckLimit, o.Lease = p.Concurrency, p.DrainTimeout, p.StuckLimit, p.Lease
 	o.Limits = worker.Limits{
 		Messages: p.Limits.Messages, Failures: p.Limits.Failures, Time: p.Limits.Time,
 		Memory: int64(p.Limits.Memory), Jitter: fleetJitter,

@@ -18,8 +18,9 @@ import (
 
 // Why a worker stops, as StopCause says it.
 var (
-	// ErrStuck: every slot is held by a handler that does not return.
-	ErrStuck = errors.New("every handler is stuck")
+	// ErrStuck: a handler has run on after its deadline for longer than StuckLimit, or
+	// every slot is held by one.
+	ErrStuck = errors.New("handlers are stuck")
 	// ErrLimit: one of its limits is reached.
 	ErrLimit = errors.New("limit reached")
 	// ErrStopOrder: an operator told it to stop.

@@ -121,6 +121,7 @@ func (d *decoder) program(name string, c *Config) Program {
 		Processes:    pick(d, key+".processes", 1),
 		Concurrency:  pick(d, key+".concurrency", 1),
 		DrainTimeout: drain,
+		StuckLimit:   pick(d, key+".stuck_limit", time.Duration(0)),
 		Lease:        pick(d, key+".lease", time.Duration(0)),
 		Limits: Limits{
 			Messages: pick(d, key+".limits.messages", 0), Failures: pick(d, key+".limits.failures", 0),

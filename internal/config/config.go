@@ -80,6 +80,7 @@ type Program struct {
 	ReadyTimeout time.Duration
 	StopTimeout  time.Duration
 	DrainTimeout time.Duration
+	StuckLimit   time.Duration
 	Lease        time.Duration
 	Limits       Limits
 }

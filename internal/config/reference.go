@@ -153,6 +153,8 @@ func programFields() []Field {
 			Doc: "How many messages one worker handles at the same time."},
 		{Pattern: "drain_timeout", Kind: KindDuration, Default: "25s", Min: 1e6,
 			Doc: "How long a worker that stops waits for its handlers before it gives their messages back."},
+		{Pattern: "stuck_limit", Kind: KindDuration, Default: "30s", Min: 1e6,
+			Doc: "How long a handler may run on after its deadline until its worker ends and is replaced."},
 		{Pattern: "lease", Kind: KindDuration, Default: "30s", Min: 1e9,
 			Doc: "How long a message stays with a worker that has died. Living workers renew it."},
 		{Pattern: "limits.messages", Kind: KindCount, Default: "none", Min: 1,
