@@ -120,7 +120,7 @@ func (s *session) supervise(ctx context.Context, only []string, watched bool) er
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	if s.env.Store != nil && watched && cfg.Monitor.Enabled {
+	if s.env.Store != nil && watched {
 		wg.Go(func() { stop(f.watch(aside, cfg)) })
 	}
 	err = f.sup.Run(ctx)

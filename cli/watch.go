@@ -29,15 +29,18 @@ func (f *flagship) watch(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// watchBy runs the monitor by one configuration. It returns the next one.
+// watchBy runs the monitor by one configuration, if that wants one. It returns the next
+// configuration.
 func (f *flagship) watchBy(ctx context.Context, cfg *config.Config) (next *config.Config, err error) {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		defer stop()
-		err = f.s.runMonitor(watching, cfg, f.standing)
-	})
+	if cfg.Monitor.Enabled {
+		wg.Go(func() {
+			defer stop()
+			err = f.s.runMonitor(watching, cfg, f.standing)
+		})
+	}
 	select {
 	case next = <-f.renewed:
 	case <-watching.Done():

@@ -4,6 +4,7 @@
 package share
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -64,18 +65,19 @@ func New(n int, weights []int) *Schedule {
 // owed, then the rest of the room by rank. The caller goes through them until its room
 // is full, and tells what came of each turn by Took.
 func (s *Schedule) Plan(limit int, now time.Time) []Turn {
+	if len(s.part) == 1 {
+		return []Turn{{0, limit}}
+	}
 	rank := s.rank()
 	turns := make([]Turn, 0, 2*len(rank))
-	if len(rank) > 1 {
-		for _, i := range rank {
-			owed := min(int(s.part[i]*float64(limit)+s.credit[i]), limit)
-			if owed >= 1 && s.active(i, now) {
-				turns = append(turns, Turn{i, owed})
-			}
+	for _, i := range rank {
+		owed := min(int(s.part[i]*float64(limit)+s.credit[i]), limit)
+		if owed >= 1 && s.active(i, now) {
+			turns = append(turns, Turn{i, owed})
 		}
-		// Who is owed most comes first, or a small room would never reach it.
-		slices.SortStableFunc(turns, func(a, b Turn) int { return b.Limit - a.Limit })
 	}
+	// Who is owed most comes first, or a small room would never reach it.
+	slices.SortStableFunc(turns, func(a, b Turn) int { return b.Limit - a.Limit })
 	for _, i := range rank {
 		turns = append(turns, Turn{i, limit})
 	}
@@ -89,15 +91,7 @@ func (s *Schedule) rank() []int {
 		order[i] = i
 	}
 	if !s.strict {
-		slices.SortStableFunc(order, func(a, b int) int {
-			switch {
-			case s.credit[a] > s.credit[b]:
-				return -1
-			case s.credit[a] < s.credit[b]:
-				return 1
-			}
-			return 0
-		})
+		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(s.credit[b], s.credit[a]) })
 	}
 	return order
 }

@@ -1,4 +1,4 @@
-package soaktest_test
+package fleettest_test
 
 import (
 	"bytes"
@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,19 +37,6 @@ const processes = 3
 // patience bounds what has to happen after the soak: a safety net, never a measure.
 const patience = 3 * time.Minute
 
-// appEnv makes the test binary an application.
-const appEnv = "POSTHORN_SOAKTEST_APP"
-
-// servers are private to this test process.
-var servers testserver.Shared
-
-func TestMain(m *testing.M) {
-	if os.Getenv(appEnv) != "" {
-		cli.Main(app())
-	}
-	os.Exit(servers.Main(m).Run())
-}
-
 // A drop is a message.
 type drop struct {
 	N int `json:"n"`
@@ -60,7 +45,8 @@ type drop struct {
 // Kind names it.
 func (drop) Kind() string { return "drop" }
 
-func app() cli.App {
+// drops is the application: its handlers write down what they have done.
+func drops() cli.App {
 	mux := posthorn.NewMux()
 	posthorn.HandleEffect(mux, func(_ context.Context, d drop) (posthorn.Effect, error) {
 		time.Sleep(time.Duration(d.N%20) * time.Millisecond)
@@ -74,39 +60,12 @@ func app() cli.App {
 
 // A tub is one soak.
 type tub struct {
-	t      *testing.T
+	*fleet
 	base   *testserver.Database
 	store  *store.Store
-	cmd    *exec.Cmd
-	out    buffer
-	over   chan error
 	rnd    *rand.Rand
 	sent   int
 	faults map[string]int
-}
-
-// buffer is a buffer that may be read while it is written; it keeps the end.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write appends.
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.b.Len() > 1<<20 {
-		b.b.Reset()
-	}
-	return b.b.Write(p)
-}
-
-// String is the end of what was written.
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	text := b.b.String()
-	return text[max(0, len(text)-6000):]
 }
 
 func TestFleetNeedsNoHand(t *testing.T) {
@@ -115,10 +74,10 @@ func TestFleetNeedsNoHand(t *testing.T) {
 	}
 	t.Logf("seed %d", *seed)
 	b := fill(t)
-	b.settled("at the start", 0)
+	b.settled("at the start")
 	before := b.figures()
 	b.storm()
-	b.settled("after the storm", patience)
+	b.settled("after the storm")
 	after := b.figures()
 	t.Logf("%d messages, faults %v; supervisor before: %s; after: %s", b.sent, b.faults, before, after)
 	b.check(before, after)
@@ -138,26 +97,14 @@ func fill(t *testing.T) *tub {
 	if _, err := s.DB().ExecContext(t.Context(), "create table effect (n bigint)"); err != nil {
 		t.Fatal(err)
 	}
-	config := filepath.Join(t.TempDir(), "posthorn.yaml")
-	text := fmt.Sprintf(`
+	config := fmt.Sprintf(`
 programs: {shop: {processes: %d, lease: 5s, limits: {messages: 5000}}}
 log: {level: warn}
 `, processes)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	return &tub{
+		fleet: launch(t, "drops", dsn, config), base: base, store: s, rnd: rand.New(rand.NewPCG(*seed, 0)),
+		faults: map[string]int{},
 	}
-	b := &tub{
-		t: t, store: s, over: make(chan error, 1), rnd: rand.New(rand.NewPCG(*seed, 0)), faults: map[string]int{},
-		base: base, cmd: exec.Command(os.Args[0], "up", "--config", config),
-	}
-	b.cmd.Env = append(os.Environ(), appEnv+"=1", "POSTHORN_STORE="+dsn)
-	b.cmd.Stdout, b.cmd.Stderr = &b.out, &b.out
-	if err := b.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { b.over <- b.cmd.Wait() }() // ended by drain, or by the cleanup
-	t.Cleanup(func() { _ = b.cmd.Process.Kill() })
-	return b
 }
 
 // workers are the processes of the fleet now: the children of the supervisor that run
@@ -251,9 +198,9 @@ func (b *tub) hurt() {
 }
 
 // settled waits until the fleet has its size and nothing is left to do.
-func (b *tub) settled(when string, atMost time.Duration) {
+func (b *tub) settled(when string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), max(atMost, time.Minute))
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
 	defer cancel()
 	for {
 		left := b.left(ctx)
@@ -355,10 +302,7 @@ func (b *tub) check(before, after figures) {
 func (b *tub) drain() {
 	b.t.Helper()
 	pids := append(children(b.cmd.Process.Pid), b.cmd.Process.Pid)
-	_ = b.cmd.Process.Signal(syscall.SIGTERM)
-	if err := <-b.over; err != nil {
-		b.t.Errorf("up ended with %v\n%s", err, b.out.String())
-	}
+	b.stop()
 	for _, pid := range pids {
 		if syscall.Kill(pid, 0) == nil {
 			b.t.Errorf("process %d is left behind", pid)

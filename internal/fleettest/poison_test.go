@@ -1,17 +1,14 @@
-package poisontest_test
+package fleettest_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,7 +16,6 @@ import (
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/cli"
 	"github.com/posthorn/posthorn/driver"
-	"github.com/posthorn/posthorn/internal/testserver"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/transport/open"
 )
@@ -30,21 +26,8 @@ var (
 	poisons   = flag.Int("poisons", 5, "messages that kill their process")
 )
 
-// patience bounds the whole test: a safety net, never a measure.
-const patience = 8 * time.Minute
-
-// appEnv makes the test binary an application.
-const appEnv = "POSTHORN_POISONTEST_APP"
-
-// servers are private to this test process.
-var servers testserver.Shared
-
-func TestMain(m *testing.M) {
-	if os.Getenv(appEnv) != "" {
-		cli.Main(app())
-	}
-	os.Exit(servers.Main(m).Run())
-}
+// killWithin bounds the whole hunt: a safety net, never a measure.
+const killWithin = 8 * time.Minute
 
 // An order is a message; How says what its handler does.
 type order struct {
@@ -61,9 +44,9 @@ type orderTx struct{ order }
 // Kind of an order that is handled in one transaction.
 func (orderTx) Kind() string { return "order_tx" }
 
-// app is the application: its handlers write down what they have done, and how often it
+// killers is the application: its handlers write down what they have done, and how often it
 // was tried.
-func app() cli.App {
+func killers() cli.App {
 	mux := posthorn.NewMux()
 	return cli.App{Name: "shop", Mux: mux, Setup: func(_ context.Context, env cli.Env) error {
 		insert := "insert into effect (n, attempt) values (?, ?)"
@@ -98,7 +81,7 @@ func kill(how string) {
 	case "map":
 		m := map[int]int{}
 		for {
-			go fill(m)
+			go scribble(m)
 			runtime.Gosched()
 		}
 	case "goroutine":
@@ -112,8 +95,8 @@ func kill(how string) {
 	}
 }
 
-// fill writes to a map. More than one at once, and the runtime ends the process.
-func fill(m map[int]int) {
+// scribble writes to a map. More than one at once, and the runtime ends the process.
+func scribble(m map[int]int) {
 	for i := range 1000 {
 		m[i] = i
 	}
@@ -142,7 +125,7 @@ func TestProcessKillersAreFoundAndInnocentsPayNothing(t *testing.T) {
 
 // hunt runs the fleet among messages some of which kill.
 func hunt(t *testing.T, dsn string) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), killWithin)
 	defer cancel()
 	s, err := open.Store(ctx, dsn, store.Options{})
 	if err != nil {
@@ -152,11 +135,14 @@ func hunt(t *testing.T, dsn string) {
 	if _, err := s.DB().ExecContext(ctx, "create table effect (n bigint, attempt bigint)"); err != nil {
 		t.Fatal(err)
 	}
-	killers := send(ctx, t, s)
-	fleet := launch(t, dsn)
+	accused := send(ctx, t, s)
+	fleet := launch(t, "killers", dsn, `
+programs: {shop: {processes: 2, concurrency: 32, drain_timeout: 5s}}
+log: {level: warn}
+`)
 	await(ctx, t, s, fleet)
 	fleet.stop()
-	check(ctx, t, s, killers)
+	check(ctx, t, s, accused)
 }
 
 // send mixes the killers evenly among the innocents. It returns the killers' ids.
@@ -195,67 +181,6 @@ func send(ctx context.Context, t *testing.T, s *store.Store) map[string]string {
 	return killers
 }
 
-// A fleet is `shop up` in a process of its own.
-type fleet struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	out  lockedBuffer
-	over chan error
-}
-
-// lockedBuffer is a buffer that may be read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write appends.
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// String is what has been written so far.
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func launch(t *testing.T, dsn string) *fleet {
-	t.Helper()
-	config := filepath.Join(t.TempDir(), "posthorn.yaml")
-	text := "programs: {shop: {processes: 2, concurrency: 32, drain_timeout: 5s}}\nlog: {level: warn}\n"
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f := &fleet{t: t, cmd: exec.Command(os.Args[0], "up", "--config", config), over: make(chan error, 1)}
-	f.cmd.Env = append(os.Environ(), appEnv+"=1", "POSTHORN_STORE="+dsn, "GOTRACEBACK=single")
-	f.cmd.Stdout, f.cmd.Stderr = &f.out, &f.out
-	if err := f.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { f.over <- f.cmd.Wait() }() // ended by stop, or by the cleanup
-	t.Cleanup(func() { _ = f.cmd.Process.Kill() })
-	return f
-}
-
-// stop ends it gracefully.
-func (f *fleet) stop() {
-	f.t.Helper()
-	_ = f.cmd.Process.Signal(syscall.SIGTERM)
-	if err := <-f.over; err != nil {
-		f.t.Errorf("up ended with %v\n%s", err, f.tail())
-	}
-}
-
-// tail is the end of its output.
-func (f *fleet) tail() string {
-	text := f.out.String()
-	return text[max(0, len(text)-4000):]
-}
-
 // await waits until nothing waits any more.
 func await(ctx context.Context, t *testing.T, s *store.Store, f *fleet) {
 	t.Helper()
@@ -273,9 +198,9 @@ func await(ctx context.Context, t *testing.T, s *store.Store, f *fleet) {
 		}
 		select {
 		case err := <-f.over:
-			t.Fatalf("up ended with %v\n%s", err, f.tail())
+			t.Fatalf("up ended with %v\n%s", err, f.out.String())
 		case <-ctx.Done():
-			t.Fatalf("%d messages are left\n%s", left, f.tail())
+			t.Fatalf("%d messages are left\n%s", left, f.out.String())
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
