@@ -148,6 +148,11 @@ func (s *session) neverWait() (end func()) {
 // boardable checks that what is to be run can be, and opens the store if workers
 // are among it: their supervisor releases what the dead ones held.
 func (s *session) boardable(ctx context.Context, cfg *config.Config, only []string) error {
+	for _, name := range only { // before a store is made for it
+		if _, err := knownProgram(cfg, name); err != nil {
+			return err
+		}
+	}
 	workers := false
 	for _, p := range cfg.Programs {
 		workers = workers || len(p.Command) == 0 && (len(only) == 0 || slices.Contains(only, p.Name))
