@@ -16,8 +16,10 @@ import (
 type consumeFlags struct {
 	limit, failures, concurrency int
 	memory, time, sleep, drain   string
+	program                      string
 	queues, exclude              []string
 	all                          bool
+	given                        func(flag string) bool
 }
 
 func (s *session) consumeCommand() *cobra.Command {
@@ -25,21 +27,26 @@ func (s *session) consumeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "consume [TRANSPORT...]", Short: "Run one worker",
 		Long: `Run one worker for some transports; an earlier one is served first. It ends with exit code 0 on a limit, on
-stop-workers and on a signal. The first SIGTERM, SIGINT or SIGQUIT stops gracefully, the second cancels the handlers.`,
+stop-workers and on a signal. With --program it is a worker as the configuration describes it for that program; flags
+that are given win. The first SIGTERM, SIGINT or SIGQUIT stops gracefully, the second cancels the handlers.`,
 		Example: s.example(`
 			consume async
 			consume async --limit 1000 --time-limit 1h --memory-limit 512M
+			consume --program mailers
 			consume --all --exclude slow`),
 		ValidArgsFunction: s.completeTransports,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.check(); err != nil {
+			f.given = cmd.Flags().Changed
+			if err := f.check(args); err != nil {
 				return err
 			}
 			if f.sleep != "" && s.io.StderrTerminal {
 				s.say("--sleep has no effect: Posthorn wakes up by itself when there is a message\n")
 			}
 			return s.runWorker(cmd.Context(), &stint{plan: func(cfg *config.Config) (worker.Options, error) {
-				return s.planConsume(cfg, args, f)
+				o, err := s.planConsume(cfg, args, f)
+				s.limitHeap(o.Limits.Memory)
+				return o, err
 			}})
 		},
 	}
@@ -54,10 +61,11 @@ func (f *consumeFlags) define(cmd *cobra.Command) {
 	fs.StringVarP(&f.memory, "memory-limit", "m", "", "end at this `size` of the process, like 512M")
 	fs.StringVarP(&f.time, "time-limit", "t", "", "end after this `time`: 3600 (seconds) or 1h")
 	group(cmd, "Limits", "limit", "failure-limit", "memory-limit", "time-limit")
+	fs.StringVar(&f.program, "program", "", "what the configuration says for this `program`")
 	fs.StringSliceVar(&f.queues, "queues", nil, "only these `queues` of the transports")
 	fs.BoolVar(&f.all, "all", false, "every transport")
 	fs.StringSliceVar(&f.exclude, "exclude", nil, "not these `transports`")
-	group(cmd, "What to consume", "queues", "all", "exclude")
+	group(cmd, "What to consume", "program", "queues", "all", "exclude")
 	fs.IntVar(&f.concurrency, "concurrency", worker.DefaultConcurrency, "messages handled at the same time")
 	fs.StringVar(&f.drain, "drain-timeout", "25s", "how long handlers may finish when the worker stops")
 	fs.StringVar(&f.sleep, "sleep", "", "accepted for Symfony's sake; Posthorn wakes up by itself")
@@ -65,7 +73,10 @@ func (f *consumeFlags) define(cmd *cobra.Command) {
 }
 
 // check refuses values before anything is opened.
-func (f *consumeFlags) check() error {
+func (f *consumeFlags) check(args []string) error {
+	if f.program != "" && (len(args) > 0 || f.all || f.given("queues") || f.given("exclude")) {
+		return usage("--program says already what to consume", "leave the transports and queues out")
+	}
 	for _, n := range []struct {
 		name  string
 		value int
@@ -113,8 +124,43 @@ func flagSeconds(name, value string) (time.Duration, error) {
 	return d, nil
 }
 
+// planProgram makes the options of a worker of a program. Flags that were given win.
+func (s *session) planProgram(cfg *config.Config, f consumeFlags) (o worker.Options, err error) {
+	p, err := workerProgram(cfg, f.program)
+	if err != nil {
+		return o, err
+	}
+	o = s.programOptions(cfg, p)
+	limits, err := f.limits()
+	if err != nil {
+		return o, err
+	}
+	for flag, set := range map[string]func(){
+		"limit":         func() { o.Limits.Messages = limits.Messages },
+		"failure-limit": func() { o.Limits.Failures = limits.Failures },
+		"time-limit":    func() { o.Limits.Time = limits.Time },
+		"memory-limit":  func() { o.Limits.Memory = limits.Memory },
+		"concurrency":   func() { o.Concurrency = f.concurrency },
+		"drain-timeout": func() { o.DrainTimeout, err = f.drainTimeout() },
+	} {
+		if f.given(flag) {
+			set()
+		}
+	}
+	return o, err
+}
+
+// drainTimeout reads the flag; zero would mean the default.
+func (f *consumeFlags) drainTimeout() (time.Duration, error) {
+	d, err := flagSeconds("drain-timeout", f.drain)
+	return max(d, time.Millisecond), err
+}
+
 // planConsume makes the options of consume's worker.
 func (s *session) planConsume(cfg *config.Config, args []string, f consumeFlags) (o worker.Options, err error) {
+	if f.program != "" {
+		return s.planProgram(cfg, f)
+	}
 	names, err := chooseTransports(cfg, args, f)
 	if err != nil {
 		return o, err
@@ -128,8 +174,7 @@ func (s *session) planConsume(cfg *config.Config, args []string, f consumeFlags)
 	if o.Limits, err = f.limits(); err != nil {
 		return o, err
 	}
-	o.DrainTimeout, err = flagSeconds("drain-timeout", f.drain)
-	o.DrainTimeout = max(o.DrainTimeout, time.Millisecond) // zero would mean the default
+	o.DrainTimeout, err = f.drainTimeout()
 	return o, err
 }
 

@@ -57,20 +57,18 @@ func all(t *testing.T, files []generate.File, err error) string {
 }
 
 func TestEachKindSaysTheSameOfTheConfiguration(t *testing.T) {
-	worker := "consume a 'b c' --concurrency 8 --drain-timeout 1m30s --limit 10 --failure-limit 3 --time-limit 1h30m " +
-		"--memory-limit 64MiB"
 	for kind, wants := range map[string][]string{
 		"systemd": {
-			`ExecStart="/opt/my shop/shop" --config /etc/shop/posthorn.yaml consume a "b c" --concurrency 8`,
-			"--limit 10 --failure-limit 3 --time-limit 1h30m --memory-limit 64MiB", "--time-limit 10m --memory-limit",
+			`ExecStart="/opt/my shop/shop" --config /etc/shop/posthorn.yaml consume --program fast` + "\n",
+			"consume --program slow\n",
 			"\nTimeoutStopSec=111\n", "\nTimeoutStopSec=3621\n", "\nEnvironmentFile=-/etc/shop/shop.env\n",
 			"\nWants=shop-fast@2.service\n", "\nMemoryMax=352321536\n",
 		},
-		"supervisor": {worker, "\nstopwaitsecs=111\n", "\nstopwaitsecs=3621\n", "\nnumprocs=2\n", `. "/etc/shop/shop.env"`,
+		"supervisor": {"consume --program fast", "consume --program slow", "\nstopwaitsecs=111\n", "\nstopwaitsecs=3621\n", "\nnumprocs=2\n", `. "/etc/shop/shop.env"`,
 			"\nprograms=shop-fast,shop-slow\n"},
 		"cron": {`'/opt/my shop/shop' --config /etc/shop/posthorn.yaml health >>/var/log/shop-monitor.log`},
 		"k8s": {"terminationGracePeriodSeconds: 111\n", "terminationGracePeriodSeconds: 3621\n", "replicas: 2\n",
-			"limits: {memory: 336Mi}", `- "b c"`},
+			"limits: {memory: 336Mi}", "- \"--program\"\n            - \"fast\"\n            - \"--limit\"\n            - \"0\"\n"},
 	} {
 		p := plan()
 		p.PerProgram = true

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"path"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -136,17 +135,13 @@ func (p Plan) consume(prog config.Program, counts bool) []string {
 	if len(prog.Command) > 0 {
 		return prog.Command
 	}
-	args := append([]string{"consume"}, prog.Consume...)
-	args = append(args, "--concurrency", strconv.Itoa(prog.Concurrency), "--drain-timeout", short(prog.DrainTimeout))
-	limit := func(flag, value string, set bool) {
-		if set {
-			args = append(args, flag, value)
-		}
+	args := []string{"consume", "--program", prog.Name}
+	if !counts && prog.Limits.Messages > 0 {
+		args = append(args, "--limit", "0")
 	}
-	limit("--limit", strconv.Itoa(prog.Limits.Messages), counts && prog.Limits.Messages > 0)
-	limit("--failure-limit", strconv.Itoa(prog.Limits.Failures), counts && prog.Limits.Failures > 0)
-	limit("--time-limit", short(prog.Limits.Time), prog.Limits.Time > 0)
-	limit("--memory-limit", prog.Limits.Memory.String(), prog.Limits.Memory > 0)
+	if !counts && prog.Limits.Failures > 0 {
+		args = append(args, "--failure-limit", "0")
+	}
 	return p.command(args...)
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"text/template"
-	"time"
 
 	"github.com/posthorn/posthorn/internal/printable"
 )
@@ -83,18 +82,6 @@ func yamlBlock(indent int, text string) (string, error) {
 		b.WriteString(line)
 	}
 	return strings.TrimSuffix(b.String(), "\n"), nil
-}
-
-// short writes a duration without the zeros at its end.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // render fills a template.
