@@ -64,11 +64,13 @@ func TestEachKindSaysTheSameOfTheConfiguration(t *testing.T) {
 			"\nTimeoutStopSec=111\n", "\nTimeoutStopSec=3621\n", "\nEnvironmentFile=-/etc/shop/shop.env\n",
 			"\nWants=shop-fast@2.service\n", "\nMemoryMax=352321536\n",
 		},
-		"supervisor": {"consume --program fast", "consume --program slow", "\nstopwaitsecs=111\n", "\nstopwaitsecs=3621\n", "\nnumprocs=2\n", `. "/etc/shop/shop.env"`,
+		"supervisor": {"consume --program fast", "consume --program slow",
+			"\nstopwaitsecs=111\n", "\nstopwaitsecs=3621\n", "\nnumprocs=2\n", `. "/etc/shop/shop.env"`,
 			"\nprograms=shop-fast,shop-slow\n"},
 		"cron": {`'/opt/my shop/shop' --config /etc/shop/posthorn.yaml health >>/var/log/shop-monitor.log`},
 		"k8s": {"terminationGracePeriodSeconds: 111\n", "terminationGracePeriodSeconds: 3621\n", "replicas: 2\n",
-			"limits: {memory: 336Mi}", "- \"--program\"\n            - \"fast\"\n            - \"--limit\"\n            - \"0\"\n"},
+			"limits: {memory: 336Mi}",
+			strings.Join([]string{`- "--program"`, `- "fast"`, `- "--limit"`, `- "0"`}, "\n            ") + "\n"},
 	} {
 		p := plan()
 		p.PerProgram = true
