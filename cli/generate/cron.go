@@ -30,10 +30,7 @@ func Cron(p Plan, o CronOptions) ([]File, error) {
 		return nil, err
 	}
 	if !plainPath(o.Logs) {
-		return nil, &RefusalError{
-			Code: "E-GENERATE-PATH", Title: "a path does not fit into the files", Where: "--log-directory", What: o.Logs,
-			Try: "use a plain absolute path, like /var/log/" + p.Name,
-		}
+		return nil, badPath("--log-directory", o.Logs, "/var/log/"+p.Name)
 	}
 	if o.MailTo != "" && (!plain(o.MailTo) || strings.ContainsAny(o.MailTo, " ")) {
 		return nil, &RefusalError{Code: "E-GENERATE-NAME", Title: "no usable address", Where: "--mail-to",

@@ -89,11 +89,7 @@ func (p Plan) checkPaths() error {
 		{"--environment-file", p.Environment}, {"the store's file", p.Database},
 	} {
 		if at.path != "" && !plainPath(at.path) {
-			return &RefusalError{
-				Code: "E-GENERATE-PATH", Title: "a path does not fit into the files", Where: at.flag,
-				What: fmt.Sprintf("%q is not absolute, or has a quote, a backslash, a dollar or a control character", at.path),
-				Try:  "use a plain absolute path, like /usr/local/bin/" + p.Name,
-			}
+			return badPath(at.flag, at.path, "/usr/local/bin/"+p.Name)
 		}
 	}
 	return nil
@@ -118,6 +114,15 @@ func plain(s string) bool {
 
 func plainPath(s string) bool {
 	return plain(s) && path.IsAbs(s) && path.Clean(s) == s && strings.TrimSpace(s) == s
+}
+
+// badPath refuses a path, and shows one that would do.
+func badPath(flag, path, like string) *RefusalError {
+	return &RefusalError{
+		Code: "E-GENERATE-PATH", Title: "a path does not fit into the files", Where: flag,
+		What: fmt.Sprintf("%q is not absolute, or has a quote, a backslash, a dollar or a control character", path),
+		Try:  "use a plain absolute path, like " + like,
+	}
 }
 
 // command is a command line of the program.

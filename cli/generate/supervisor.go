@@ -28,10 +28,7 @@ func Supervisor(p Plan, o SupervisorOptions) ([]File, error) {
 		return nil, err
 	}
 	if !plainPath(o.Logs) {
-		return nil, &RefusalError{
-			Code: "E-GENERATE-PATH", Title: "a path does not fit into the files", Where: "--log-directory", What: o.Logs,
-			Try: "use a plain absolute path, like /var/log/" + p.Name,
-		}
+		return nil, badPath("--log-directory", o.Logs, "/var/log/"+p.Name)
 	}
 	s := section{p, o, p.headline("supervisor")}
 	words := []string{p.Directory, o.Logs}
