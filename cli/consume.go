@@ -135,6 +135,9 @@ func (s *session) planProgram(cfg *config.Config, f consumeFlags) (o worker.Opti
 	if err != nil {
 		return o, err
 	}
+	if f.given("limit") || f.given("time-limit") { // who gives a number means it
+		o.Limits.Jitter = 0
+	}
 	for flag, set := range map[string]func(){
 		"limit":         func() { o.Limits.Messages = limits.Messages },
 		"failure-limit": func() { o.Limits.Failures = limits.Failures },
