@@ -45,7 +45,7 @@ that are given win. The first SIGTERM, SIGINT or SIGQUIT stops gracefully, the s
 			}
 			return s.runWorker(cmd.Context(), &stint{plan: func(cfg *config.Config) (worker.Options, error) {
 				o, err := s.planConsume(cfg, args, f)
-				s.limitHeap(o.Limits.Memory)
+				o.Limits.Memory = s.boundMemory(o.Limits.Memory)
 				return o, err
 			}})
 		},

@@ -59,6 +59,7 @@ func shop() { cli.Main(shopApp()) }
 func shopApp() cli.App {
 	mux := posthorn.NewMux()
 	posthorn.Handle(mux, handleGreet)
+	posthorn.Handle(mux, new(hoard).grow)
 	posthorn.Handle(mux, func(context.Context, hang) error { select {} },
 		posthorn.WithTimeout(time.Millisecond), posthorn.WithRetry(posthorn.RetryPolicy{MaxRetries: posthorn.NoRetry}))
 	posthorn.HandleTx(mux, func(ctx context.Context, tx *posthorn.Tx, m insert) error {

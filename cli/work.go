@@ -56,8 +56,8 @@ func (s *session) runProgram(ctx context.Context, name string, isolated bool) er
 			if err != nil {
 				return worker.Options{}, err
 			}
-			s.limitHeap(int64(p.Limits.Memory))
 			o := s.programOptions(cfg, p)
+			o.Limits.Memory = s.boundMemory(o.Limits.Memory)
 			if o.Isolated = isolated; isolated {
 				o.Program = isolatedName(p.Name)
 			}
@@ -108,17 +108,18 @@ func (s *session) programOptions(cfg *config.Config, p config.Program) worker.Op
 	return o
 }
 
-// limitHeap lets the garbage collector work harder before a memory limit is
-// reached: the worker's own, or that of its cgroup. Who sets GOMEMLIMIT knows
-// better.
-func (s *session) limitHeap(limit int64) {
-	if _, set := s.lookup("GOMEMLIMIT"); set || limit == 0 {
-		return
+// boundMemory is the memory limit of this worker's process: the one that was asked for,
+// or nine tenths of its cgroup's where that is less, or is the only one. So it is
+// recycled before the kernel kills it with all that it has in hand. The garbage
+// collector works harder a tenth below that; who sets GOMEMLIMIT knows better.
+func (s *session) boundMemory(limit int64) int64 {
+	if most := cgroupMemory() / 10 * 9; most > 0 && (limit == 0 || most < limit) {
+		limit = most
 	}
-	if most := cgroupMemory(); most > 0 {
-		limit = min(limit, most)
+	if _, set := s.lookup("GOMEMLIMIT"); !set && limit > 0 {
+		debug.SetMemoryLimit(limit / 10 * 9)
 	}
-	debug.SetMemoryLimit(limit / 10 * 9)
+	return limit
 }
 
 // notify tells the supervisor of this process, if it has one.

@@ -91,6 +91,10 @@ func play(steps []string) int {
 			return supervise(arg)
 		case "init":
 			return first(arg)
+		case "starve":
+			return starve()
+		case "gorge":
+			gorge()
 		case "wait":
 			select {}
 		}
