@@ -72,7 +72,12 @@ func (s *session) tortureProcessCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: tortureProcess, Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p := torture.Process{Open: open.Store, In: s.io.Stdin, Out: s.io.Stdout, Log: s.io.Stderr}
+			self, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("find this program: %w", err)
+			}
+			p := torture.Process{Open: open.Store, In: s.io.Stdin, Out: s.io.Stdout, Log: s.io.Stderr,
+				Command: tortureSelf(self), Environ: s.io.Environ}
 			if err := p.Run(cmd.Context()); err != nil {
 				return fmt.Errorf("process of a torture run: %w", err)
 			}
@@ -80,6 +85,9 @@ func (s *session) tortureProcessCommand() *cobra.Command {
 		},
 	}
 }
+
+// tortureSelf is the command of a process of a run.
+func tortureSelf(self string) []string { return []string{self, "torture", tortureProcess} }
 
 func faultNames() string {
 	var names []string
@@ -135,7 +143,7 @@ func (s *session) torture(ctx context.Context, f tortureFlags) error {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	o.Store, o.Command, o.Progress = cfg.Store.Reveal(), []string{self, "torture", tortureProcess}, plainLines{s}
+	o.Store, o.Command, o.Progress = cfg.Store.Reveal(), tortureSelf(self), plainLines{s}
 	s.say("seed %d\n", o.Seed)
 	r, err := torture.Run(ctx, o)
 	if err != nil {

@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -47,7 +50,8 @@ type job struct {
 	Limit   int               `json:"limit,omitempty"`   // of a worker: messages until it ends
 	Flight  string            `json:"flight,omitempty"`  // of a worker: the file of its flight record
 
-	Isolated bool `json:"isolated,omitempty"` // a worker that runs suspects, one at a time
+	Isolated   bool `json:"isolated,omitempty"`   // a worker that runs suspects, one at a time
+	Supervised bool `json:"supervised,omitempty"` // a worker that its supervisor has started
 }
 
 // A role is what a process is.
@@ -55,12 +59,15 @@ type role string
 
 // The roles.
 const (
-	roleWorker   role = "worker"
-	roleProducer role = "producer"
+	roleWorker     role = "worker"
+	roleProducer   role = "producer"
+	roleSupervisor role = "supervisor"
 )
 
-// An event is a line on a process's stdout.
+// An event is a line on a process's stdout. A supervisor passes on those of its workers.
 type event struct {
+	Of      string         `json:"of,omitempty"`      // the name of the supervised worker that it is about
+	PID     int            `json:"pid,omitempty"`     // of a supervised worker
 	Ready   string         `json:"ready,omitempty"`   // it works; the id of the worker
 	Done    int            `json:"done,omitempty"`    // so many more messages are done
 	Lost    int            `json:"lost,omitempty"`    // so many more commits were refused: the lease was lost
@@ -70,15 +77,20 @@ type event struct {
 	Counted bool           `json:"counted,omitempty"` // the death is one of a poisonous message
 	End     string         `json:"end,omitempty"`     // its last word: why it ends
 	Bad     bool           `json:"bad,omitempty"`     // it ends by an error
+	Gone    string         `json:"gone,omitempty"`    // of a supervised worker: its process ended in this way
 }
 
 // A voice writes events, one line each and at once.
 type voice struct {
 	mu sync.Mutex
 	to io.Writer
+	of string // who speaks, if it is supervised
 }
 
 func (v *voice) say(e event) {
+	if e.Of == "" {
+		e.Of = v.of
+	}
 	text, err := json.Marshal(e)
 	if err != nil { // an event always has an encoding
 		panic(err)
@@ -91,10 +103,12 @@ func (v *voice) say(e event) {
 // A Process is a process of a run. It reads its job from In and says on Out what
 // happens.
 type Process struct {
-	Open Opener
-	In   io.Reader
-	Out  io.Writer
-	Log  io.Writer // of the worker
+	Open    Opener
+	In      io.Reader
+	Out     io.Writer
+	Log     io.Writer // of the worker
+	Command []string  // starts such a process, for those that a supervisor starts
+	Environ []string  // of those
 
 	job   job
 	voice *voice
@@ -113,26 +127,38 @@ func (p Process) Run(ctx context.Context) error {
 		return fmt.Errorf("read job: %w", err)
 	}
 	p.voice = &voice{to: p.Out}
+	if p.job.Supervised {
+		p.job = p.job.ofChild(os.Getpid())
+		p.voice.of = p.job.Name
+		signal.Ignore(syscall.SIGPIPE) // what ends it with its supervisor is to be no accident
+	}
 	p.log = slog.New(slog.NewTextHandler(p.Log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	var listening sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	listening.Go(func() {
-		_, _ = io.Copy(io.Discard, r)
-		cancel()
-	})
+	if !p.job.Supervised { // its stdin is a file, and the kernel ends it with its supervisor
+		listening.Go(func() {
+			_, _ = io.Copy(io.Discard, r)
+			cancel()
+		})
+	}
 	why, err := p.play(ctx)
 	if err != nil {
 		why = err.Error()
 	}
-	// A worker that starts while its store is away ends, and is started again.
-	p.voice.say(event{End: why, Bad: err != nil && !errors.Is(err, driver.ErrUnavailable)})
+	// A worker that starts while its store is away ends, and is started again. One that is
+	// told to end while it opens the store says so in its own way.
+	good := err == nil || errors.Is(err, driver.ErrUnavailable) || errors.Is(err, context.Canceled) && ctx.Err() != nil
+	p.voice.say(event{End: why, Bad: !good})
 	listening.Wait() // who started it answers its last word by the end of stdin
 	return err
 }
 
 // play does the job, and returns why it came to its end.
 func (p Process) play(ctx context.Context) (why string, err error) {
+	if p.job.Role == roleSupervisor {
+		return p.supervise(ctx)
+	}
 	s, err := p.openPatiently(ctx)
 	if err != nil {
 		return "", err
@@ -174,7 +200,7 @@ func (p Process) work(ctx context.Context, s *store.Store) (why string, err erro
 	if err != nil {
 		return "", err
 	}
-	p.voice.say(event{Ready: w.ID()})
+	p.voice.say(event{Ready: w.ID(), PID: os.Getpid()})
 	var ticking sync.WaitGroup
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ticking.Go(func() { t.tell(running, p.voice) })

@@ -67,7 +67,12 @@ func newCrew(command []string, dir string, j job, seed uint64) *crew {
 
 // hire fills all places, and keeps them filled.
 func (c *crew) hire() {
-	for i := range workers {
+	direct := workers
+	if canSupervise() == "" {
+		direct -= supervised
+		c.working.Go(func() { c.keep(roleSupervisor, "s0") })
+	}
+	for i := range direct {
 		c.working.Go(func() { c.keep(roleWorker, fmt.Sprintf("w%d", i)) })
 	}
 	c.working.Go(func() { c.keep(roleWorker, isolated) })
@@ -132,6 +137,11 @@ func (c *crew) heed(m *member, e event) {
 		if e.Counted {
 			c.deaths[e.Death]++
 		}
+	case e.End != "":
+		m.ended = true
+		if e.Bad {
+			m.bad = e.End
+		}
 	}
 	place, _, _ := strings.Cut(m.name, ".")
 	c.sent[place] += e.Sent
@@ -154,7 +164,7 @@ func (c *crew) bury(m *member) {
 	case m.bad != "":
 		c.note(oracle.CleanEnd, "%s ended by an error: %s", m.name, m.bad)
 	case !m.ended:
-		c.note(oracle.Resumed, "%s ended by itself, with %s", m.name, m.state)
+		c.note(oracle.Resumed, "%s ended by itself, with %s", m.name, m.how)
 	default:
 		died = false
 		if !m.asked && m.role == roleWorker {
@@ -201,7 +211,7 @@ func (c *crew) kill(m *member) {
 	c.mu.Lock()
 	m.killed = true
 	c.mu.Unlock()
-	_ = m.cmd.Process.Kill() // it may have ended by itself
+	_ = m.process.Kill() // it may have ended by itself
 	<-m.done
 }
 
@@ -224,11 +234,11 @@ var errNobody = errors.New("no process works now")
 
 // stop stops a process for a time, and lets it go on.
 func (c *crew) stop(ctx context.Context, m *member, d time.Duration) error {
-	if err := m.cmd.Process.Signal(stopSignal); err != nil {
+	if err := m.process.Signal(stopSignal); err != nil {
 		return errNobody
 	}
 	wait(ctx, d)
-	if err := m.cmd.Process.Signal(continueSignal); err != nil {
+	if err := m.process.Signal(continueSignal); err != nil {
 		return errNobody
 	}
 	c.mu.Lock()
@@ -239,11 +249,17 @@ func (c *crew) stop(ctx context.Context, m *member, d time.Duration) error {
 
 // dismiss asks all of a role to end, replaces none, and waits for all.
 func (c *crew) dismiss(r role) {
+	roles := []role{r}
+	if r == roleWorker {
+		roles = append(roles, roleSupervisor)
+	}
 	c.mu.Lock()
-	c.closed[r] = true
+	for _, r := range roles {
+		c.closed[r] = true
+	}
 	c.mu.Unlock()
 	var asking sync.WaitGroup
-	for _, m := range c.all(r) {
+	for _, m := range c.all(roles...) {
 		asking.Go(func() {
 			if err := c.ask(m); err != nil {
 				c.find(oracle.CleanEnd, "%v", err)
@@ -258,12 +274,12 @@ func (c *crew) dismiss(r role) {
 	}
 }
 
-// all are the processes of a role that have not ended.
-func (c *crew) all(r role) (ms []*member) {
+// all are the processes of some roles that the crew has started and that have not ended.
+func (c *crew) all(rs ...role) (ms []*member) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, m := range c.members {
-		if m.role == r {
+		if m.under == nil && slices.Contains(rs, m.role) {
 			ms = append(ms, m)
 		}
 	}

@@ -17,6 +17,7 @@ type Fault string
 // The faults that a run injects one after the other, each healed before the next.
 const (
 	KillWorker    Fault = "P-1"  // kill -9 of a process
+	KillParent    Fault = "P-4"  // kill -9 of the supervisor
 	TermWorker    Fault = "P-6"  // SIGTERM
 	StopWorker    Fault = "P-7"  // SIGSTOP beyond the lease, then SIGCONT
 	KillServer    Fault = "D-1"  // kill -9 of the server, and its restart
@@ -83,6 +84,7 @@ func onlyFile(p *place) string {
 func kinds() []kind {
 	return []kind{
 		{id: KillWorker, about: "kill -9 a worker, at times a producer", possible: always, inject: killProcess},
+		{id: KillParent, about: "kill -9 the supervisor of workers", possible: onlySupervised, inject: killSupervisor},
 		{id: TermWorker, about: "SIGTERM to a worker", possible: onlyStopping, inject: endWorker},
 		{id: StopWorker, about: "SIGSTOP a worker beyond its lease, then SIGCONT", possible: onlyStopping,
 			inject: stopWorker},
@@ -112,7 +114,6 @@ func elsewhere() []Skipped {
 	return []Skipped{
 		{"P-2", "it needs a build with failpoints"},
 		{"P-3", "it needs strace"},
-		{"P-4", "a run has no supervisor; the tests of supervisor/ kill it"},
 		{"C-1", "it needs a server under libfaketime; internal/faulttest does it"},
 		{"D-2", "it needs a file system of its own to cut the power of"},
 		{"D-7", "it needs a small file system of its own"},

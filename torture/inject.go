@@ -29,6 +29,15 @@ func killProcess(_ context.Context, s *stage, rnd *rand.Rand) error {
 	return nil
 }
 
+func killSupervisor(_ context.Context, s *stage, rnd *rand.Rand) error {
+	m := s.crew.pick(rnd, roleSupervisor)
+	if m == nil {
+		return errNobody
+	}
+	s.crew.kill(m)
+	return nil
+}
+
 func endWorker(_ context.Context, s *stage, rnd *rand.Rand) error {
 	m := s.crew.pick(rnd, roleWorker)
 	if m == nil {

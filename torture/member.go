@@ -17,16 +17,18 @@ import (
 // A member is one process of a crew. What is not of its start is guarded by the
 // crew's lock.
 type member struct {
-	role  role
-	name  string // of its place and its birth: w0.1
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	out   io.Reader
-	log   *os.File
-	done  chan struct{} // closed when it has ended
-	state *os.ProcessState
-	alone bool   // it runs suspects
-	notes string // the file of its flight record; empty if it has none
+	role    role
+	name    string  // of its place and its birth: w0.1
+	under   *member // the supervisor that started it; nil: the crew has
+	process *os.Process
+	cmd     *exec.Cmd // of one that the crew has started; so are the next three
+	stdin   io.WriteCloser
+	out     io.Reader
+	log     *os.File
+	done    chan struct{} // closed when it has ended
+	how     string        // it ended
+	alone   bool          // it runs suspects
+	notes   string        // the file of its flight record; empty if it has none
 
 	ready  string // the id of the worker, once it works
 	killed bool   // by us
@@ -41,7 +43,7 @@ func (m *member) start(c *crew, j job) (err error) {
 	if m.role == roleProducer {
 		j.Ledger = filepath.Join(c.dir, j.Name+ledgerEnding)
 	}
-	if m.role == roleWorker {
+	if m.role != roleProducer { // those of a supervisor's workers are named after it
 		m.notes = filepath.Join(c.dir, j.Name+".flight")
 		j.Flight = m.notes
 	}
@@ -68,6 +70,7 @@ func (m *member) start(c *crew, j job) (err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	m.process = m.cmd.Process
 	c.members = append(c.members, m)
 	_, _ = m.stdin.Write(append(text, '\n')) // one that died at once is found so
 	if c.closed[m.role] {                    // it came too late to be asked
@@ -84,7 +87,7 @@ func (m *member) askLocked() {
 		_ = m.stdin.Close()
 		return
 	}
-	_ = m.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+	_ = m.process.Signal(syscall.SIGTERM) // it may have ended by itself
 }
 
 // run listens to the process until it has ended.
@@ -96,28 +99,26 @@ func (m *member) run(c *crew) {
 		if json.Unmarshal(lines.Bytes(), &e) != nil {
 			continue // a line that a kill cut off
 		}
-		c.heed(m, e)
-		if e.End == "" {
+		if e.Of != "" {
+			c.hear(m, e)
 			continue
 		}
-		c.mu.Lock()
-		m.ended = true
-		if e.Bad {
-			m.bad = e.End
+		c.heed(m, e)
+		if e.End != "" {
+			_ = m.stdin.Close() // it waits for this
 		}
-		c.mu.Unlock()
-		_ = m.stdin.Close() // it waits for this
 	}
 	_ = m.cmd.Wait() // the state says how it ended
-	m.state = m.cmd.ProcessState
+	m.how = m.cmd.ProcessState.String()
 	_ = m.stdin.Close()
 	_ = m.log.Close()
+	c.orphans(m)
 }
 
 // obituary is what a supervisor knows of the death of the worker: which handlers ran,
 // if its flight record tells.
 func (m *member) obituary() driver.Death {
-	d := driver.Death{Worker: m.ready, Cause: m.state.String(), Alone: m.alone}
+	d := driver.Death{Worker: m.ready, Cause: m.how, Alone: m.alone}
 	if rec, err := flight.Read(m.notes); err == nil && rec.Complete {
 		d.Begun = []driver.Token{}
 		for _, e := range rec.Running {

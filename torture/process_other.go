@@ -8,6 +8,7 @@ import "os/exec"
 const (
 	stopSignal     = noSignal("stop")
 	continueSignal = noSignal("continue")
+	aliveSignal    = noSignal("nothing")
 )
 
 // canStop says why processes cannot be stopped here.

@@ -7,10 +7,12 @@ import (
 	"syscall"
 )
 
-// The signals by which a process is stopped and goes on.
+// The signals by which a process is stopped and goes on, and the one that does nothing
+// to a process that is there.
 const (
 	stopSignal     = syscall.SIGSTOP
 	continueSignal = syscall.SIGCONT
+	aliveSignal    = syscall.Signal(0)
 )
 
 // canStop says why processes cannot be stopped here; empty: they can.

@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == processArg {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		p := torture.Process{Open: open.Store, In: os.Stdin, Out: os.Stdout, Log: os.Stderr}
+		p := torture.Process{Open: open.Store, In: os.Stdin, Out: os.Stdout, Log: os.Stderr,
+			Command: []string{os.Args[0], processArg}, Environ: os.Environ()}
 		if err := p.Run(ctx); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
