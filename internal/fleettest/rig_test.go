@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(appEnv) {
 	case "killers":
 		cli.Main(killers())
+	case "sharers":
+		cli.Main(sharers())
 	case "drops":
 		cli.Main(drops())
 	}
