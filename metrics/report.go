@@ -145,7 +145,7 @@ func (t *Tally) take() map[key]*series {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	taken := t.series
-	t.series, t.count = map[key]*series{}, [familyCount]int{}
+	t.series, t.count, t.known = map[key]*series{}, [familyCount]int{}, map[course]*counted{}
 	return taken
 }
 

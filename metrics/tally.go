@@ -3,6 +3,7 @@ package metrics
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type Tally struct {
 	words  map[dimension]*vocabulary
 	series map[key]*series
 	count  [familyCount]int // series of each family
+	known  map[course]*counted
 	pools  map[string][]store.PoolUse
 }
 
@@ -58,7 +60,7 @@ type exemplar struct {
 func NewTally(k Known) *Tally {
 	t := &Tally{
 		transports: maps.Clone(k.Queues), kinds: families(), words: map[dimension]*vocabulary{},
-		series: map[key]*series{}, pools: map[string][]store.PoolUse{},
+		series: map[key]*series{}, known: map[course]*counted{}, pools: map[string][]store.PoolUse{},
 	}
 	for d, limit := range bounds() {
 		t.words[d] = newVocabulary(limit)
@@ -127,16 +129,52 @@ func (t *Tally) Observe(e worker.Event) {
 	case e.Verdict == driver.Bury:
 		t.add(buriedTotal, 1, e.Delivery.Queue)
 	}
-	t.add(messagesTotal, 1, t.transports[e.Delivery.Queue], e.Delivery.Queue, e.Delivery.Kind, string(e.Class), verdict)
+	c := t.counted(course{queue: e.Delivery.Queue, kind: e.Delivery.Kind, class: e.Class, verdict: verdict})
+	c.messages.sum++
 	if e.Waited > 0 || e.Duration > 0 {
-		t.add(waitSeconds, e.Waited.Seconds(), e.Delivery.Queue)
+		if c.wait == nil {
+			c.wait = t.of(waitSeconds, []string{e.Delivery.Queue})
+		}
+		t.put(waitSeconds, c.wait, e.Waited.Seconds())
 	}
 	if e.Duration > 0 {
-		s, bucket := t.add(runSeconds, e.Duration.Seconds(), e.Delivery.Kind)
+		if c.run == nil {
+			c.run = t.of(runSeconds, []string{e.Delivery.Kind})
+		}
+		bucket := t.put(runSeconds, c.run, e.Duration.Seconds())
 		if trace, sampled := e.Delivery.TraceID(); sampled {
-			s.note(bucket, exemplar{Trace: trace, Value: e.Duration.Seconds(), At: time.Now()})
+			c.run.note(bucket, exemplar{Trace: trace, Value: e.Duration.Seconds(), At: time.Now()})
 		}
 	}
+}
+
+// A course is what decides in which series a message is counted, and counted are these:
+// most messages are like one that came before, and finding all by their labels costs
+// several times as much.
+type (
+	course struct {
+		queue, kind string
+		class       driver.Class
+		verdict     string
+	}
+	counted struct{ messages, wait, run *series } // the last two from when there is something to count
+)
+
+// maxCourses bounds the courses that are remembered; the others are found each time.
+const maxCourses = 5000
+
+func (t *Tally) counted(k course) *counted {
+	if c := t.known[k]; c != nil {
+		return c
+	}
+	c := &counted{messages: t.of(messagesTotal,
+		[]string{t.transports[k.queue], k.queue, k.kind, string(k.class), k.verdict})}
+	if len(t.known) < maxCourses && len(k.queue)+len(k.kind)+len(k.class) <= maxLabels*maxValue {
+		k.queue, k.kind = strings.Clone(k.queue), strings.Clone(k.kind) // they may be a part of something large
+		k.class = driver.Class(strings.Clone(string(k.class)))
+		t.known[k] = c
+	}
+	return c
 }
 
 // Committed counts a group commit; see store.Meter.
@@ -157,19 +195,23 @@ func (t *Tally) one(family int, value float64, labels ...string) {
 	t.add(family, value, labels...)
 }
 
-// add adds to a counter, or observes a value in a histogram, of which it returns the
-// series and the bucket. The lock is held.
-func (t *Tally) add(family int, value float64, labels ...string) (s *series, bucket int) {
-	s = t.of(family, labels)
+// add adds to a counter, or observes a value in a histogram. The lock is held.
+func (t *Tally) add(family int, value float64, labels ...string) {
+	s := t.of(family, labels)
 	if t.kinds[family].buckets == nil {
 		s.sum += value
-		return s, 0
+		return
 	}
+	t.put(family, s, value)
+}
+
+// put observes a value in a histogram, and returns its bucket. The lock is held.
+func (t *Tally) put(family int, s *series, value float64) (bucket int) {
 	bucket, _ = slices.BinarySearch(t.kinds[family].buckets, value)
 	s.count++
 	s.sum += value
 	s.buckets[bucket]++
-	return s, bucket
+	return bucket
 }
 
 // of finds the series with these values, or makes it. The lock is held.

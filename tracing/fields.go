@@ -92,14 +92,6 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// destination is the queue as a part of a span's name, if there is one.
-func destination(envs []driver.Envelope) string {
-	if queue := commonQueue(envs); queue != "" {
-		return " " + queue
-	}
-	return ""
-}
-
 // commonQueue is the queue that all the messages go to, if there is one.
 func commonQueue(envs []driver.Envelope) string {
 	for _, e := range envs[1:] {
@@ -110,32 +102,22 @@ func commonQueue(envs []driver.Envelope) string {
 	return envs[0].Queue
 }
 
+// sendAttributes are those that spans of one queue do not have in common.
 func sendAttributes(envs []driver.Envelope) []attribute.KeyValue {
-	out := operation("send", "send")
-	if queue := commonQueue(envs); queue != "" {
-		out = append(out, attribute.String("messaging.destination.name", queue))
-	}
 	if len(envs) > 1 {
-		return append(out, attribute.Int("messaging.batch.message_count", len(envs)))
+		return []attribute.KeyValue{attribute.Int("messaging.batch.message_count", len(envs))}
 	}
-	return messageAttributes(out, envs[0])
+	return messageAttributes(make([]attribute.KeyValue, 0, mostAttributes), envs[0])
 }
 
 func handleAttributes(d driver.Delivery) []attribute.KeyValue {
-	out := append(operation("process", "process"), attribute.String("messaging.destination.name", d.Queue))
-	out = messageAttributes(out, d.Envelope)
+	out := messageAttributes(make([]attribute.KeyValue, 0, mostAttributes), d.Envelope)
 	return append(out, attribute.Int("posthorn.message.attempt", d.Attempt+1),
 		attribute.Int("posthorn.message.deliveries", d.Deliveries))
 }
 
-func operation(name, kind string) []attribute.KeyValue {
-	const most = 9 // attributes of a span
-	return append(make([]attribute.KeyValue, 0, most),
-		attribute.String("messaging.system", "posthorn"),
-		attribute.String("messaging.operation.name", name),
-		attribute.String("messaging.operation.type", kind),
-	)
-}
+// mostAttributes is how many a message's span has of its own.
+const mostAttributes = 5
 
 func messageAttributes(to []attribute.KeyValue, e driver.Envelope) []attribute.KeyValue {
 	return append(to,

@@ -21,6 +21,7 @@ package tracing
 
 import (
 	"context"
+	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -42,6 +43,8 @@ const schema = "https://opentelemetry.io/schemas/1.45.0"
 type Tracer struct {
 	tracer trace.Tracer
 	off    bool
+
+	sends, handles beginnings
 }
 
 // New makes a Tracer whose spans go to a provider. A nil provider makes one that does
@@ -50,7 +53,11 @@ func New(p trace.TracerProvider) *Tracer {
 	if p == nil {
 		return &Tracer{tracer: noop.Tracer{}, off: true}
 	}
-	return &Tracer{tracer: p.Tracer(scope, trace.WithSchemaURL(schema))}
+	return &Tracer{
+		tracer:  p.Tracer(scope, trace.WithSchemaURL(schema)),
+		sends:   beginnings{operation: "send", kind: trace.SpanKindProducer},
+		handles: beginnings{operation: "process", kind: trace.SpanKindConsumer},
+	}
 }
 
 // Send is a posthorn.SendMiddleware: it makes the producer's span, and gives its context
@@ -59,9 +66,12 @@ func (t *Tracer) Send(ctx context.Context, envs []driver.Envelope, next func(con
 	if t.off || len(envs) == 0 {
 		return next(ctx)
 	}
-	ctx, span := t.tracer.Start(ctx, "send"+destination(envs), trace.WithSpanKind(trace.SpanKindProducer),
-		trace.WithAttributes(sendAttributes(envs)...))
+	b := t.sends.of(commonQueue(envs))
+	ctx, span := t.tracer.Start(ctx, b.name, b.options...)
 	defer endUnreturned(span)
+	if span.IsRecording() {
+		span.SetAttributes(sendAttributes(envs)...)
+	}
 	inject(ctx, envs)
 	err := next(ctx)
 	end(span, sendError(err))
@@ -87,19 +97,25 @@ func (t *Tracer) Handle(ctx context.Context, d driver.Delivery, next func(contex
 
 // start begins the span of a handler.
 func (t *Tracer) start(ctx context.Context, d driver.Delivery) (context.Context, trace.Span) {
-	opts := []trace.SpanStartOption{
-		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(handleAttributes(d)...),
-	}
-	sent := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier(d.Header))
-	origin := trace.SpanContextFromContext(sent)
+	b := t.handles.of(d.Queue)
+	opts := b.options
+	header := propagation.MapCarrier(d.Header)
 	switch {
-	case !origin.IsValid():
+	case d.Header[driver.HeaderTraceparent] == "":
 	case firstTry(d):
-		ctx = trace.ContextWithRemoteSpanContext(ctx, origin)
+		ctx = propagation.TraceContext{}.Extract(ctx, header)
 	default:
-		opts = append(opts, trace.WithNewRoot(), trace.WithLinks(trace.Link{SpanContext: origin}))
+		sent := propagation.TraceContext{}.Extract(context.Background(), header)
+		if origin := trace.SpanContextFromContext(sent); origin.IsValid() {
+			link := trace.WithLinks(trace.Link{SpanContext: origin})
+			opts = append(slices.Clip(opts), trace.WithNewRoot(), link)
+		}
 	}
-	return t.tracer.Start(ctx, "process "+d.Queue, opts...)
+	ctx, span := t.tracer.Start(ctx, b.name, opts...)
+	if span.IsRecording() {
+		span.SetAttributes(handleAttributes(d)...)
+	}
+	return ctx, span
 }
 
 // end closes a span; errorType is empty for one that did well.
