@@ -148,17 +148,17 @@ func (t *Tally) Observe(e worker.Event) {
 	}
 }
 
-// A course is what decides in which series a message is counted, and counted are these:
-// most messages are like one that came before, and finding all by their labels costs
-// several times as much.
-type (
-	course struct {
-		queue, kind string
-		class       driver.Class
-		verdict     string
-	}
-	counted struct{ messages, wait, run *series } // the last two from when there is something to count
-)
+// A course is what decides in which series a message is counted. Most messages take one
+// that an earlier one took, and finding all series by their labels costs several times as
+// much as remembering them.
+type course struct {
+	queue, kind string
+	class       driver.Class
+	verdict     string
+}
+
+// Counted are the series of a course; the last two from when there is something to count.
+type counted struct{ messages, wait, run *series }
 
 // maxCourses bounds the courses that are remembered; the others are found each time.
 const maxCourses = 5000

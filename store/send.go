@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -122,28 +121,6 @@ func (s *Store) checkSend(envs []driver.Envelope) error {
 		}
 	}
 	return nil
-}
-
-func encodeHeader(h map[string]string) (out sql.NullString, err error) {
-	if len(h) == 0 {
-		return out, nil
-	}
-	b, err := json.Marshal(h)
-	if err != nil {
-		return out, fmt.Errorf("encode header: %w", err)
-	}
-	return sql.NullString{String: string(b), Valid: true}, nil
-}
-
-func decodeHeader(s sql.NullString) (map[string]string, error) {
-	if !s.Valid {
-		return nil, nil //nolint:nilnil // no header
-	}
-	var h map[string]string
-	if err := json.Unmarshal([]byte(s.String), &h); err != nil {
-		return nil, fmt.Errorf("decode header: %w", err)
-	}
-	return h, nil
 }
 
 // ceilMillis rounds up, so that nothing is due early.
