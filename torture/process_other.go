@@ -2,13 +2,15 @@
 
 package torture
 
-import "os/exec"
+import (
+	"os"
+	"os/exec"
+)
 
 // The signals by which a process is stopped and goes on; there are none here.
 const (
 	stopSignal     = noSignal("stop")
 	continueSignal = noSignal("continue")
-	aliveSignal    = noSignal("nothing")
 )
 
 // canStop says why processes cannot be stopped here.
@@ -25,3 +27,6 @@ func (noSignal) Signal() {}
 
 // apart changes nothing here.
 func apart(*exec.Cmd) {}
+
+// alive is not asked where a run has no supervisor.
+func alive(*os.Process) bool { return false }

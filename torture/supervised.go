@@ -135,7 +135,7 @@ func (c *crew) orphans(m *member) {
 	deadline := time.Now().Add(orphanWithin)
 	for _, o := range left {
 		o.how = "killed with its supervisor"
-		for o.process != nil && o.process.Signal(aliveSignal) == nil {
+		for o.process != nil && alive(o.process) {
 			if wait(context.Background(), 20*time.Millisecond); time.Now().After(deadline) {
 				c.find(oracle.NothingLeaks, "%s lives on %s after its supervisor", o.name, orphanWithin)
 				_ = o.process.Kill()
