@@ -96,7 +96,7 @@ func TestPlainWorkerTakesNoSuspects(t *testing.T) {
 
 func TestIsolationNeedsATransportThatKeepsSuspectsApart(t *testing.T) {
 	t.Parallel()
-	tr := memory.New(memory.Options{})
+	tr := memory.New(memory.Options{NoSuspects: true})
 	defer func() { _ = tr.Close() }()
 	_, err := worker.New(tr, handle(func(context.Context, job) error { return nil }), worker.Options{Isolated: true})
 	if !errors.Is(err, driver.ErrUnsupported) {

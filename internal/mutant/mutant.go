@@ -27,6 +27,10 @@ const (
 	DirtyKept = planted == "dirty_kept"
 	// A retry removes the message in one transaction, and sends it anew in another.
 	RetryInTwo = planted == "retry_in_two"
+	// All that a dead worker held is charged with a crash, whether it had begun or not.
+	InnocentsCharged = planted == "innocents_charged"
+	// The release of a dead worker's claims ends claims that others have now.
+	ReleasedTwice = planted == "released_twice"
 )
 
 // Planted is the name of the fault of this build; empty in a normal one.
