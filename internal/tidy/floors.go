@@ -22,7 +22,7 @@ func floors() []floor {
 
 		{".", 2}, // package posthorn
 
-		{"worker", 3}, {"failure", 3}, {"middleware", 3}, {"tracing", 3}, {"supervisor", 3},
+		{"worker", 3}, {"worker/*", 3}, {"failure", 3}, {"middleware", 3}, {"tracing", 3}, {"supervisor", 3},
 
 		{"monitor", 4}, {"metrics", 4}, {"torture/*", 4},
 
@@ -43,7 +43,7 @@ func passages() []passage {
 		{"store/*", "store/guard"}, {"store/*", "store/pool"}, // what dialects share
 		{"drivertest", "internal/*"}, {"store", "internal/*"}, {"store/*", "internal/*"},
 		{"transport/*", "internal/*"}, {"internal/*", "internal/*"},
-		{"cli", "cli/*"}, {"cli/*", "cli/*"}, {"cli", "transport/open"}, {"cli/*", "transport/open"},
+		{"worker", "worker/*"}, {"cli", "cli/*"}, {"cli/*", "cli/*"}, {"cli", "transport/open"}, {"cli/*", "transport/open"},
 		{"cmd/*", "cli"}, {"examples/*", "cli"}, {"examples/*", "transport/open"},
 	}
 }
