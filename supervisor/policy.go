@@ -195,6 +195,9 @@ func (p Policy) examine(s State, now time.Time) (State, Decision) {
 // forget leaves the failures behind. It reports whether that ends a crash loop.
 func (s State) forget() (State, bool) {
 	looping := s.Looping
+	if backoffKept {
+		return s, false
+	}
 	s.Failures, s.Recent, s.Looping = 0, nil, false
 	return s, looping
 }
@@ -251,6 +254,9 @@ func (p Policy) exited(s State, in Input, now time.Time) (State, Decision) {
 		return p.replace(s, d, now)
 	}
 	s.Failures++
+	if givesUp && s.Failures > 3 {
+		return s.end()
+	}
 	s, d.CrashLoop = p.remember(s, now)
 	s.Phase, s.Due = PhaseWaiting, now.Add(p.Delay(s.Failures, in.Chance))
 	return s, d

@@ -33,5 +33,9 @@ const (
 	ReleasedTwice = planted == "released_twice"
 )
 
+// Two more are in package supervisor, which imports nothing of the project: gives_up, by
+// which a process that fails again and again is not started any more, and backoff_kept, by
+// which the failures of long ago keep its successor waiting.
+
 // Planted is the name of the fault of this build; empty in a normal one.
 const Planted = planted

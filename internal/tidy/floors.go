@@ -24,9 +24,9 @@ func floors() []floor {
 
 		{"worker", 3}, {"worker/*", 3}, {"failure", 3}, {"middleware", 3}, {"tracing", 3}, {"supervisor", 3},
 
-		{"monitor", 4}, {"metrics", 4}, {"torture/*", 4},
+		{"monitor", 4}, {"metrics", 4}, {"torture/*", 4}, {"internal/isolation", 4},
 
-		{"internal/config", 5}, {"web", 5}, {"torture", 5},
+		{"internal/config", 5}, {"internal/sim", 5}, {"web", 5}, {"torture", 5},
 
 		{"transport/open", 6}, {"cli", 6}, {"cli/*", 6}, {"cmd/*", 6}, {"examples/*", 6},
 	}
