@@ -22,7 +22,7 @@ func (w *Worker) take(taking context.Context) {
 			w.begin([]*parcel{suspect})
 			suspect = nil
 		}
-		room := w.room(alone || suspect != nil)
+		room := w.room(alone || suspect != nil || w.rules.Isolated)
 		if room <= 0 {
 			w.waitForRoom(taking)
 			continue

@@ -30,7 +30,11 @@ func (p *process) enter(c *parcel) {
 		m.deaf = true
 		p.after(handlerTimeout+stuckGrace, func() { p.noteStuck(c) })
 	case m.kills > 0 && !m.inEffect:
-		p.after(m.slow, func() { p.kill(m) })
+		p.after(m.slow, func() {
+			if c.running {
+				p.kill(m)
+			}
+		})
 	default:
 		p.after(m.slow, func() { p.returned(c, m.outcome(false)) })
 	}

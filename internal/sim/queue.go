@@ -33,6 +33,9 @@ func (q *events) Pop() any {
 	return e
 }
 
+// standstill is how many things may happen at one moment.
+const standstill = 10000
+
 // after lets something happen in d.
 func (w *world) after(d time.Duration, do func()) {
 	w.planned++
@@ -57,7 +60,12 @@ func (w *world) run(until time.Duration) {
 			w.now = until
 			return
 		}
-		w.now = e.at
+		if e.at > w.now {
+			w.now, w.stands = e.at, 0
+		}
+		if w.stands++; w.stands > standstill {
+			w.fail("S12", "time stands still: something happens again and again at once")
+		}
 		w.steps++
 		e.do()
 	}

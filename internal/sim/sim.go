@@ -61,6 +61,7 @@ type world struct {
 	queue   events
 	planned uint64
 	steps   int
+	stands  int // steps at this moment
 	trace   trace
 	broken  string
 	over    bool // everything is done, and nothing more is to be seen
