@@ -81,6 +81,7 @@ func (s *slow) Consume(ctx context.Context, sub driver.Subscription) (driver.Con
 	return &slowConsumer{c, s}, err
 }
 
+// A slowConsumer is its consumer.
 type slowConsumer struct {
 	driver.Consumer
 	slow *slow
@@ -102,7 +103,7 @@ func TestIsolatedWorkerAsksForTheNextSuspectWhenTheLastIsSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &slow{Transport: memory.New(memory.Options{})}
 		defer func() { _ = tr.Close() }()
-		accused := accuse(t, tr, 3)
+		accused := accuse(t, tr.Transport, 3)
 		r := start(t, tr, handle(func(context.Context, job) error { return nil }), worker.Options{Isolated: true})
 		r.until(len(accused), class(driver.ClassDone))
 		r.end()

@@ -21,7 +21,7 @@ type host struct {
 }
 
 // wall is the wall clock of the host.
-func (h *host) wall() time.Time { return epoch.Add(h.w.now + h.skew) }
+func (h *host) wall() time.Time { return at(h.w.now + h.skew) }
 
 // A boss is the supervisor of a host.
 type boss struct {
@@ -100,10 +100,18 @@ func (b *boss) die() {
 	b.w.after(b.w.between(500*time.Millisecond, 3*time.Second), b.host.supervise)
 }
 
+// recycle replaces all its processes.
+func (b *boss) recycle() {
+	b.w.note("the supervisor of %s recycles its processes", b.host.name)
+	for _, pl := range append([]*place(nil), b.places...) {
+		pl.step(supervisor.Input{Cue: supervisor.CueRecycle})
+	}
+}
+
 // step asks the policy, and does what it says.
 func (pl *place) step(in supervisor.Input) {
 	w := pl.boss.w
-	before, now := pl.state, epoch.Add(w.now)
+	before, now := pl.state, at(w.now)
 	next, d := pl.policy.Step(pl.state, in, now)
 	pl.state = next
 	pl.steps++
@@ -209,14 +217,14 @@ func (b *boss) look() {
 	n, s := 0, b.w.store
 	s.call(call{
 		from: &b.life, name: "count suspects",
-		apply: func() { n = s.shelf.Suspects(queues...) },
+		apply: func() { n = s.shelf.Suspects(b.w.queues...) },
 		done: func(err error) {
 			if err != nil {
 				return
 			}
 			alone := b.isolated()
 			any := n > 0 || alone != nil && alone.proc != nil && len(alone.proc.record) > 0
-			watch, processes := b.watch.Step(any, epoch.Add(b.w.now))
+			watch, processes := b.watch.Step(any, at(b.w.now))
 			b.watch = watch
 			switch {
 			case processes > 0 && alone == nil:

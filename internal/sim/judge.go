@@ -29,9 +29,6 @@ func (w *world) judgeStart(p *process, c *parcel) {
 	if live && row.Deliveries < c.m.starts {
 		w.fail("S7", "%s begins for the %d. time, but %d deliveries are counted", c.m.id, c.m.starts, row.Deliveries)
 	}
-	if !held {
-		w.counts.Zombies++
-	}
 	if held && row.Suspect {
 		w.counts.Suspects++
 		if !p.isolated {
@@ -97,7 +94,7 @@ func (w *world) judgeRescue(until time.Time, expired []driver.Token) {
 		}
 		w.note("%s is rescued from %s", row.ID, row.Worker)
 		if !live || row.Wake.After(until) {
-			w.fail("S2", "%s was rescued from %s, whose lease lasts until %s", row.ID, row.Worker, row.Wake.Sub(epoch))
+			w.fail("S2", "%s was rescued from %s, whose lease lasts until %s", row.ID, row.Worker, row.Wake.Sub(at(0)))
 		}
 	}
 }
@@ -136,7 +133,7 @@ func (w *world) judgeRelease(p *process, d driver.Death) {
 
 // judgeStep looks at what the restart policy has decided.
 func (w *world) judgeStep(pl *place, before supervisor.State, in supervisor.Input) {
-	now, b, is := epoch.Add(w.now), pl.policy.Backoff, pl.state
+	now, b, is := at(w.now), pl.policy.Backoff, pl.state
 	healthy := !before.ReadyAt.IsZero() && now.Sub(before.ReadyAt) >= b.Healthy
 	if healthy {
 		pl.failures = 0
@@ -188,7 +185,7 @@ func (w *world) judgeFleet(h *host, bound time.Duration) {
 		return
 	}
 	for _, pl := range h.boss.places {
-		if !pl.state.Phase.Live() && !pl.state.Leaving && pl.state.Due.Before(epoch.Add(w.now-bound)) {
+		if !pl.state.Phase.Live() && !pl.state.Leaving && pl.state.Due.Before(at(w.now-bound)) {
 			w.fail("S12", "%s has had no process for %s", pl.name, bound)
 		}
 	}

@@ -43,7 +43,7 @@ var errHandler = errors.New("handler failed")
 // newMessage makes one by chance: most are well, some are not.
 func (w *world) newMessage(n int) *message {
 	m := &message{
-		id: fmt.Sprintf("m%d", n), queue: queues[w.rng.IntN(len(queues))], transactional: w.chance(0.6),
+		id: fmt.Sprintf("m%d", n), queue: w.queues[w.rng.IntN(len(w.queues))], transactional: w.chance(0.6),
 		slow: w.between(0, 300*time.Millisecond), deaf: w.chance(0.2), inEffect: w.chance(0.3),
 	}
 	switch n := w.rng.IntN(20); {

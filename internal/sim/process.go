@@ -78,10 +78,10 @@ func (h *host) start(isolated bool, ended func(clean bool)) *process {
 	w.processes++
 	p := &process{
 		id: fmt.Sprintf("w%d", w.processes), host: h, isolated: isolated, ended: ended, life: life{w: w},
-		rules: verdict.Rules{MaxCrashes: maxCrashes, Isolated: isolated}, turns: share.New(len(queues), nil),
+		rules: verdict.Rules{MaxCrashes: maxCrashes, Isolated: isolated}, turns: share.New(len(w.queues), nil),
 		limit: 5 + w.rng.IntN(40),
 	}
-	p.sub = driver.Subscription{Queues: queues, Lease: w.lease, Worker: p.id, Suspects: isolated}
+	p.sub = driver.Subscription{Queues: w.queues, Lease: w.lease, Worker: p.id, Suspects: isolated}
 	p.away = -time.Hour
 	w.fleet = append(w.fleet, p)
 	w.note("%s starts on %s, isolated: %t", p.id, h.name, isolated)

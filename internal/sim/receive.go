@@ -131,7 +131,7 @@ func (p *process) claim(room int) {
 				if most <= 0 {
 					break
 				}
-				got := s.shelf.Claim(now, p.sub, queues[turn.Queue], most)
+				got := s.shelf.Claim(now, p.sub, p.sub.Queues[turn.Queue], most)
 				p.turns.Took(turn.Queue, most, len(got), now)
 				ds = append(ds, got...)
 			}
@@ -249,7 +249,7 @@ func (p *process) rescueAll(now time.Time, expired []driver.Token, next func(err
 		from: &p.life, name: "rescue by " + p.id,
 		apply: func() {
 			if p.isolated {
-				s.shelf.KeepSuspects(now, queues...)
+				s.shelf.KeepSuspects(now, p.sub.Queues...)
 			}
 			if s.shelf.FreeSuspects(now, now.Add(-suspectPatience)) {
 				w.note("%s frees suspects", p.id)

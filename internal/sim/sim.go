@@ -30,21 +30,40 @@ type Result struct {
 
 // Counts are what happened in runs.
 type Counts struct {
-	Runs, Steps, Messages, Starts, Deaths, Effects, Letters, Zombies, Suspects, Restarts int
+	Runs, Steps, Messages int
+	Starts, Suspects      int // handlers that began, and how many of them of suspects
+	Deaths, Restarts      int // of processes; restarts after a failure
+	Effects, Letters      int
+	Stale                 int // settlements and effects whose lease was lost
+	Cut, Undone, Unknown  int // commits whose answer was lost; that were undone then; of which nobody learned
 }
 
 // Add sums up.
 func (c *Counts) Add(o Counts) {
-	c.Runs, c.Steps, c.Messages, c.Starts = c.Runs+o.Runs, c.Steps+o.Steps, c.Messages+o.Messages, c.Starts+o.Starts
-	c.Deaths, c.Effects, c.Letters = c.Deaths+o.Deaths, c.Effects+o.Effects, c.Letters+o.Letters
-	c.Zombies, c.Suspects, c.Restarts = c.Zombies+o.Zombies, c.Suspects+o.Suspects, c.Restarts+o.Restarts
+	for i, n := range o.all() {
+		*c.all()[i] += *n
+	}
 }
 
-// epoch is when the world begins.
-var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant
+// all are the counts in their order.
+func (c *Counts) all() []*int {
+	return []*int{
+		&c.Runs, &c.Steps, &c.Messages, &c.Starts, &c.Suspects, &c.Deaths, &c.Restarts, &c.Effects, &c.Letters,
+		&c.Stale, &c.Cut, &c.Undone, &c.Unknown,
+	}
+}
 
-// queues are those that all processes consume.
-var queues = []string{"mail", "bulk"} //nolint:gochecknoglobals // a constant
+// String says what happened.
+func (c *Counts) String() string {
+	return fmt.Sprintf("steps %d, messages %d, handlers begun %d, of suspects %d, deaths of processes %d, "+
+		"restarts after a failure %d, effects %d, dead letters %d, stale settlements %d, answers of commits lost %d, "+
+		"of those undone %d, never known %d",
+		c.Steps, c.Messages, c.Starts, c.Suspects, c.Deaths, c.Restarts, c.Effects, c.Letters, c.Stale, c.Cut,
+		c.Undone, c.Unknown)
+}
+
+// at is a time of the world, which begins with a year.
+func at(d time.Duration) time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(d) }
 
 // suspectPatience is how long suspects wait for somebody who runs them alone.
 const suspectPatience = time.Minute
@@ -75,6 +94,7 @@ type world struct {
 	order    []*message
 	accepted int
 
+	queues      []string      // which all processes consume
 	size        int           // messages
 	lease       time.Duration // of claims
 	concurrency int
@@ -94,7 +114,7 @@ func Run(seed uint64, out io.Writer) Result {
 	w := newWorld(seed, out)
 	w.note("seed %d: %d messages, lease %s, %d handlers a process", seed, w.size, w.lease, w.concurrency)
 	for i, h := range w.hosts {
-		h.open(i == 0)
+		h.open(w.chance([...]float64{0.9, 0.3}[i]))
 	}
 	w.produce(w.size)
 	w.plague()
@@ -114,7 +134,8 @@ func Run(seed uint64, out io.Writer) Result {
 
 // newWorld draws what is the same for the whole run.
 func newWorld(seed uint64, out io.Writer) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), messages: map[string]*message{}} //nolint:gosec // not a secret
+	w := &world{messages: map[string]*message{}, queues: []string{"mail", "bulk"}}
+	w.rng = rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // it is to be repeated
 	w.trace = trace{hash: fnvOffset, out: out}
 	w.producer.w = w
 	w.store = &store{w: w, shelf: shelf.New(true), effects: map[string]int{}}
@@ -147,32 +168,37 @@ func (w *world) plague() {
 func (w *world) strike() {
 	h := w.hosts[w.rng.IntN(len(w.hosts))]
 	p := w.living()
-	switch w.rng.IntN(8) {
-	case 0, 1:
-		if p != nil {
-			w.counts.Deaths++
-			p.crash("killed")
-		}
-	case 2:
-		if h.boss != nil && !h.boss.dead {
-			h.boss.die()
-		}
-	case 3, 4:
-		if p != nil {
-			d := w.between(100*time.Millisecond, 3*w.lease)
-			w.note("%s is paused for %s", p.id, d)
-			p.pause(d)
-		}
-	case 5:
-		w.store.down = w.now + w.between(50*time.Millisecond, 2*w.lease)
-		w.note("the store is down until %s", w.store.down)
-	case 6:
+	switch n := w.rng.IntN(9); {
+	case n < 2 && p != nil:
+		w.counts.Deaths++
+		p.crash("killed")
+	case n < 4 && p != nil:
+		d := w.between(100*time.Millisecond, 3*w.lease)
+		w.note("%s is paused for %s", p.id, d)
+		p.pause(d)
+	case n == 4 && h.boss != nil && !h.boss.dead:
+		h.boss.die()
+	case n == 5 && h.boss != nil && !h.boss.dead:
+		h.boss.recycle()
+	case n == 6:
+		w.outage()
+	case n == 7:
 		h.skew = w.between(-time.Hour, time.Hour)
 		w.note("the clock of %s jumps to %s", h.name, h.skew)
-	case 7:
+	case n == 8:
 		w.store.skew = w.between(-10*time.Second, 10*time.Second)
 		w.note("the clock of the store jumps to %s", w.store.skew)
 	}
+}
+
+// outage takes the store away, now and then for longer than anybody asks for a commit.
+func (w *world) outage() {
+	d := w.between(50*time.Millisecond, 2*w.lease)
+	if w.chance(0.1) {
+		d += 2 * resolveFor
+	}
+	w.store.down = w.now + d
+	w.note("the store is down for %s", d)
 }
 
 // living is a process that lives, by chance; nil if there is none.

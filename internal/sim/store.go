@@ -76,7 +76,7 @@ type store struct {
 }
 
 // now is the store's clock.
-func (s *store) now() time.Time { return epoch.Add(s.w.now + s.skew) }
+func (s *store) now() time.Time { return at(s.w.now + s.skew) }
 
 // errAway is what a call fails with that has reached nobody.
 var errAway = fmt.Errorf("connection refused: %w", driver.ErrUnavailable)
@@ -212,6 +212,7 @@ func (s *store) settle(suspects bool, t driver.Settlement) (stood bool) {
 	}
 	stood = s.shelf.Settle(s.now(), suspects, t)
 	if !stood {
+		s.w.counts.Stale++
 		s.w.note("%s of %s: lease lost", t.Verdict, t.Delivery.ID)
 		return false
 	}

@@ -51,6 +51,7 @@ func (t *transaction) effects() {
 		case p.cause != nil:
 			t.errs[i] = p.cause
 		case !t.s.shelf.Held(p.d.Token):
+			t.s.w.counts.Stale++
 			t.errs[i] = &driver.LeaseLostError{Lost: []driver.Delivery{p.d}}
 		default:
 			err := p.effect()
@@ -84,6 +85,7 @@ func (t *transaction) commit(luck fortune) {
 		t.answer()
 		return
 	}
+	w.counts.Cut++
 	w.note("commit of %d units by %s: connection lost", len(t.ran), t.from.id)
 	t.from.after(t.s.travel(), t.failed)
 }
@@ -133,6 +135,7 @@ func (t *transaction) failed() {
 func (t *transaction) ask() {
 	w, held := t.s.w, false
 	if w.now-t.asked > resolveFor {
+		w.counts.Unknown++
 		t.some(fmt.Errorf("%w: %w", driver.ErrOutcomeUnknown, errAway))
 		t.answer()
 		return
@@ -146,6 +149,7 @@ func (t *transaction) ask() {
 				case err != nil:
 					t.from.after(200*time.Millisecond, t.ask)
 				case held: // it was not committed
+					w.counts.Undone++
 					w.note("%s was not committed", t.units[t.ran[0]].d.ID)
 					t.apart(t.ran)
 				default:

@@ -28,7 +28,7 @@ func floors() []floor {
 
 		{"internal/config", 5}, {"internal/sim", 5}, {"web", 5}, {"torture", 5},
 
-		{"transport/open", 6}, {"cli", 6}, {"cli/*", 6}, {"cmd/*", 6}, {"examples/*", 6},
+		{"transport/open", 6}, {"cli", 6}, {"cli/*", 6}, {"cmd/*", 6}, {"internal/sim/play", 6}, {"examples/*", 6},
 	}
 }
 

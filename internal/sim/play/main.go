@@ -132,8 +132,5 @@ func (m *match) report(began time.Time) {
 	if m.worst != nil {
 		broken = 1
 	}
-	fmt.Printf("%d seeds in %.0f s, %d broken: %d steps, %d messages, %d handler starts (%d without a lease, %d of suspects), "+
-		"%d deaths, %d restarts after a failure, %d effects, %d dead letters\n",
-		c.Runs, time.Since(began).Seconds(), broken, c.Steps, c.Messages, c.Starts, c.Zombies, c.Suspects,
-		c.Deaths, c.Restarts, c.Effects, c.Letters)
+	fmt.Printf("%d seeds in %.0f s, %d broken: %s\n", c.Runs, time.Since(began).Seconds(), broken, &c)
 }
