@@ -204,7 +204,7 @@ func (p *process) abort() {
 			if c.left {
 				continue
 			}
-			err := error(driver.ErrShutdown)
+			err := driver.ErrShutdown
 			if c.stuck {
 				err = fmt.Errorf("handler did not return: %w", driver.ErrTimeout)
 				c.m.counted++

@@ -135,7 +135,7 @@ func Run(seed uint64, out io.Writer) Result {
 // newWorld draws what is the same for the whole run.
 func newWorld(seed uint64, out io.Writer) *world {
 	w := &world{messages: map[string]*message{}, queues: []string{"mail", "bulk"}}
-	w.rng = rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // it is to be repeated
+	w.rng = rand.New(rand.NewPCG(seed, seed))
 	w.trace = trace{hash: fnvOffset, out: out}
 	w.producer.w = w
 	w.store = &store{w: w, shelf: shelf.New(true), effects: map[string]int{}}

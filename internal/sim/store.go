@@ -71,7 +71,6 @@ type store struct {
 	down    time.Duration // until then
 	effects map[string]int
 	done    int // messages
-	gone    int // messages that a planted fault has lost
 	ears    []*process
 }
 
