@@ -70,9 +70,15 @@ torture: build ## Torture each of the three stores for MINUTES (10)
 	@for store in "--store sqlite:bin/torture.db" "--private postgres" "--private mariadb"; do \
 		bin/posthorn torture --minutes $(or $(MINUTES),10) $(TORTUREFLAGS) $$store || exit 1; done
 
-mutants: ## Show that torture and the tests find each of 12 planted faults; about 20 minutes
+mutants: ## Show that torture and the tests find each of 14 planted faults; about 20 minutes
 	@scripts/setup.sh postgresql mariadb
 	@go run ./internal/mutant/hunt
+
+sim: ## Play SEEDS (10000) seeds of the simulator; SIMFLAGS="-seed 7 -v" shows one
+	@go run ./internal/sim/play -seeds $(or $(SEEDS),10000) $(SIMFLAGS)
+
+sim-mutants: ## Show that the simulator finds each of 13 planted faults within 1000 seeds
+	@go run ./internal/mutant/hunt -sim
 
 mutant-settle-last: ## Show that the tests find a settlement that comes after its effect
 	@go test -count=1 -v -run 'Settlement|OrderOf' ./internal/safety
@@ -95,4 +101,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: help setup test schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
-	torture mutants mutant-settle-last fuzz-short cover ci
+	torture mutants sim sim-mutants mutant-settle-last fuzz-short cover ci

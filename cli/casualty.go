@@ -6,9 +6,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/internal/flight"
+	"github.com/posthorn/posthorn/internal/isolation"
 	"github.com/posthorn/posthorn/supervisor"
 )
 
@@ -18,16 +18,16 @@ func (f *flagship) buryDead(ctx context.Context, e supervisor.Event) {
 	file := flightFile(f.flights, e.PID)
 	defer func() { _ = os.Remove(file) }() // there is none of a foreign command
 	id := e.Fields[fieldWorker]
-	if id == "" || e.Exit.Clean() { // a worker that ends well has given everything back
+	if !isolation.Left(id, e.Exit.Clean()) {
 		return
 	}
 	log := f.s.env.Log.With("worker", id, "program", e.Program)
-	d := driver.Death{Worker: id, Cause: causeOf(*e.Exit), Evidence: evidence(*e.Exit), Alone: isIsolated(e.Program)}
-	if rec, err := flight.Read(file); err != nil {
+	rec, err := flight.Read(file)
+	if err != nil {
 		log.Warn("no flight record: the crash is charged to all that the worker held", "error", err)
-	} else if rec.Complete {
-		d.Begun = tokens(rec)
 	}
+	d := isolation.Death(id, isIsolated(e.Program), rec, err)
+	d.Cause, d.Evidence = causeOf(*e.Exit), evidence(*e.Exit)
 	toll, err := f.s.env.Store.ReleaseDead(ctx, d)
 	if err != nil {
 		log.Error("messages of a dead worker wait for their lease to end", "error", err)
@@ -41,15 +41,6 @@ func (f *flagship) buryDead(ctx context.Context, e supervisor.Event) {
 	if toll.Suspected > 0 {
 		f.quarantine.poke()
 	}
-}
-
-// tokens are the claims whose handlers ran at the end; never nil.
-func tokens(rec flight.Record) []driver.Token {
-	out := make([]driver.Token, 0, len(rec.Running))
-	for _, entry := range rec.Running {
-		out = append(out, entry.Token)
-	}
-	return out
 }
 
 // causeOf says in a few words how a process ended.

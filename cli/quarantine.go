@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/internal/flight"
+	"github.com/posthorn/posthorn/internal/isolation"
 	"github.com/posthorn/posthorn/supervisor"
 )
 
@@ -26,24 +27,14 @@ func isolatedName(program string) string {
 
 func isIsolated(program string) bool { return strings.HasSuffix(program, isolatedSuffix) }
 
-// isolated is the program for the suspects of p. Nothing runs until there are some. Its
-// process is there to die, so it is started again soon.
+// isolated is the program for the suspects of p. Nothing runs until there are some.
 func (f *flagship) isolated(p config.Program, generation int) supervisor.Program {
 	alone := f.own(p, generation)
 	alone.Name, alone.Command = isolatedName(p.Name), f.s.again("work", p.Name, "--isolated")
 	alone.Processes = 0
-	alone.Backoff = supervisor.Backoff{Min: 50 * time.Millisecond, Max: 200 * time.Millisecond, Healthy: time.Second}
-	alone.Loop = supervisor.Loop{Failures: 100, Within: time.Minute}
+	alone.Backoff, alone.Loop = isolation.Backoff(), isolation.Loop()
 	return alone
 }
-
-const (
-	// suspectsEvery is how often a supervisor looks for suspects that it did not make:
-	// those of other hosts.
-	suspectsEvery = time.Second
-	// suspectsIdle is after how long without suspects their process ends.
-	suspectsIdle = 5 * time.Second
-)
 
 // A quarantine starts a process for the suspects of each program while there are
 // some, and ends it when there are none.
@@ -53,12 +44,12 @@ type quarantine struct {
 
 	mu       sync.Mutex
 	programs []config.Program
-	queues   map[string][]string  // by program
-	busy     map[string]time.Time // by program: when there were suspects last
+	queues   map[string][]string        // by program
+	watches  map[string]isolation.Watch // by program
 }
 
 func newQuarantine(f *flagship) *quarantine {
-	return &quarantine{f: f, poked: make(chan struct{}, 1), busy: map[string]time.Time{}}
+	return &quarantine{f: f, poked: make(chan struct{}, 1), watches: map[string]isolation.Watch{}}
 }
 
 // follow makes it follow a configuration.
@@ -84,7 +75,7 @@ func (q *quarantine) poke() {
 
 // run looks after the suspects until ctx ends.
 func (q *quarantine) run(ctx context.Context) {
-	ticker := time.NewTicker(suspectsEvery)
+	ticker := time.NewTicker(isolation.Every)
 	defer ticker.Stop()
 	for {
 		select {
@@ -104,16 +95,11 @@ func (q *quarantine) look(ctx context.Context) {
 	for _, p := range q.programs {
 		name := isolatedName(p.Name)
 		any, err := q.any(ctx, p.Name)
-		switch {
-		case err != nil: // the store is away: nothing changes
+		if err != nil { // the store is away: nothing changes
 			continue
-		case any:
-			q.busy[name] = time.Now()
 		}
-		processes := 0
-		if time.Since(q.busy[name]) < suspectsIdle {
-			processes = 1
-		}
+		watch, processes := q.watches[name].Step(any, time.Now())
+		q.watches[name] = watch
 		if err := q.f.sup.Scale(name, processes); err != nil && !errors.Is(err, supervisor.ErrNotRunning) {
 			q.f.s.env.Log.Error("no process for suspects", "program", p.Name, "error", err)
 		}
@@ -122,7 +108,7 @@ func (q *quarantine) look(ctx context.Context) {
 
 // any reports whether the program has suspects, waiting or being handled.
 func (q *quarantine) any(ctx context.Context, program string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, suspectsIdle)
+	ctx, cancel := context.WithTimeout(ctx, isolation.Idle)
 	defer cancel()
 	n, err := q.f.s.env.Store.Suspects(ctx, q.queues[program])
 	if n > 0 || err != nil {

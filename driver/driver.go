@@ -57,7 +57,7 @@ type Capabilities struct {
 	UniqueIDs   bool          // an id that is still live is refused with ErrDuplicate
 	AttemptsLog bool          // the attempts of a message are kept until it is done
 	Lanes       int           // how many calls of Transact can usefully run at once; 0 means 1
-	Suspects    bool          // it is a Reaper, and Subscription.Suspects is honoured
+	Suspects    bool          // it is a Reaper that works, and Subscription.Suspects is honoured
 }
 
 // A Durability says what an accepted message survives.

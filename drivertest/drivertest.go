@@ -96,8 +96,8 @@ func checkDeclaration(r *rig) {
 		r.Fatalf("a transport that is %s needs Reopen, to be asked about a crash", r.caps.Durability)
 	case r.roles.Transactor != nil && r.DB == nil:
 		r.Fatal("a transport that is a Transactor needs DB, to be asked about transactions")
-	case r.caps.Suspects != (r.roles.Reaper != nil):
-		r.Fatal("a transport knows suspects if it is a Reaper, and only then")
+	case r.caps.Suspects && r.roles.Reaper == nil:
+		r.Fatal("a transport that knows suspects needs to be a Reaper")
 	case r.caps.MaxBody < 0 || r.caps.MaxHold < 0:
 		r.Fatalf("a limit is negative: %+v", r.caps)
 	}

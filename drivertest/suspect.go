@@ -34,6 +34,12 @@ func suspectRefused(r *rig) {
 	if c, err := r.Transport.Consume(r.soon(), sub); !errors.Is(err, driver.ErrUnsupported) {
 		r.Errorf("consume returned %v, %v; want ErrUnsupported", c, err)
 	}
+	if r.roles.Reaper == nil {
+		return
+	}
+	if _, err := r.roles.Reaper.ReleaseDead(r.soon(), driver.Death{Worker: "w"}); !errors.Is(err, driver.ErrUnsupported) {
+		r.Errorf("release of a dead worker returned %v, want ErrUnsupported", err)
+	}
 }
 
 // as is a consumer of a worker with this id.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/mutant"
+	"github.com/posthorn/posthorn/internal/ruling"
 	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/internal/share"
 )
@@ -228,7 +229,7 @@ func (c *consumer) until(seen sight) time.Duration {
 	if wait := seen.wake.Int64 - seen.now; seen.wake.Valid && wait > 0 {
 		next = min(next, time.Duration(min(wait, next.Milliseconds()+1))*time.Millisecond)
 	}
-	return min(next, c.rescues.every(c.sub.Lease))
+	return min(next, ruling.RescueEvery(c.sub.Lease))
 }
 
 // splitToken gives back the row and the claim of a token.

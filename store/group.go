@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/ruling"
 )
 
 // Transact acknowledges the units and runs their effects: the group commit.
@@ -144,12 +145,13 @@ func (g *group) commit(ctx context.Context, c Conn, done, rest []int) {
 		return
 	}
 	c.Rollback(ctx)
-	switch {
-	case g.store.SQL.Held != "" && g.store.Parts.Classify(err) == driver.ClassTransient:
+	unsure := g.store.SQL.Held != "" && g.store.Parts.Classify(err) == driver.ClassTransient
+	switch ruling.OfCommit(unsure, len(done)) {
+	case ruling.Ask:
 		g.resolve(ctx, err, done, rest)
-	case len(done) == 1:
+	case ruling.Fail:
 		g.errs[done[0]], g.todo = fmt.Errorf("commit: %w", err), rest
-	default:
+	case ruling.Apart:
 		g.alone, g.todo = true, append(done, rest...)
 	}
 }

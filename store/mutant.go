@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/mutant"
@@ -24,6 +26,20 @@ func (s *span) settleApart(ctx context.Context) error {
 	}
 	return err
 }
+
+// everHeld are the messages that a dead worker holds, and those of its claims that have
+// ended.
+func everHeld(seqs []int64, d driver.Death) []int64 {
+	for _, token := range d.Begun {
+		if seq := seqOf(token); !slices.Contains(seqs, seq) {
+			seqs = append(seqs, seq)
+		}
+	}
+	return seqs
+}
+
+// anybodyHolds is HoldsOf whoever holds the messages now.
+func anybodyHolds(stmt string) string { return strings.Replace(stmt, `worker = ?`, `? <> ''`, 1) }
 
 // inTwo settles in two transactions: it keeps the letter in one, or removes a message
 // that is to be tried again; what remains to be done is done in another.

@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/mutant"
+	"github.com/posthorn/posthorn/internal/ruling"
 )
 
 // unknownDeath is the cause of a death of which nothing is known.
@@ -74,7 +76,7 @@ func (s *Store) reap(ctx context.Context, q Session, d driver.Death) (driver.Tol
 	if err != nil {
 		return driver.Toll{}, err
 	}
-	holds, err := s.holds(ctx, q, d.Worker)
+	holds, err := s.holds(ctx, q, d)
 	if err != nil {
 		return driver.Toll{}, err
 	}
@@ -89,9 +91,9 @@ func (s *Store) reap(ctx context.Context, q Session, d driver.Death) (driver.Tol
 
 // holds finds the messages that a worker holds, and locks them by their keys. It
 // waits for a transaction of the dead worker's that the server is still ending.
-func (s *Store) holds(ctx context.Context, q Session, worker string) (out []hold, err error) {
+func (s *Store) holds(ctx context.Context, q Session, d driver.Death) (out []hold, err error) {
 	var seqs []int64
-	err = q.Query(ctx, s.SQL.Holds, []any{worker}, func(r Row) error {
+	err = q.Query(ctx, s.SQL.Holds, []any{d.Worker}, func(r Row) error {
 		var seq int64
 		err := r.Scan(&seq)
 		seqs = append(seqs, seq)
@@ -100,13 +102,17 @@ func (s *Store) holds(ctx context.Context, q Session, worker string) (out []hold
 	if err != nil {
 		return nil, err
 	}
+	of := s.SQL.HoldsOf
+	if mutant.ReleasedTwice {
+		seqs, of = everHeld(seqs, d), anybodyHolds(of)
+	}
 	slices.Sort(seqs)
 	for part := range slices.Chunk(seqs, maxClaim) {
-		args := []any{worker}
+		args := []any{d.Worker}
 		for _, seq := range part {
 			args = append(args, seq)
 		}
-		stmt := s.SQL.HoldsOf + list(len(part)) + " order by seq" + s.SQL.Lock
+		stmt := of + list(len(part)) + " order by seq" + s.SQL.Lock
 		err := q.Query(ctx, stmt, args, func(r Row) error {
 			var h hold
 			err := r.Scan(&h.seq, &h.token, &h.id, &h.attempt, &h.deliveries, &h.crashes, &h.suspect, &h.claimed)
@@ -120,36 +126,27 @@ func (s *Store) holds(ctx context.Context, q Session, worker string) (out []hold
 	return out, nil
 }
 
-// judge decides what becomes of each message. One is buried only where no other can
-// be the one that killed.
+// judge decides what becomes of each message (package ruling).
 func (r *reaping) judge(holds []hold) {
-	known := r.death.Begun != nil
-	begun := make(map[driver.Token]bool, len(r.death.Begun))
-	for _, token := range r.death.Begun {
-		begun[token] = true
+	known := make([]ruling.Hold, len(holds))
+	for i, h := range holds {
+		known[i] = ruling.Hold{Token: h.claim(), Crashes: h.crashes, Suspect: h.suspect > 0}
 	}
-	crashed := 0
-	for _, h := range holds {
-		if !known || begun[h.claim()] {
-			crashed++
-		}
-	}
-	alone := crashed == 1 && (known || r.death.Alone)
-	for _, h := range holds {
-		switch {
-		case known && !begun[h.claim()]:
+	for i, sentence := range ruling.OfDead(r.death, known) {
+		h := holds[i]
+		switch sentence {
+		case ruling.Back:
 			r.giveBack(h, 0, h.suspect)
-		case alone && h.crashes+1 >= driver.SuspectDeaths:
-			r.bury = append(r.bury, h)
-			r.note(h)
-			r.toll.Buried++
-		case known:
-			r.giveBack(h, 1, 1)
-			r.note(h)
-		default:
+			continue
+		case ruling.Charged:
 			r.giveBack(h, 1, h.suspect)
-			r.note(h)
+		case ruling.Accused:
+			r.giveBack(h, 1, 1)
+		case ruling.Buried:
+			r.bury = append(r.bury, h)
+			r.toll.Buried++
 		}
+		r.note(h)
 	}
 }
 

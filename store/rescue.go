@@ -5,14 +5,12 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mutant"
+	"github.com/posthorn/posthorn/internal/ruling"
 	"github.com/posthorn/posthorn/internal/safety"
 )
 
-// How often a consumer looks for leases that ran out.
-const (
-	rescueEvery = time.Second
-	rescueAll   = 60 // one look of so many sees all leases, the others only those that have run out since
-)
+// One look of so many sees all leases, the others only those that have run out since.
+const rescueAll = 60
 
 // rescues is when a consumer looks for leases that ran out, which is a crash of
 // the worker that held them.
@@ -24,17 +22,9 @@ type rescues struct {
 	spared bool // those that were found last were not rescued, because the store was busy
 }
 
-// busy reports whether a rescue that has waited so long for its turn had better not be:
-// nobody else could write either, so that whoever holds a message could not renew it. It
-// is not twice in a row, or a slow store would never rescue.
-func (r *rescues) busy(waited, lease time.Duration) bool { return waited > lease/16 && !r.spared }
-
-// every is how often to look: a lease that is short wants to be seen to soon.
-func (r *rescues) every(lease time.Duration) time.Duration {
-	return max(min(rescueEvery, lease/4), time.Millisecond)
+func (r *rescues) due(lease time.Duration) bool {
+	return time.Since(r.last) >= ruling.RescueEvery(lease)
 }
-
-func (r *rescues) due(lease time.Duration) bool { return time.Since(r.last) >= r.every(lease) }
 
 // awaySince reports whether the store was away in the time d before now, as far as
 // any call of this process knows.
@@ -89,7 +79,7 @@ func (c *consumer) rescue(ctx context.Context) error {
 		if err := c.freeSuspects(ctx, q, old, now); err != nil || found == 0 {
 			return err
 		}
-		if spared = r.busy(time.Since(asked), c.sub.Lease); spared {
+		if spared = ruling.SparesRescue(time.Since(asked), c.sub.Lease, r.spared); spared {
 			return nil
 		}
 		if mutant.RescueBlind {

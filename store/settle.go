@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/mutant"
+	"github.com/posthorn/posthorn/internal/ruling"
 	"github.com/posthorn/posthorn/internal/safety"
 )
 
@@ -179,7 +180,7 @@ func (b *settling) postpone(ctx context.Context, s driver.Settlement, seq int64,
 	if s.Verdict == driver.Retry {
 		counted = 1
 	}
-	if b.suspects && s.Verdict == driver.Release && s.Attempt == nil && s.Delay <= 0 {
+	if b.suspects && ruling.StaysSuspect(s) {
 		n, err := b.q.Exec(ctx, b.store.SQL.SuspectBack, b.now, seq, claim)
 		if err != nil || n > 0 {
 			return n, err

@@ -154,7 +154,7 @@ func (p Policy) attend(s State) State {
 	if p.Watchdog > 0 {
 		s.Due = s.Heard.Add(p.Watchdog)
 	}
-	if healthy := s.ReadyAt.Add(p.Backoff.Healthy); s.Failures > 0 && (s.Due.IsZero() || healthy.Before(s.Due)) {
+	if healthy := s.ReadyAt.Add(p.Backoff.Healthy); s.failing() && (s.Due.IsZero() || healthy.Before(s.Due)) {
 		s.Due = healthy
 	}
 	return s
@@ -186,11 +186,14 @@ func (p Policy) examine(s State, now time.Time) (State, Decision) {
 		return p.stop(s, now, "watchdog: no sign of life"), Decision{Act: ActAbort}
 	}
 	var d Decision
-	if s.Failures > 0 && !now.Before(s.ReadyAt.Add(p.Backoff.Healthy)) {
+	if s.failing() && !now.Before(s.ReadyAt.Add(p.Backoff.Healthy)) {
 		s, d.Recovered = s.forget()
 	}
 	return p.attend(s), d
 }
+
+// failing reports whether there are failures to be forgotten.
+func (s State) failing() bool { return s.Failures > 0 && !backoffKept }
 
 // forget leaves the failures behind. It reports whether that ends a crash loop.
 func (s State) forget() (State, bool) {
@@ -239,7 +242,7 @@ func (p Policy) exited(s State, in Input, now time.Time) (State, Decision) {
 		return s.end()
 	}
 	var d Decision
-	if readied && now.Sub(s.ReadyAt) >= p.Backoff.Healthy {
+	if s.failing() && readied && now.Sub(s.ReadyAt) >= p.Backoff.Healthy {
 		s, d.Recovered = s.forget()
 	}
 	s.ReadyAt = time.Time{}
@@ -251,6 +254,9 @@ func (p Policy) exited(s State, in Input, now time.Time) (State, Decision) {
 		return p.replace(s, d, now)
 	}
 	s.Failures++
+	if givesUp && s.Failures > 3 {
+		return s.end()
+	}
 	s, d.CrashLoop = p.remember(s, now)
 	s.Phase, s.Due = PhaseWaiting, now.Add(p.Delay(s.Failures, in.Chance))
 	return s, d

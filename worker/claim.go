@@ -6,12 +6,8 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/worker/verdict"
 )
-
-// suspectAfter is the number of crashes after which a message is handled with
-// nothing else in hand, so that it can hurt no neighbour. The first crash is
-// anybody's: a deploy, a kill by hand.
-const suspectAfter = 2
 
 // horizon is how much work may be claimed ahead of the slots, in time: a
 // message that waits in a worker cannot be taken by another one.
@@ -26,7 +22,7 @@ func (w *Worker) take(taking context.Context) {
 			w.begin([]*parcel{suspect})
 			suspect = nil
 		}
-		room := w.room(alone || suspect != nil)
+		room := w.room(alone || suspect != nil || w.rules.Isolated)
 		if room <= 0 {
 			w.waitForRoom(taking)
 			continue
@@ -77,36 +73,30 @@ func (w *Worker) waitForRoom(taking context.Context) {
 	}
 }
 
-// passedOver is how often a suspect may be given back before others have to wait
-// for it.
-const passedOver = 10
-
-// accept takes deliveries in hand and hands them to the slots. Suspects go back
-// while there are others to handle, since a crash would be noted against all that
-// is in hand; where there is nothing else, one by one is claimed. A suspect that
-// was passed over too often is kept until the others are done. The suspect that is
-// returned is to be handled alone.
+// accept takes deliveries in hand and hands them to the slots, but for suspects, which go
+// back or wait (verdict.Sort). The suspect that is returned is to be handled alone.
 func (w *Worker) accept(ds []driver.Delivery, claimed time.Time) (alone bool, suspect *parcel) {
-	var suspects, others []*parcel
-	for _, d := range ds {
-		p := w.newParcel(d, claimed)
-		switch {
-		case d.Crashes < suspectAfter || d.Crashes >= w.opts.MaxCrashes || w.opts.Isolated:
-			others = append(others, p)
-		case suspect == nil && (len(ds) == 1 || d.Deliveries-d.Attempt-d.Crashes > passedOver):
-			suspect = p
-		default:
-			suspects = append(suspects, p)
-		}
+	ps := make([]*parcel, len(ds))
+	for i, d := range ds {
+		ps[i] = w.newParcel(d, claimed)
 	}
-	if suspect != nil {
-		w.hand.add([]*parcel{suspect})
+	w.hand.add(ps)
+	sorted := w.rules.Sort(ds)
+	w.giveUp(chosen(ps, sorted.Back))
+	if sorted.Alone != verdict.Nobody {
+		suspect = ps[sorted.Alone]
 	}
-	w.hand.add(suspects)
-	w.hand.add(others)
-	w.giveUp(suspects)
-	w.begin(others)
-	return suspect != nil || len(others) == 0, suspect
+	w.begin(chosen(ps, sorted.Begin))
+	return suspect != nil || len(sorted.Begin) == 0, suspect
+}
+
+// chosen are the parcels with these indexes.
+func chosen(ps []*parcel, indexes []int) []*parcel {
+	out := make([]*parcel, len(indexes))
+	for n, i := range indexes {
+		out[n] = ps[i]
+	}
+	return out
 }
 
 // giveUp gives parcels back before they have begun.

@@ -9,13 +9,18 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
-	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/transport/memory"
 	"github.com/posthorn/posthorn/worker"
 )
 
+// A reaper is a transport that keeps suspects apart.
+type reaper interface {
+	driver.Transport
+	driver.Reaper
+}
+
 // accuse makes suspects of n jobs: their worker has died while it handled them.
-func accuse(t *testing.T, s *store.Store, n int) []string {
+func accuse(t *testing.T, s reaper, n int) []string {
 	t.Helper()
 	ids := sendJobs(t, s, n)
 	c, err := s.Consume(t.Context(), driver.Subscription{Queues: []string{"default"}, Lease: time.Minute, Worker: "dead"})
@@ -64,6 +69,50 @@ func TestIsolatedWorkerHandlesSuspectsOneAtATimeAndNothingElse(t *testing.T) {
 	uncounted(t, s, other)
 }
 
+// A slow transport takes its time to settle, and sees what is received meanwhile.
+type slow struct {
+	*memory.Transport
+	held, most atomic.Int64
+}
+
+// Consume opens a consumer that is as slow.
+func (s *slow) Consume(ctx context.Context, sub driver.Subscription) (driver.Consumer, error) {
+	c, err := s.Transport.Consume(ctx, sub)
+	return &slowConsumer{c, s}, err
+}
+
+// A slowConsumer is its consumer.
+type slowConsumer struct {
+	driver.Consumer
+	slow *slow
+}
+
+func (c *slowConsumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, error) {
+	ds, err := c.Consumer.Receive(ctx, limit)
+	c.slow.most.Store(max(c.slow.most.Load(), c.slow.held.Add(int64(len(ds)))))
+	return ds, err
+}
+
+func (c *slowConsumer) Settle(ctx context.Context, ss ...driver.Settlement) error {
+	time.Sleep(time.Second)
+	defer c.slow.held.Add(-int64(len(ss)))
+	return c.Consumer.Settle(ctx, ss...)
+}
+
+func TestIsolatedWorkerAsksForTheNextSuspectWhenTheLastIsSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &slow{Transport: memory.New(memory.Options{})}
+		defer func() { _ = tr.Close() }()
+		accused := accuse(t, tr.Transport, 3)
+		r := start(t, tr, handle(func(context.Context, job) error { return nil }), worker.Options{Isolated: true})
+		r.until(len(accused), class(driver.ClassDone))
+		r.end()
+		if n := tr.most.Load(); n != 1 {
+			t.Errorf("it had %d suspects in hand", n)
+		}
+	})
+}
+
 func TestWhatReturnsInIsolationIsNoLongerSuspect(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
@@ -96,7 +145,7 @@ func TestPlainWorkerTakesNoSuspects(t *testing.T) {
 
 func TestIsolationNeedsATransportThatKeepsSuspectsApart(t *testing.T) {
 	t.Parallel()
-	tr := memory.New(memory.Options{})
+	tr := memory.New(memory.Options{NoSuspects: true})
 	defer func() { _ = tr.Close() }()
 	_, err := worker.New(tr, handle(func(context.Context, job) error { return nil }), worker.Options{Isolated: true})
 	if !errors.Is(err, driver.ErrUnsupported) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/worker/verdict"
 )
 
 // leaseEnd is when a lease that was asked for at asked must count as over
@@ -15,7 +16,7 @@ import (
 // known, since Receive waits for a message; the margin covers its way here, and
 // the token what is slower.
 func (w *Worker) leaseEnd(asked time.Time) int64 {
-	return int64(asked.Sub(w.started) + w.opts.Lease - w.opts.Lease/10)
+	return int64(verdict.LeaseEnd(asked.Sub(w.started), w.opts.Lease))
 }
 
 // clock is the monotonic time since the worker's start, in nanoseconds.

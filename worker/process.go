@@ -8,7 +8,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
-	"github.com/posthorn/posthorn/internal/mutant"
+	"github.com/posthorn/posthorn/worker/verdict"
 )
 
 // stuckGrace is how long after its deadline a handler is called stuck.
@@ -46,10 +46,7 @@ func (w *Worker) finishAs(p *parcel, err error) {
 	p.err = w.explain(p, err)
 	p.outcome = w.decide(p)
 	w.checkFailures(p.outcome.Class)
-	p.settlement = driver.Settlement{
-		Delivery: p.d, Verdict: p.outcome.Verdict, Delay: p.outcome.Delay, Reason: p.outcome.Reason,
-		Attempt: w.attempt(p),
-	}
+	p.settlement = verdict.Settlement(p.d, p.outcome, w.attempt(p))
 	w.hand.end(p)
 	w.ended.put(p)
 }
@@ -57,11 +54,8 @@ func (w *Worker) finishAs(p *parcel, err error) {
 // admit refuses a message without a handler, and one that has killed its
 // worker too often.
 func (w *Worker) admit(p *parcel) error {
-	if p.d.Crashes >= w.opts.MaxCrashes {
-		return errCrashed
-	}
-	if p.handler == nil {
-		return fmt.Errorf("%w: %s", posthorn.ErrUnknownKind, p.d.Kind)
+	if err := w.rules.Admit(p.d, p.handler != nil); err != nil {
+		return err
 	}
 	return context.Cause(p.ctx)
 }
@@ -108,7 +102,7 @@ func withCause(ctx context.Context, err error) error {
 
 // explain marks faults of the infrastructure, which cost no attempt.
 func (w *Worker) explain(p *parcel, err error) error {
-	if err == nil || w.roles.Classifier == nil || errors.Is(err, errCrashed) {
+	if err == nil || w.roles.Classifier == nil || errors.Is(err, verdict.ErrCrashed) {
 		return err
 	}
 	if w.roles.Classifier.Classify(err) == driver.ClassTransient {
@@ -119,12 +113,6 @@ func (w *Worker) explain(p *parcel, err error) error {
 
 // decide asks the policy of the handler, else of the queue, else the worker's.
 func (w *Worker) decide(p *parcel) posthorn.Outcome {
-	if errors.Is(p.err, errCrashed) {
-		return posthorn.Outcome{Verdict: driver.Bury, Class: driver.ClassCrash, Reason: driver.ReasonCrashed}
-	}
-	if mutant.AckOnPanic && posthorn.ClassOf(p.err) == driver.ClassPanic {
-		p.err = nil
-	}
 	policy := w.opts.Retry
 	if own, ok := w.opts.QueueRetry[p.d.Queue]; ok {
 		policy = own
@@ -132,19 +120,12 @@ func (w *Worker) decide(p *parcel) posthorn.Outcome {
 	if p.handler != nil && p.handler.Retry() != nil {
 		policy = *p.handler.Retry()
 	}
-	return policy.Decide(p.d, p.err, time.Now())
+	return verdict.Decide(policy, p.d, p.err, time.Now())
 }
-
-// errCrashed: the message's workers died too often while they held it.
-var errCrashed = errors.New("its worker died too often while holding it")
 
 // attempt is the line for the message's history; a success needs none.
 func (w *Worker) attempt(p *parcel) *driver.Attempt {
-	if p.err == nil {
-		return nil
-	}
-	switch p.outcome.Class {
-	case driver.ClassInterrupted, driver.ClassSnooze, driver.ClassLeaseLost:
+	if p.err == nil || !verdict.Noted(p.outcome.Class) {
 		return nil
 	}
 	a := &driver.Attempt{

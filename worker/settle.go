@@ -7,6 +7,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/worker/verdict"
 )
 
 // maxSettle bounds the settlements of one call and the units of one group.
@@ -34,7 +35,7 @@ func (w *Worker) commit(ps []*parcel) {
 				began := time.Now()
 				defer w.entered(p.d)()
 				defer func() { p.ran.Add(int64(time.Since(began))) }()
-				return ownError(withCause(ctx, effect(ctx, tx)))
+				return verdict.Own(withCause(ctx, effect(ctx, tx)))
 			},
 		}
 	}
@@ -55,52 +56,26 @@ func (w *Worker) commit(ps []*parcel) {
 	}
 }
 
-// An effectError is what an effect returned, as opposed to a fault of the store
-// on the way to it.
-type effectError struct{ err error }
-
-// Error is the effect's own text.
-func (e *effectError) Error() string { return e.err.Error() }
-
-// Unwrap returns the effect's error.
-func (e *effectError) Unwrap() error { return e.err }
-
-func ownError(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &effectError{err}
-}
-
 // failed goes on with a unit that was not committed. When the store is away,
-// the effect waits in the worker: its slow part need not run again. An effect
-// that says by itself that something is away makes nobody else wait.
+// the effect waits in the worker: its slow part need not run again.
 func (w *Worker) failed(p *parcel, err error) (away bool) {
-	var (
-		stuck  *driver.StuckError
-		own    *effectError
-		queued *driver.QueuedError
-	)
-	switch {
-	case err == nil:
+	if err == nil {
 		return false // somebody else has ended it
-	case errors.As(err, &stuck):
-		w.strand(p, stuck)
-		return false
-	case errors.As(err, &own):
-		if !errors.Is(err, driver.ErrUnavailable) {
-			err = own.err
-		}
-	case errors.As(err, &queued): // the unit's own, too
-	case errors.Is(err, driver.ErrOutcomeUnknown):
+	}
+	course, err := verdict.Uncommitted(err, p.ctx.Err() == nil && w.handlers.Err() == nil)
+	switch course {
+	case verdict.Strand:
+		w.strand(p, err)
+	case verdict.LetGo:
 		w.letGo(p, err)
 		return true
-	case errors.Is(err, driver.ErrUnavailable) && p.ctx.Err() == nil && w.handlers.Err() == nil:
+	case verdict.Wait:
 		w.weather.report(w.opts.Log, err)
 		w.units.put(p)
 		return true
+	case verdict.Finish:
+		w.finish(p, err)
 	}
-	w.finish(p, err)
 	return false
 }
 
@@ -118,7 +93,11 @@ func (w *Worker) letGo(p *parcel, err error) {
 
 // strand waits for an effect that did not come back; its transaction is gone,
 // but what else it does nobody knows, so the message stays claimed until then.
-func (w *Worker) strand(p *parcel, stuck *driver.StuckError) {
+func (w *Worker) strand(p *parcel, err error) {
+	var stuck *driver.StuckError
+	if !errors.As(err, &stuck) {
+		return
+	}
 	w.noteStuck(p)
 	w.limbo.Go(func() {
 		select {
@@ -149,13 +128,15 @@ func (w *Worker) settleEnded() {
 // one by one, so that one verdict cannot hold up the others.
 func (w *Worker) settle(ps []*parcel) {
 	err := w.settleOnce(ps)
-	for ; err != nil && w.transient(err); err = w.settleOnce(ps) {
+	next := verdict.Settled(err, w.transient(err), len(ps))
+	for ; next == verdict.Again; next = verdict.Settled(err, w.transient(err), len(ps)) {
 		w.weather.report(w.opts.Log, err)
 		if !w.weather.pause(w.handlers) {
 			break
 		}
+		err = w.settleOnce(ps)
 	}
-	if err != nil && !w.transient(err) && len(ps) > 1 {
+	if next == verdict.Singly {
 		for _, p := range ps {
 			w.settle([]*parcel{p})
 		}
@@ -188,8 +169,8 @@ func (w *Worker) settleOnce(ps []*parcel) error {
 
 // transient reports whether the transport is at fault, not the call.
 func (w *Worker) transient(err error) bool {
-	return errors.Is(err, driver.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) ||
-		w.roles.Classifier != nil && w.roles.Classifier.Classify(err) == driver.ClassTransient
+	return err != nil && (errors.Is(err, driver.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) ||
+		w.roles.Classifier != nil && w.roles.Classifier.Classify(err) == driver.ClassTransient)
 }
 
 // noteLost marks the parcels whose claim was lost.

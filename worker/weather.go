@@ -7,12 +7,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
-)
 
-// Bounds of the pause while the transport is away.
-const (
-	minPause = 50 * time.Millisecond
-	maxPause = 5 * time.Second
+	"github.com/posthorn/posthorn/worker/verdict"
 )
 
 // A weather remembers whether the transport is away, so that the rooms wait
@@ -58,9 +54,9 @@ func (w *weather) good(log *slog.Logger) {
 // chance. It reports whether it was waited to its end.
 func (w *weather) pause(ctx context.Context) bool {
 	w.mu.Lock()
-	d := min(minPause<<min(w.fails, 10), maxPause)
+	d := verdict.Pause(w.fails, rand.Float64())
 	w.mu.Unlock()
-	timer := time.NewTimer(d/2 + rand.N(d/2+1))
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

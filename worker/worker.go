@@ -14,6 +14,7 @@ import (
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/safety"
+	"github.com/posthorn/posthorn/worker/verdict"
 )
 
 // Why a worker stops, as StopCause says it.
@@ -41,6 +42,7 @@ type Worker struct {
 	mux        *posthorn.Mux
 	dispatcher *posthorn.Dispatcher
 	opts       Options
+	rules      verdict.Rules
 	host       string
 
 	consumer driver.Consumer
@@ -71,7 +73,8 @@ func New(t driver.Transport, m *posthorn.Mux, o Options) (*Worker, error) {
 	o.Limits = o.Limits.jittered()
 	w := &Worker{
 		id: newID(), transport: t, roles: driver.RolesOf(t), mux: m, dispatcher: o.Dispatcher, opts: o,
-		hand: newHand(), work: make(chan *parcel, o.Concurrency+o.Prefetch), events: newEvents(o.Observe),
+		rules: verdict.Rules{MaxCrashes: o.MaxCrashes, Isolated: o.Isolated},
+		hand:  newHand(), work: make(chan *parcel, o.Concurrency+o.Prefetch), events: newEvents(o.Observe),
 	}
 	w.handlers, w.abort = context.WithCancelCause(context.Background())
 	w.units.init()

@@ -27,7 +27,15 @@ const (
 	DirtyKept = planted == "dirty_kept"
 	// A retry removes the message in one transaction, and sends it anew in another.
 	RetryInTwo = planted == "retry_in_two"
+	// All that a dead worker held is charged with a crash, whether it had begun or not.
+	InnocentsCharged = planted == "innocents_charged"
+	// The release of a dead worker's claims ends claims that others have now.
+	ReleasedTwice = planted == "released_twice"
 )
+
+// Two more are in package supervisor, which imports nothing of the project: gives_up, by
+// which a process that fails again and again is not started any more, and backoff_kept, by
+// which the failures of long ago keep its successor waiting.
 
 // Planted is the name of the fault of this build; empty in a normal one.
 const Planted = planted

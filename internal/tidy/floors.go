@@ -22,13 +22,13 @@ func floors() []floor {
 
 		{".", 2}, // package posthorn
 
-		{"worker", 3}, {"failure", 3}, {"middleware", 3}, {"tracing", 3}, {"supervisor", 3},
+		{"worker", 3}, {"worker/*", 3}, {"failure", 3}, {"middleware", 3}, {"tracing", 3}, {"supervisor", 3},
 
-		{"monitor", 4}, {"metrics", 4}, {"torture/*", 4},
+		{"monitor", 4}, {"metrics", 4}, {"torture/*", 4}, {"internal/isolation", 4},
 
-		{"internal/config", 5}, {"web", 5}, {"torture", 5},
+		{"internal/config", 5}, {"internal/sim", 5}, {"web", 5}, {"torture", 5},
 
-		{"transport/open", 6}, {"cli", 6}, {"cli/*", 6}, {"cmd/*", 6}, {"examples/*", 6},
+		{"transport/open", 6}, {"cli", 6}, {"cli/*", 6}, {"cmd/*", 6}, {"internal/sim/play", 6}, {"examples/*", 6},
 	}
 }
 
@@ -43,7 +43,7 @@ func passages() []passage {
 		{"store/*", "store/guard"}, {"store/*", "store/pool"}, // what dialects share
 		{"drivertest", "internal/*"}, {"store", "internal/*"}, {"store/*", "internal/*"},
 		{"transport/*", "internal/*"}, {"internal/*", "internal/*"},
-		{"cli", "cli/*"}, {"cli/*", "cli/*"}, {"cli", "transport/open"}, {"cli/*", "transport/open"},
+		{"worker", "worker/*"}, {"cli", "cli/*"}, {"cli/*", "cli/*"}, {"cli", "transport/open"}, {"cli/*", "transport/open"},
 		{"cmd/*", "cli"}, {"examples/*", "cli"}, {"examples/*", "transport/open"},
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -64,39 +62,24 @@ func (c *consumer) claim(ctx context.Context, limit int) (ds []driver.Delivery, 
 		return nil, next, err
 	}
 	now := time.Now()
+	if c.sub.Suspects {
+		t.shelf.KeepSuspects(now, c.sub.Queues...)
+		limit = 1
+	}
 	t.advance(now)
 	for _, turn := range c.turns.Plan(limit, now) {
-		most, before := min(turn.Limit, limit-len(ds)), len(ds)
+		most := min(turn.Limit, limit-len(ds))
 		if most <= 0 {
 			break
 		}
-		h := t.ready[c.sub.Queues[turn.Queue]]
-		for m := h.first(); m != nil && len(ds)-before < most; m = h.first() {
-			h.remove(m)
-			c.lease(m, now)
-			ds = append(ds, m.delivery())
-		}
-		c.turns.Took(turn.Queue, most, len(ds)-before, now)
+		got := t.shelf.Claim(now, c.sub, c.sub.Queues[turn.Queue], most)
+		c.turns.Took(turn.Queue, most, len(got), now)
+		ds = append(ds, got...)
 	}
 	slices.SortStableFunc(ds, func(a, b driver.Delivery) int {
 		return slices.Index(c.sub.Queues, a.Queue) - slices.Index(c.sub.Queues, b.Queue)
 	})
-	if first := t.asleep.first(); first != nil {
-		next = first.wake
-	}
-	return ds, next, nil
-}
-
-// lease claims a message that is in no heap. Nobody has to learn of its end:
-// what made the message ready has woken all who wait for it, and who looks too
-// late for the message sees the lease.
-func (c *consumer) lease(m *message, now time.Time) {
-	t := c.transport
-	t.claims++
-	m.token = driver.Token(fmt.Sprintf("%d.%d", m.seq, t.claims))
-	m.deliveries++
-	m.worker, m.claimed, m.wake = c.sub.Worker, now, now.Add(c.sub.Lease)
-	t.asleep.push(m)
+	return ds, t.next(), nil
 }
 
 // wait ends when there may be something new, or at next.
@@ -124,8 +107,8 @@ func (c *consumer) Settle(ctx context.Context, ss ...driver.Settlement) error {
 	for i, s := range ss {
 		ds[i] = s.Delivery
 	}
-	return c.each(ctx, ds, func(i int, m *message, now time.Time) {
-		c.transport.settle(m, ss[i], now)
+	return c.each(ctx, ds, func(i int, now time.Time) bool {
+		return c.transport.shelf.Settle(now, c.sub.Suspects, ss[i])
 	})
 }
 
@@ -148,40 +131,16 @@ func (c *consumer) check(ss []driver.Settlement) error {
 	return nil
 }
 
-// settle ends the claim of one message. What it changes is seen by consumers
-// when the transport's mutex is free again.
-func (t *Transport) settle(m *message, s driver.Settlement, now time.Time) {
-	m.log(s.Attempt)
-	switch s.Verdict {
-	case driver.Ack:
-		t.forget(m)
-		return
-	case driver.Bury:
-		t.forget(m)
-		t.dead = append(t.dead, m.letter(s.Reason, now))
-		return
-	case driver.Retry:
-		m.env.Attempt++
-	}
-	t.asleep.remove(m)
-	if s.Queue != "" {
-		m.env.Queue = s.Queue
-	}
-	t.wait(m, now.Add(max(s.Delay, 0)), now)
-	t.wake()
-}
-
 // Extend renews leases.
 func (c *consumer) Extend(ctx context.Context, ds ...driver.Delivery) error {
-	return c.each(ctx, ds, func(_ int, m *message, now time.Time) {
-		c.transport.asleep.remove(m)
-		m.wake = now.Add(c.sub.Lease)
-		c.transport.asleep.push(m)
+	return c.each(ctx, ds, func(i int, now time.Time) bool {
+		return c.transport.shelf.Extend(now, c.sub.Lease, ds[i].Token)
 	})
 }
 
-// each calls do for the deliveries whose claim stands, and names the others.
-func (c *consumer) each(ctx context.Context, ds []driver.Delivery, do func(int, *message, time.Time)) error {
+// each calls do for the deliveries, and names those whose claim is lost. What it changes
+// is seen by consumers when the transport's mutex is free again.
+func (c *consumer) each(ctx context.Context, ds []driver.Delivery, do func(int, time.Time) (stood bool)) error {
 	t := c.transport
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -195,28 +154,13 @@ func (c *consumer) each(ctx context.Context, ds []driver.Delivery, do func(int, 
 	t.advance(now)
 	var lost []driver.Delivery
 	for i, d := range ds {
-		m := t.claimed(d.Token)
-		if m == nil {
+		if !do(i, now) {
 			lost = append(lost, d)
-			continue
 		}
-		do(i, m, now)
 	}
+	t.wake() // what was given back may be due at once
 	if len(lost) > 0 {
 		return &driver.LeaseLostError{Lost: lost}
-	}
-	return nil
-}
-
-// claimed finds the message that the token holds, or nil.
-func (t *Transport) claimed(token driver.Token) *message {
-	head, _, _ := strings.Cut(string(token), ".")
-	seq, err := strconv.ParseUint(head, 10, 64)
-	if err != nil {
-		return nil
-	}
-	if m := t.live[seq]; m != nil && m.token == token {
-		return m
 	}
 	return nil
 }

@@ -22,7 +22,15 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/share"
+	"github.com/posthorn/posthorn/internal/shelf"
 )
+
+// A Letter is a dead letter: a message that was buried.
+type Letter = shelf.Letter
+
+// suspectPatience is how long a suspect waits for a consumer of suspects, before it is an
+// ordinary message again.
+const suspectPatience = time.Minute
 
 // Options say what the transport lacks, so that a test can see how a program
 // does with a poorer one. The zero value lacks nothing.
@@ -32,6 +40,7 @@ type Options struct {
 	NoPriority  bool // a priority other than 0 is refused
 	NoBury      bool // Bury is refused
 	NoUniqueIDs bool // an id may be live more than once
+	NoSuspects  bool // a consumer of suspects and ReleaseDead are refused
 }
 
 // A Transport is an open transport in memory. All its methods may be called
@@ -41,13 +50,7 @@ type Transport struct {
 
 	mu        sync.Mutex
 	closed    bool
-	seq       uint64              // of the last message accepted
-	claims    uint64              // made so far
-	live      map[uint64]*message // by seq
-	ids       map[string]int      // live messages with this id
-	ready     map[string]*heap    // by queue: what can be claimed
-	asleep    heap                // delayed or claimed: what time will move
-	dead      []Letter
+	shelf     *shelf.Shelf
 	consumers map[*consumer]struct{}
 }
 
@@ -59,12 +62,9 @@ func New(o Options) *Transport {
 	return &Transport{
 		caps: driver.Capabilities{
 			Delay: !o.NoDelay, Priority: !o.NoPriority, Bury: !o.NoBury, UniqueIDs: !o.NoUniqueIDs,
-			AttemptsLog: true, MaxBody: o.MaxBody, Durability: driver.Volatile,
+			AttemptsLog: true, MaxBody: o.MaxBody, Durability: driver.Volatile, Suspects: !o.NoSuspects,
 		},
-		live:      map[uint64]*message{},
-		ids:       map[string]int{},
-		ready:     map[string]*heap{},
-		asleep:    heap{less: wakesEarlier},
+		shelf:     shelf.New(!o.NoUniqueIDs),
 		consumers: map[*consumer]struct{}{},
 	}
 }
@@ -89,87 +89,33 @@ func (t *Transport) Send(ctx context.Context, envs ...driver.Envelope) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	if err := t.checkIDs(envs); err != nil {
+	if err := t.shelf.Send(time.Now(), envs...); err != nil {
 		return err
-	}
-	now := time.Now()
-	for _, e := range envs {
-		t.accept(e, now)
 	}
 	t.wake()
 	return nil
 }
 
-// checkIDs refuses an id that is live, or twice among the envelopes.
-func (t *Transport) checkIDs(envs []driver.Envelope) error {
-	if !t.caps.UniqueIDs {
-		return nil
-	}
-	seen := make(map[string]bool, len(envs))
-	for _, e := range envs {
-		if seen[e.ID] || t.ids[e.ID] > 0 {
-			return fmt.Errorf("send %s: %w: %s", e.Kind, driver.ErrDuplicate, e.ID)
-		}
-		seen[e.ID] = true
-	}
-	return nil
-}
-
-// accept makes a live message of a checked envelope.
-func (t *Transport) accept(e driver.Envelope, now time.Time) {
-	due := now
-	switch {
-	case e.Delay > 0:
-		due = now.Add(e.Delay)
-	case e.NotBefore.After(now):
-		due = now.Add(e.NotBefore.Sub(now))
-	}
-	e = copyOf(e)
-	e.SentAt, e.Delay = now.Round(0), 0
-	t.seq++
-	m := &message{env: e, seq: t.seq}
-	t.live[m.seq] = m
-	t.ids[e.ID]++
-	t.wait(m, due, now)
-}
-
-// wait puts a message where it waits for its time, or for a consumer.
-func (t *Transport) wait(m *message, due, now time.Time) {
-	m.due, m.token, m.env.NotBefore = due, "", due.Round(0)
-	if due.After(now) {
-		m.wake = due
-		t.asleep.push(m)
-		return
-	}
-	t.offer(m)
-}
-
-// offer makes a message ready to be claimed.
-func (t *Transport) offer(m *message) {
-	h := t.ready[m.env.Queue]
-	if h == nil {
-		h = &heap{less: servedEarlier}
-		t.ready[m.env.Queue] = h
-	}
-	h.push(m)
-}
-
-// advance makes ready what has come due by now: delayed messages, and claims
-// whose lease has ended, which is a crash of their worker. Every operation
+// advance makes ready what has come due by now: delayed messages, claims whose lease has
+// ended, which is a crash of their worker, and suspects that nobody runs. Every operation
 // begins with it, so the clock alone decides who holds a message.
 func (t *Transport) advance(now time.Time) {
-	moved := false
-	for m := t.asleep.first(); m != nil && !m.wake.After(now); m = t.asleep.first() {
-		t.asleep.remove(m)
-		if m.token != "" {
-			m.fellSilent(now)
-		}
-		t.offer(m)
-		moved = true
-	}
-	if moved {
+	moved := t.shelf.Promote(now)
+	moved = t.shelf.Rescue(now, t.shelf.Expired(now)...) > 0 || moved
+	if t.shelf.FreeSuspects(now, now.Add(-suspectPatience)) || moved {
 		t.wake()
 	}
+}
+
+// next is when time alone may change something next; zero means never.
+func (t *Transport) next() time.Time {
+	next := t.shelf.Next()
+	if since := t.shelf.OldestSuspect(); !since.IsZero() {
+		if free := since.Add(suspectPatience); next.IsZero() || free.Before(next) {
+			next = free
+		}
+	}
+	return next
 }
 
 // wake hints all consumers that wait. It does not block.
@@ -182,23 +128,13 @@ func (t *Transport) wake() {
 	}
 }
 
-// forget ends a message that was claimed.
-func (t *Transport) forget(m *message) {
-	t.asleep.remove(m)
-	delete(t.live, m.seq)
-	if t.ids[m.env.ID]--; t.ids[m.env.ID] == 0 {
-		delete(t.ids, m.env.ID)
-	}
-}
-
 // Consume opens a consumer. Errors: driver.ErrInvalid, ErrTooLarge, ErrUnsupported,
-// ErrClosed. Suspects are not supported: they outlive a process, and these messages
-// do not.
+// ErrClosed.
 func (t *Transport) Consume(_ context.Context, s driver.Subscription) (driver.Consumer, error) {
 	if err := s.Check(); err != nil {
 		return nil, fmt.Errorf("consume: %w", err)
 	}
-	if s.Suspects {
+	if s.Suspects && !t.caps.Suspects {
 		return nil, fmt.Errorf("consume suspects: %w", driver.ErrUnsupported)
 	}
 	t.mu.Lock()
@@ -213,6 +149,27 @@ func (t *Transport) Consume(_ context.Context, s driver.Subscription) (driver.Co
 	}
 	t.consumers[c] = struct{}{}
 	return c, nil
+}
+
+// ReleaseDead gives back what a worker held that is known to be dead; see driver.Reaper.
+// A test says so of a worker that it has stopped in the middle.
+func (t *Transport) ReleaseDead(ctx context.Context, d driver.Death) (driver.Toll, error) {
+	switch {
+	case !t.caps.Suspects:
+		return driver.Toll{}, fmt.Errorf("release dead worker: %w", driver.ErrUnsupported)
+	case d.Worker == "":
+		return driver.Toll{}, fmt.Errorf("release dead worker: %w: it has no id", driver.ErrInvalid)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return driver.Toll{}, err
+	}
+	now := time.Now()
+	t.advance(now)
+	toll := t.shelf.ReleaseDead(now, d)
+	t.wake()
+	return toll, nil
 }
 
 // Close ends the transport with all its consumers, and waits for calls under
@@ -233,11 +190,7 @@ func (t *Transport) Close() error {
 func (t *Transport) Live() []driver.Envelope {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := make([]driver.Envelope, 0, len(t.live))
-	for _, seq := range slices.Sorted(maps.Keys(t.live)) {
-		out = append(out, copyOf(t.live[seq].env))
-	}
-	return out
+	return t.shelf.Live()
 }
 
 // Dead returns copies of the dead letters in the order in which they were
@@ -245,18 +198,10 @@ func (t *Transport) Live() []driver.Envelope {
 func (t *Transport) Dead() []Letter {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := slices.Clone(t.dead)
-	for i := range out {
-		out[i].Envelope = copyOf(out[i].Envelope)
-		out[i].Attempts = slices.Clone(out[i].Attempts)
-	}
-	return out
+	return t.shelf.Dead()
 }
 
-// copyOf shares nothing with e that can be changed.
-func copyOf(e driver.Envelope) driver.Envelope {
-	e.Body, e.Header = slices.Clone(e.Body), maps.Clone(e.Header)
-	return e
-}
-
-var _ driver.Transport = (*Transport)(nil)
+var (
+	_ driver.Transport = (*Transport)(nil)
+	_ driver.Reaper    = (*Transport)(nil)
+)

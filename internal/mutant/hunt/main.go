@@ -1,5 +1,6 @@
 // Command hunt builds Posthorn with each planted fault, one at a time, and shows that a
-// run of torture finds it, or where a run cannot, a test. It prints a table, and ends with
+// run of torture finds it, or where a run cannot, a test; or, with -sim, that the simulator
+// does. It prints a table, and ends with
 // 1 when a fault got away: then the checks are worth less than they seem.
 package main
 
@@ -25,6 +26,7 @@ type quarry struct {
 	name, tag string
 	run       []string // of torture: where, and by which faults
 	pkg, test string   // instead: a test that fails
+	sim       bool     // instead: the simulator
 }
 
 // planted makes the quarry of a fault of package mutant.
@@ -50,12 +52,34 @@ func quarries() []quarry {
 		planted("bury_in_two", "--private", "postgres", "--faults", "P-1,D-1,D-3,N-1,H,M"),
 		planted("dirty_kept", "--private", "postgres", "--faults", "H"),
 		planted("retry_in_two", "--private", "postgres", "--faults", "P-1,D-1,D-3,N-1,H"),
+		{name: "innocents_charged", tag: mutant.Tag + ",innocents_charged",
+			pkg: "./store/sqlite", test: "TestSQLiteKeepsTheContract/(declares|suspect)"},
+		{name: "released_twice", tag: mutant.Tag + ",released_twice",
+			pkg: "./store/sqlite", test: "TestSQLiteKeepsTheContract/(declares|suspect)"},
 	}
+}
+
+// simulated lists the faults that the simulator finds.
+func simulated() []quarry {
+	qs := []quarry{
+		{name: "settle_without_token", tag: safety.TagPrefix + "fencing", sim: true},
+		{name: "crash_uncounted", tag: safety.TagPrefix + "crashcount", sim: true},
+	}
+	for _, name := range []string{
+		"rescue_blind", "bury_in_two", "retry_in_two", "ack_first", "ack_on_panic", "commit_fails", "no_poll",
+		"innocents_charged", "released_twice", "gives_up", "backoff_kept",
+	} {
+		q := planted(name)
+		q.sim = true
+		qs = append(qs, q)
+	}
+	return qs
 }
 
 // Bounds of a hunt.
 const (
-	tries      = 3 // each with another seed: chance decides what a kill hits
+	tries      = 3      // each with another seed: chance decides what a kill hits
+	simSeeds   = "1000" // of the simulator
 	minutes    = "0.7"
 	tryWithin  = 6 * time.Minute
 	textColumn = 100
@@ -63,14 +87,19 @@ const (
 
 func main() {
 	only := flag.String("only", "", "hunt these `faults` alone, by names with commas between")
+	sim := flag.Bool("sim", false, "hunt with the simulator, not with torture and the tests")
 	flag.Parse()
+	quarries := quarries()
+	if *sim {
+		quarries = simulated()
+	}
 	dir, err := os.MkdirTemp("", "posthorn-hunt-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	caught, all := 0, 0
-	for _, q := range quarries() {
+	for _, q := range quarries {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), q.name) {
 			continue
 		}
@@ -103,9 +132,15 @@ func (q quarry) hunt(dir string) (how string, err error) {
 		how, err := q.hunted(command("go", append(test, "-tags="+q.tag)...), "--- FAIL: ")
 		return strings.Replace(how, "--- FAIL: ", q.pkg+" ", 1), err
 	}
-	program := filepath.Join(dir, q.name)
-	if out, err := command("go", "build", "-tags="+q.tag, "-o", program, "./cmd/posthorn")(); err != nil {
+	program, source := filepath.Join(dir, q.name), "./cmd/posthorn"
+	if q.sim {
+		source = "./internal/sim/play"
+	}
+	if out, err := command("go", "build", "-tags="+q.tag, "-o", program, source)(); err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	if q.sim {
+		return q.hunted(command(program, "-seeds", simSeeds), "broken: ")
 	}
 	for seed := 1; seed <= tries; seed++ {
 		args := append([]string{"torture", "--minutes", minutes, "--seed", fmt.Sprint(seed), "--resume-within", "1m",

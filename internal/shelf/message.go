@@ -1,6 +1,7 @@
-package memory
+package shelf
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -17,32 +18,37 @@ type Letter struct {
 	Died       time.Time        // when it was buried
 }
 
-// A message is one that is live: it is in exactly one heap, that of its queue
-// when it is ready, else the transport's heap of those asleep.
+// A message is one that is live: it is in exactly one heap.
 type message struct {
 	env        driver.Envelope
 	seq        uint64 // order of acceptance
 	due        time.Time
-	wake       time.Time // while asleep: when it is due, or its lease ends
+	wake       time.Time // when it is due, when its lease ends, or since when it waits as a suspect
 	deliveries int
 	crashes    int
+	suspect    bool
 	attempts   []driver.Attempt
 
 	token   driver.Token // of the claim; empty when there is none
 	worker  string       // that holds it
 	claimed time.Time
 
+	in    *heap
 	index int // in its heap
 }
 
-// fellSilent ends a claim whose lease has run out.
-func (m *message) fellSilent(now time.Time) {
+// lines of the history that the shelf itself writes.
+const (
+	fellSilent   = "its worker fell silent while holding it"
+	unknownDeath = "its worker died while holding it"
+)
+
+// crash counts that the claim ended without a word.
+func (m *message) crash(a driver.Attempt, now time.Time) {
 	m.crashes++
-	m.log(&driver.Attempt{
-		Number: m.env.Attempt + 1, Worker: m.worker, Started: m.claimed.Round(0), Duration: now.Sub(m.claimed),
-		Class: driver.ClassCrash, Error: "its worker fell silent while holding it",
-	})
-	m.token, m.worker = "", ""
+	a.Number, a.Worker, a.Class = m.env.Attempt+1, m.worker, driver.ClassCrash
+	a.Started, a.Duration = m.claimed.Round(0), now.Sub(m.claimed)
+	m.log(&a)
 }
 
 // log adds to the history, which keeps the newest attempts.
@@ -72,4 +78,10 @@ func (m *message) delivery() driver.Delivery {
 	return driver.Delivery{
 		Envelope: copyOf(m.env), Deliveries: m.deliveries, Crashes: m.crashes, Token: m.token,
 	}
+}
+
+// copyOf shares nothing with e that can be changed.
+func copyOf(e driver.Envelope) driver.Envelope {
+	e.Body, e.Header = slices.Clone(e.Body), maps.Clone(e.Header)
+	return e
 }

@@ -1,4 +1,4 @@
-package memory
+package shelf
 
 import (
 	"cmp"
@@ -22,9 +22,16 @@ func wakesEarlier(a, b *message) bool {
 	return cmp.Or(a.wake.Compare(b.wake), cmp.Compare(a.seq, b.seq)) < 0
 }
 
-func (h *heap) push(m *message) { stdheap.Push((*sorted)(h), m) }
+func (h *heap) push(m *message) {
+	m.in = h
+	stdheap.Push((*sorted)(h), m)
+}
 
-func (h *heap) remove(m *message) { stdheap.Remove((*sorted)(h), m.index) }
+// leave takes a message out of the heap that it is in.
+func (m *message) leave() {
+	stdheap.Remove((*sorted)(m.in), m.index)
+	m.in = nil
+}
 
 // first is the message to take next, or nil.
 func (h *heap) first() *message {

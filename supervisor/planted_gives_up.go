@@ -1,0 +1,9 @@
+//go:build posthorn_mutant && gives_up
+
+package supervisor
+
+// A planted fault (package internal/mutant).
+const (
+	givesUp     = true
+	backoffKept = false
+)
