@@ -131,7 +131,7 @@ func (c *Courier) Flush(ctx context.Context, r monitor.Round, within time.Durati
 func (c *Courier) begin(outer context.Context) heart {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(outer))
 	var wg sync.WaitGroup
-	c.jobs, c.busy = nil, make([]bool, len(c.opts.Channels))
+	c.jobs, c.busy, c.ends = nil, make([]bool, len(c.opts.Channels)), false
 	for i := range c.opts.Channels {
 		jobs := make(chan []Notice, 1)
 		c.jobs = append(c.jobs, jobs)
