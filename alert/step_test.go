@@ -137,19 +137,24 @@ func (w *world) check(n alert.Notice) {
 	}
 }
 
+// drawConditions draws what is wrong at a time.
+func drawConditions(t *rapid.T) (cs []monitor.Condition) {
+	levels := []monitor.Level{monitor.OK, monitor.OK, monitor.Warning, monitor.Unknown, monitor.Critical}
+	for _, rule := range []string{"failed", "oldest", "disk"} {
+		if level := rapid.SampledFrom(levels).Draw(t, rule); level != monitor.OK {
+			cs = append(cs, condition(rule, "", level))
+		}
+	}
+	return cs
+}
+
 func TestEachAlertIsToldOnceToEachChannelAndNoneIsLost(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
-		levels := []monitor.Level{monitor.OK, monitor.OK, monitor.Warning, monitor.Unknown, monitor.Critical}
 		for range rapid.IntRange(1, 50).Draw(t, "steps") {
 			w.now = w.now.Add(time.Duration(rapid.IntRange(1, 900).Draw(t, "passed")) * time.Second)
-			var cs []monitor.Condition
-			for _, rule := range []string{"failed", "oldest", "disk"} {
-				if level := rapid.SampledFrom(levels).Draw(t, rule); level != monitor.OK {
-					cs = append(cs, condition(rule, "", level))
-				}
-			}
+			cs := drawConditions(t)
 			broken := map[string]bool{}
 			for _, c := range w.channels {
 				broken[c.Name] = rapid.IntRange(0, 2).Draw(t, "broken "+c.Name) == 0
