@@ -162,7 +162,8 @@ func TestSlackMentionsNobodyAndMakesNoLink(t *testing.T) {
 	}
 	clean(t, "the text", got.Text)
 	for _, part := range []string{
-		"&lt;!channel&gt;", "*critical: new_failed", "*resolved: new_failed", "run: shop failed list", "impact: late mail", "since: 2026-11-28T12:00:00Z", "until: 2026-11-28T13:00:00Z",
+		"&lt;!channel&gt;", "*critical: new_failed", "*resolved: new_failed", "run: shop failed list",
+		"impact: late mail", "since: 2026-11-28T12:00:00Z", "until: 2026-11-28T13:00:00Z",
 	} {
 		if !strings.Contains(got.Text, part) {
 			t.Errorf("%q is not in it:\n%s", part, got.Text)
