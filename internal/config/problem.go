@@ -79,7 +79,7 @@ const maxExcerpt = 160
 // hideToken hides what a line of the file says of a secret, and what follows that.
 func hideToken(line string) string {
 	first := -1
-	for _, key := range []string{"token:", "secret:", "password:", "url:"} {
+	for _, key := range []string{"token:", "secret:", "password:", "url:", "http://", "https://"} {
 		if i := strings.Index(line, key); i >= 0 && (first < 0 || i+len(key) < first) {
 			first = i + len(key)
 		}
