@@ -15,8 +15,11 @@ import (
 // monitorDocument is the name of the document that the monitors of a store share.
 const monitorDocument = "monitor"
 
-// A recollection keeps the monitor's document in the store.
-type recollection struct{ s *session }
+// A recollection keeps a document in the store, by its name.
+type recollection struct {
+	s    *session
+	name string
+}
 
 // Load returns the document.
 func (r recollection) Load(ctx context.Context) (body []byte, version int64, err error) {
@@ -24,7 +27,7 @@ func (r recollection) Load(ctx context.Context) (body []byte, version int64, err
 	if err != nil {
 		return nil, 0, err
 	}
-	d, err := st.Document(ctx, monitorDocument)
+	d, err := st.Document(ctx, r.name)
 	if err != nil || d.Version == 0 {
 		return nil, 0, err
 	}
@@ -37,7 +40,7 @@ func (r recollection) Save(ctx context.Context, body []byte, version int64) erro
 	if err != nil {
 		return err
 	}
-	err = st.SaveDocument(ctx, monitorDocument, store.Document{Version: version, Body: string(body)})
+	err = st.SaveDocument(ctx, r.name, store.Document{Version: version, Body: string(body)})
 	if errors.Is(err, store.ErrConflict) {
 		return fmt.Errorf("%w: %w", monitor.ErrConflict, err)
 	}

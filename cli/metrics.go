@@ -9,6 +9,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posthorn/posthorn/alert"
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/metrics"
 	"github.com/posthorn/posthorn/store"
@@ -35,7 +38,7 @@ type view struct {
 // later, so that it counts, too.
 func (s *session) count(cfg *config.Config) {
 	if socket, _ := s.lookup(metricsSocket); socket != "" || cfg.Metrics.Listen != "" {
-		s.tally = metrics.NewTally(s.foreseen(cfg))
+		s.tally, s.figures = metrics.NewTally(s.foreseen(cfg)), &alert.Figures{}
 	}
 }
 
@@ -58,7 +61,7 @@ func (s *session) openView(cfg *config.Config) (*view, error) {
 	}
 	o := metrics.Options{
 		Listen: cfg.Metrics.Listen, Token: token, Tally: s.tally, Known: s.foreseen(cfg), Version: s.app.Version,
-		Log: s.env.Log,
+		Log: s.env.Log, Collectors: []prometheus.Collector{s.figures},
 	}
 	if st := s.env.Store; st != nil {
 		o.Store, o.Pools, o.Dialect = st, st.Uses, st.Dialect()

@@ -59,7 +59,8 @@ func (s *session) runMonitor(ctx context.Context, cfg *config.Config, of program
 	defer stop()
 	h := newHealer(ctx, s)
 	defer h.wait()
-	m := s.newMonitor(cfg, g.Gather, h)
+	courier := s.courier(cfg)
+	m := s.newMonitor(cfg, g.Gather, h, courier.Observe)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	var serving error
@@ -73,6 +74,7 @@ func (s *session) runMonitor(ctx context.Context, cfg *config.Config, of program
 			serving = probe{m}.run(ctx, l)
 		})
 	}
+	wg.Go(func() { courier.Run(ctx) })
 	err = m.Run(ctx)
 	stop()
 	wg.Wait()
@@ -82,16 +84,23 @@ func (s *session) runMonitor(ctx context.Context, cfg *config.Config, of program
 // monitorOnce makes one round.
 func (s *session) monitorOnce(ctx context.Context, cfg *config.Config) error {
 	g := monitor.NewGatherer(s.sources(cfg))
-	var seen monitor.Reading
+	var (
+		seen  monitor.Reading
+		round monitor.Round
+	)
 	h := newHealer(ctx, s)
 	m := s.newMonitor(cfg, func(ctx context.Context) monitor.Reading {
 		seen = g.Gather(ctx)
 		return seen
-	}, h)
+	}, h, func(r monitor.Round) { round = r })
 	v := m.Once(ctx)
 	h.wait()
 	if !m.Remembers() { // nothing can have lasted: what is seen has to do
 		v = monitor.Engine{Rules: cfg.Monitor.Rules}.Glance(monitor.State{}, seen)
+		round.Verdict = v
+	}
+	if ctx.Err() == nil {
+		s.courier(cfg).Flush(ctx, round, flushWithin)
 	}
 	switch err := endReadings(g); {
 	case ctx.Err() != nil:
@@ -117,11 +126,12 @@ func endReadings(g *monitor.Gatherer) error {
 }
 
 func (s *session) newMonitor(
-	cfg *config.Config, gather func(context.Context) monitor.Reading, h *healer,
+	cfg *config.Config, gather func(context.Context) monitor.Reading, h *healer, observe func(monitor.Round),
 ) *monitor.Monitor {
 	return monitor.New(gather, monitor.Options{
-		Every: cfg.Monitor.Every, Log: s.logger(cfg), Memory: recollection{s}, Actions: h,
-		Engine: monitor.Engine{Rules: cfg.Monitor.Rules, Budget: cfg.Monitor.Budget},
+		Every: cfg.Monitor.Every, Log: s.logger(cfg), Memory: recollection{s, monitorDocument}, Actions: h,
+		Observe: observe,
+		Engine:  monitor.Engine{Rules: cfg.Monitor.Rules, Budget: cfg.Monitor.Budget},
 	})
 }
 
@@ -135,7 +145,7 @@ func (s *session) sources(cfg *config.Config) monitor.Sources {
 		}
 		return what, "doctor"
 	}}
-	src.Paused, src.LogDir = s.paused, cfg.Logs.Dir
+	src.Paused, src.LogDir, src.Alerts = s.paused, cfg.Logs.Dir, s.undelivered(cfg)
 	for _, t := range cfg.Transports {
 		for _, queue := range t.Queues {
 			src.Queues = append(src.Queues, monitor.QueueName{Name: queue, Transport: t.Name})
@@ -170,7 +180,7 @@ func (s *session) glance(
 func (s *session) remembered(ctx context.Context, cfg *config.Config, at time.Time) monitor.State {
 	ctx, cancel := context.WithTimeout(ctx, closeWithin)
 	defer cancel()
-	body, _, err := recollection{s}.Load(ctx)
+	body, _, err := recollection{s, monitorDocument}.Load(ctx)
 	if err != nil {
 		return monitor.State{}
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/config"
@@ -26,7 +27,7 @@ func newRedactor(cfg *config.Config) *redactor {
 		regexp.MustCompile(`(?i)((?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key)["']?\s*[=:]\s*["']?)[^\s"'&;,]+`),
 	}}
 	var pairs []string
-	for _, secret := range append(cfg.Store.Secrets(), cfg.Metrics.Token.Reveal()) {
+	for _, secret := range slices.Concat(cfg.Store.Secrets(), cfg.Alerts.Secrets(), []string{cfg.Metrics.Token.Reveal()}) {
 		if len(secret) >= minSecret {
 			pairs = append(pairs, secret, "***")
 		}

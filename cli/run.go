@@ -76,7 +76,8 @@ func (s *session) root() *cobra.Command {
 		s.restartCommand(), s.monitorCommand())
 	root.AddCommand(s.workCommand(), s.guardCommand())
 	s.add(root, groupOperate, s.statusCommand(), s.statsCommand(), s.healthCommand(), s.failedCommand(), s.whyCommand(),
-		s.queuesCommand(), s.workersCommand(), s.doctorCommand(), s.tortureCommand())
+		s.queuesCommand(), s.workersCommand(), s.doctorCommand(), s.tortureCommand(),
+		s.alertsCommand())
 	s.add(root, groupSetup, s.initCommand(), s.configCommand(), s.transportCommand(), s.migrateCommand(),
 		s.versionCommand())
 	s.add(root, groupOperate, s.aliveCommand())

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/alert"
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/internal/printable"
 	"github.com/posthorn/posthorn/metrics"
@@ -32,7 +33,9 @@ type session struct {
 	env   Env
 	ready bool           // Setup has run
 	tally *metrics.Tally // nil: nobody wants to know what is counted
-	asIs  bool           // the store's schema is only looked at
+
+	figures *alert.Figures // of alerts; nil like tally
+	asIs    bool           // the store's schema is only looked at
 }
 
 // globalFlags are the flags of every command.

@@ -26,6 +26,8 @@ type Sources struct {
 	Programs func(ctx context.Context) ([]Program, error)
 	// Paused lists the queues that are paused, with the reasons; nil: none can be.
 	Paused func(ctx context.Context) (map[string]string, error)
+	// Alerts asks which channels do not take alerts, of the store; nil: there are no channels.
+	Alerts func(ctx context.Context) ([]Undelivered, error)
 	// Explain says what an error of the store means and what to try; nil says the
 	// error's text.
 	Explain func(err error) (what, try string)

@@ -99,6 +99,13 @@ func (g *Gatherer) storeLooks() []look {
 			func(ctx context.Context) (map[string]int64, error) { return g.store.NewLetters(ctx, NewWithin) }),
 		lookAt(ofHeldBack, func(r *Reading) *Part[[]HeldBack] { return &r.HeldBack }, g.heldBack),
 		lookAt(ofServer, func(r *Reading) *Part[Connections] { return &r.Server }, g.server),
+		lookAt(ofAlerts, func(r *Reading) *Part[[]Undelivered] { return &r.Alerts },
+			func(ctx context.Context) ([]Undelivered, error) {
+				if g.src.Alerts == nil {
+					return nil, errAbsent
+				}
+				return g.src.Alerts(ctx)
+			}),
 	}
 }
 

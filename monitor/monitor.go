@@ -40,6 +40,20 @@ type Options struct {
 	Memory  Memory        // nil: nothing outlives the process, and nothing is acted on
 	Actions Actions       // nil: nothing is acted on
 	Log     *slog.Logger  // nil means silence
+
+	// Observe is told of each round before anything is acted on; nil: nobody is. It must not
+	// block.
+	Observe func(Round)
+}
+
+// A Round is a verdict with what tells its place among those of all monitors.
+type Round struct {
+	Verdict
+	Host string
+	// Revision grows from one verdict that all monitors share to the next. It is 0 where this
+	// monitor went on alone: then what it says of anything but its host may be old.
+	Revision int64
+	Away     bool // the store was not reachable
 }
 
 // DefaultEvery is how often a monitor reads.
@@ -58,6 +72,8 @@ type Monitor struct {
 	opts   Options
 	state  State // after the last round
 	apart  bool  // the last round was not remembered
+
+	revision int64 // of the document that holds the state
 
 	mu      sync.Mutex
 	verdict Verdict
@@ -107,10 +123,23 @@ func (m *Monitor) Once(ctx context.Context) Verdict {
 	for _, c := range o.changes {
 		m.tell(ctx, c)
 	}
+	m.observe(r)
 	if len(o.todo) > 0 {
 		m.act(ctx, o.todo)
 	}
 	return m.Verdict()
+}
+
+// observe shows a round to whoever wants to see it.
+func (m *Monitor) observe(r Reading) {
+	if m.opts.Observe == nil {
+		return
+	}
+	round := Round{Verdict: m.Verdict(), Host: r.Host, Revision: m.revision, Away: r.away()}
+	if m.apart {
+		round.Revision = 0
+	}
+	m.opts.Observe(round)
 }
 
 // An outcome is what came of one step.
@@ -141,6 +170,7 @@ func (m *Monitor) remember(ctx context.Context, r Reading) (o outcome, kept bool
 		if state, version, err = m.load(ctx, r.Host); err == nil {
 			o = step(m.opts.Engine, state, r)
 			err = m.save(ctx, o.state, version)
+			m.revision = version + 1 // of use only if it was saved
 		}
 		if !errors.Is(err, ErrConflict) {
 			break

@@ -26,13 +26,15 @@ const (
 	RulePaused      = "paused"
 	RuleReading     = "reading"
 	RuleBudget      = "action_budget"
+	RuleUndelivered = "alert_undelivered"
 )
 
 // Pack is the default rules. They are on without configuration.
 func Pack() []Rule {
 	return append([]Rule{storeRule(), workersRule(), failedRule(), oldestRule()},
 		progressRule(), stuckRule(), failureRateRule(), newFailedRule(), handlersRule(), crashLoopRule(), memoryRule(),
-		connectionsRule(), poolsRule(), clockRule(), diskRule(), pausedRule(), readingRule(), budgetRule())
+		connectionsRule(), poolsRule(), clockRule(), diskRule(), pausedRule(), readingRule(), budgetRule(),
+		undeliveredRule())
 }
 
 func storeRule() Rule {
@@ -171,6 +173,32 @@ func readingRule() Rule {
 			}}
 		},
 		calm: func(Reading, Past) string { return "all of it" },
+	}
+}
+
+// undeliveredRule judges the way to people. A channel may hiccup.
+func undeliveredRule() Rule {
+	return Rule{
+		Name: RuleUndelivered, About: "For how long a channel has not taken alerts.", Unit: Seconds,
+		Warning: 30, Critical: 15 * 60, For: 0, Clear: 30 * time.Second, needs: []piece{ofAlerts},
+		judge: func(r Reading, _ Past, _ Rule) []Finding {
+			var found []Finding
+			for _, u := range r.Alerts.Value {
+				found = append(found, Finding{
+					Subject: u.Channel, Value: u.For.Seconds(), Try: "alerts test " + u.Channel,
+					Text: fmt.Sprintf("channel %s has not taken %s for %s: %s",
+						u.Channel, plural(int64(u.Alerts), "alert"), span(u.For), u.Why),
+					Impact: "whoever looks at this channel does not know what is wrong",
+				})
+			}
+			return found
+		},
+		calm: func(r Reading, _ Past) string {
+			if r.Alerts.Knowledge == Absent {
+				return "no channel is configured"
+			}
+			return "each has arrived"
+		},
 	}
 }
 

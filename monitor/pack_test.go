@@ -74,6 +74,9 @@ func faults() map[string]fault {
 			q := queue(r, "slow")
 			q.Paused, q.PausedWhy, q.Ready, q.Oldest = true, "the mail server is down", 50, 10*time.Hour
 		}},
+		monitor.RuleUndelivered: {monitor.Critical, "ops", func(r *reading, lasts span) {
+			r.Alerts.Value = []monitor.Undelivered{{Channel: "ops", For: lasts, Alerts: 2, Why: "it answers 502"}}
+		}},
 		monitor.RuleReading: {monitor.Unknown, "", func(r *reading, _ span) {
 			r.Queues = monitor.Missing[[]monitor.Queue]("permission denied")
 		}},

@@ -54,6 +54,7 @@ type Reading struct {
 	Server   Part[Connections]
 	Pools    Part[[]Pool] // of this process
 	Disks    Part[[]Disk] // of this host
+	Alerts   Part[[]Undelivered]
 }
 
 // NewWithin is the window in which a dead letter counts as new.
@@ -144,6 +145,14 @@ type Disk struct {
 	Free int64 // bytes that a user without privileges may write
 }
 
+// An Undelivered is a channel that does not take alerts.
+type Undelivered struct {
+	Channel string
+	For     time.Duration
+	Alerts  int
+	Why     string
+}
+
 // lastClaim is when the newest message in flight was claimed from a queue; zero
 // if there is none.
 func (r Reading) lastClaim(queue string) (last time.Time) {
@@ -186,6 +195,7 @@ const (
 	ofServer   piece = "connections"
 	ofPools    piece = "pools"
 	ofDisks    piece = "disks"
+	ofAlerts   piece = "alerts"
 )
 
 // ofTheStore reports whether the piece is read from the store.
@@ -198,7 +208,7 @@ func (r Reading) knowledge() []pieceKnown {
 	return []pieceKnown{
 		known(ofStore, r.Store), known(ofClock, r.Clock), known(ofQueues, r.Queues), known(ofLetters, r.Letters),
 		known(ofHeldBack, r.HeldBack), known(ofWorkers, r.Workers), known(ofHolds, r.Holds), known(ofPrograms, r.Programs),
-		known(ofServer, r.Server), known(ofPools, r.Pools), known(ofDisks, r.Disks),
+		known(ofServer, r.Server), known(ofPools, r.Pools), known(ofDisks, r.Disks), known(ofAlerts, r.Alerts),
 	}
 }
 

@@ -34,6 +34,7 @@ func healthy(at time.Time) monitor.Reading {
 		Server:   monitor.Is(monitor.Connections{Used: 20, Most: 100}),
 		Pools:    monitor.Is([]monitor.Pool{{Name: "control", InUse: 1, Limit: 5}}),
 		Disks:    monitor.Is([]monitor.Disk{{For: "store", Path: "/var/lib", Free: 100 << 30}}),
+		Alerts:   monitor.Is([]monitor.Undelivered{}),
 	}
 }
 

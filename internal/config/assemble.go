@@ -27,6 +27,7 @@ func (d *decoder) assemble() *Config {
 			TokenFile: pick(d, "metrics.token_file", ""),
 		},
 	}
+	c.Alerts = d.alerts()
 	for _, name := range d.names["session"] {
 		c.Session[name] = pick(d, "session."+name, "")
 	}
@@ -136,6 +137,7 @@ func (d *decoder) check(c *Config) {
 	d.checkSession(c)
 	d.checkMetrics(c.Metrics)
 	d.checkMonitor(c.Monitor)
+	d.checkAlerts(c.Alerts)
 	owner := map[string]string{}
 	for _, t := range c.Transports {
 		d.checkDSN("transports."+t.Name+".dsn", t.DSN, d.src.CheckTransport)

@@ -21,6 +21,7 @@ type Config struct {
 	Logs       Logs
 	Metrics    Metrics
 	Monitor    Monitor
+	Alerts     Alerts
 	Transports []Transport // in the file's order; at least one
 	Routing    map[string]string
 	Programs   []Program // in the file's order; at least one

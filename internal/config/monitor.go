@@ -60,7 +60,9 @@ func ruleFields(r monitor.Rule) []Field {
 				Doc: "From where on it is critical: " + about + "."})
 	}
 	fields = append(fields, Field{Pattern: "for", Kind: KindDuration, Default: FormatDuration(r.For),
-		Doc: "How long it must last before it is told: " + about + "."})
+		Doc: "How long it must last before it is told: " + about + "."},
+		Field{Pattern: "clear", Kind: KindDuration, Default: FormatDuration(r.Clear),
+			Doc: "How long it must be over before that is told: " + about + "."})
 	if len(r.Actions) > 0 {
 		var choices []string
 		for _, a := range r.Actions {
@@ -121,7 +123,7 @@ func (d *decoder) monitor(maxFailed int) Monitor {
 func (d *decoder) rule(r *monitor.Rule) {
 	key := rulePrefix(*r)
 	r.Off = !pick(d, key+"enabled", true)
-	r.For = pick(d, key+"for", r.For)
+	r.For, r.Clear = pick(d, key+"for", r.For), pick(d, key+"clear", r.Clear)
 	r.Action = monitor.ActionKind(pick(d, key+"action", string(r.Action)))
 	r.Warning, r.Critical = d.threshold(key+"warning", r.Warning), d.threshold(key+"critical", r.Critical)
 }

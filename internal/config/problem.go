@@ -76,13 +76,18 @@ func (ps *problems) err() error {
 // maxExcerpt bounds a line that is shown.
 const maxExcerpt = 160
 
-// hideToken hides what a line of the file says of a token, and what follows that.
+// hideToken hides what a line of the file says of a secret, and what follows that.
 func hideToken(line string) string {
-	const key = "token:"
-	if i := strings.Index(line, key); i >= 0 {
-		return line[:i+len(key)] + " " + hidden
+	first := -1
+	for _, key := range []string{"token:", "secret:", "password:", "url:", "http://", "https://"} {
+		if i := strings.Index(line, key); i >= 0 && (first < 0 || i+len(key) < first) {
+			first = i + len(key)
+		}
 	}
-	return line
+	if first < 0 {
+		return line
+	}
+	return line[:first] + " " + hidden
 }
 
 // excerpt shows a line with a caret. What may be a secret is hidden, and then

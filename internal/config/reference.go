@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/posthorn/posthorn/driver"
@@ -86,7 +87,7 @@ func Reference() []Field {
 	fields = append(fields, retryFields("transports.*.retry.classes.*.", " (for errors of this class)")...)
 	fields = append(fields, Field{Pattern: "routing.*", Kind: KindText,
 		Doc: "The transport for messages of this kind. Other kinds go to the first transport."})
-	return append(append(fields, programFields()...), monitorFields()...)
+	return slices.Concat(fields, programFields(), monitorFields(), alertFields())
 }
 
 func poolFields() []Field {

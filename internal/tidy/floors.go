@@ -24,7 +24,7 @@ func floors() []floor {
 
 		{"worker", 3}, {"worker/*", 3}, {"failure", 3}, {"middleware", 3}, {"tracing", 3}, {"supervisor", 3},
 
-		{"monitor", 4}, {"metrics", 4}, {"torture/*", 4}, {"internal/isolation", 4},
+		{"monitor", 4}, {"alert", 4}, {"metrics", 4}, {"torture/*", 4}, {"internal/isolation", 4},
 
 		{"internal/config", 5}, {"internal/sim", 5}, {"web", 5}, {"torture", 5},
 
@@ -43,6 +43,7 @@ func passages() []passage {
 		{"store/*", "store/guard"}, {"store/*", "store/pool"}, // what dialects share
 		{"drivertest", "internal/*"}, {"store", "internal/*"}, {"store/*", "internal/*"},
 		{"transport/*", "internal/*"}, {"internal/*", "internal/*"},
+		{"alert", "monitor"}, // what alerts tell are the monitor's conditions, in its words
 		{"worker", "worker/*"}, {"cli", "cli/*"}, {"cli/*", "cli/*"}, {"cli", "transport/open"}, {"cli/*", "transport/open"},
 		{"cmd/*", "cli"}, {"examples/*", "cli"}, {"examples/*", "transport/open"},
 	}
