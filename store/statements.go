@@ -25,6 +25,7 @@ type Statements struct {
 	LeasesDue, LeaseExpired, LeaseSeen, LeaseNext string
 	LeaseIsDue                                    string // until → a row if LeasesDue would find one
 	Crashed                                       string // seq: writes an attempt for a lease that ran out
+	Gates                                         string // of gates.go: now, now, since, id
 	Promote                                       string // seq, now: ends the wait of a row whose time has come
 	Ready                                         string // queue → 1 if it has a ready row, else nothing
 	// Look stands for Now and NextWake together: → now, earliest wake.
@@ -122,15 +123,11 @@ func Portable() Statements {
 			select id, attempt + 1, worker, claimed_at, (wake_at - claimed_at) * 1000, 'crash',
 			  'its worker fell silent while holding it', ''
 			from posthorn_message where seq = ?`,
-		Later: `select seq from posthorn_message where state = 1 and wake_at <= ? order by wake_at limit 500`,
-		Expired: `select seq from posthorn_message where state = 2 and wake_at > ? and wake_at <= ?
-			order by wake_at limit 500`,
 		// MySQL makes the assignments from left to right.
 		Promote: `update posthorn_message
 			set crashes = crashes + case when state = 2 then 1 else 0 end,
 			  state = case when suspect > 0 then 3 else 0 end, token = null, worker = null, claimed_at = null
-			where seq = ? and state in (1, 2) and wake_at <= ?`,
-		Ready:    `select 1 from posthorn_message where state = 0 and queue = ? limit 1`,
+			where seq = ? and ` + waiting + ` and ` + wakes,
 		NextWake: `select min(wake_at) from posthorn_message where state = 1`,
 		Extend:   `update posthorn_message set wake_at = ? where seq = ? and token = ?`,
 		Ack:      `delete from posthorn_message where seq = ? and ` + standing(),
@@ -151,6 +148,7 @@ func Portable() Statements {
 		LogTrim: `delete from posthorn_attempt where message_id = ? and seq <= (select seq from (
 			  select seq from posthorn_attempt where message_id = ? order by seq desc limit 1 offset ?) old)`,
 	}
+	PortableGates().pass(&s)
 	operate(&s)
 	suspect(&s)
 	ask(&s)
@@ -211,16 +209,14 @@ const HeartbeatRow = `insert into posthorn_worker
 // suspect adds the statements of suspects. A lease of one is found by its state,
 // as any other is.
 func suspect(s *Statements) {
-	s.SuspectReady = `select 1 from posthorn_message where state = 3 and suspect > 0 and queue = ? limit 1`
-	s.SuspectsOld = `select seq from posthorn_message where state = 3 and suspect > 0 and wake_at <= ? limit 500`
 	s.SuspectFree = `update posthorn_message
 			set state = 0, suspect = 0, crashes = case when crashes < 2 then 2 else crashes end
-			where seq = ? and state = 3 and wake_at <= ?`
-	s.SuspectKeep = `update posthorn_message set wake_at = ? where state = 3 and suspect > 0 and queue = ?`
+			where seq = ? and ` + Suspected + ` and ` + wakes
+	s.SuspectKeep = `update posthorn_message set wake_at = ? where ` + suspects + ` and queue = ?`
 	s.SuspectBack = `update posthorn_message
 			set state = 3, wake_at = ?, token = null, worker = null, claimed_at = null
 			where seq = ? and token = ? and suspect > 0`
-	s.Suspects = `select count(*) from posthorn_message where state = 3 and suspect > 0 and queue in`
+	s.Suspects = `select count(*) from posthorn_message where ` + suspects + ` and queue in`
 }
 
 // ask adds the statements of pauses and documents.
@@ -230,7 +226,7 @@ func ask(s *Statements) {
 			  since_ms = excluded.since_ms, until_ms = excluded.until_ms`
 	s.Resume = `delete from posthorn_pause where queue = ?`
 	s.Pauses = `select queue, reason, actor, since_ms, until_ms from posthorn_pause
-			where until_ms is null or until_ms > ? order by queue`
+			where ` + inForce + ` order by queue`
 	s.PausePurge = `delete from posthorn_pause where until_ms < ?`
 	s.Document = `select version, body from posthorn_document where name = ?`
 	s.DocumentIn = `insert into posthorn_document (name, version, body) values (?, 1, ?)`
