@@ -210,7 +210,8 @@ func (c *inquiry) workers() {
 		c.say(Reason{Name: ReasonUnknownKind, Blocks: true, Text: fmt.Sprintf(
 			"no living worker of queue %s knows kind %s: deploy the program that has its handler", c.Queue, c.Kind)})
 	case c.Place != store.PlaceLeased:
-		c.say(Reason{Name: ReasonWorker, Text: fmt.Sprintf("%s of its queue know its kind", count(int64(n), "living worker"))})
+		who := count(int64(n), "living worker")
+		c.say(Reason{Name: ReasonWorker, Text: who + " of its queue know its kind"})
 	}
 	if others := served(consuming, c.Queue); len(others) > 0 && n > 0 {
 		c.say(Reason{Name: ReasonRank, Text: fmt.Sprintf(

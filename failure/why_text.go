@@ -12,14 +12,16 @@ import (
 	"github.com/posthorn/posthorn/store"
 )
 
-// living reports whether a worker may take messages: it has been heard of lately, and
-// is not about to end.
+// living reports whether a worker has been heard of lately.
 func living(w driver.WorkerRecord, now time.Time) bool { return now.Sub(w.Seen) <= store.WorkerSilence }
 
-// consumers are the living workers of a queue.
+// leaving reports whether a worker takes no more messages, since it is about to end.
+func leaving(w driver.WorkerRecord) bool { return w.Told == driver.OrderStop || w.State == "stopping" }
+
+// consumers are the living workers of a queue that take messages.
 func consumers(all []driver.WorkerRecord, queue string, now time.Time) (out []driver.WorkerRecord) {
 	for _, w := range all {
-		if living(w, now) && slices.Contains(w.Queues, queue) {
+		if living(w, now) && !leaving(w) && slices.Contains(w.Queues, queue) {
 			out = append(out, w)
 		}
 	}
@@ -38,7 +40,11 @@ func nobody(all []driver.WorkerRecord, queue string, now time.Time) string {
 	if last.ID == "" {
 		return text
 	}
-	return fmt.Sprintf("%s; the last one, %s on %s, fell silent %s ago", text, last.ID, last.Host, span(now.Sub(last.Seen)))
+	if living(last, now) {
+		return fmt.Sprintf("%s but %s on %s, which is about to end", text, last.ID, last.Host)
+	}
+	return fmt.Sprintf("%s; the last one, %s on %s, fell silent %s ago",
+		text, last.ID, last.Host, span(now.Sub(last.Seen)))
 }
 
 // served are the other queues of some workers.
