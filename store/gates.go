@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 )
 
@@ -148,13 +147,7 @@ func (s *Store) scanGates(r Row) (queue string, closed []Closed, err error) {
 // pausesOf lists the pauses that are in force at a time.
 func (s *Store) pausesOf(ctx context.Context, q Session, now int64) (ps []Pause, err error) {
 	err = q.Query(ctx, s.SQL.Pauses, []any{now}, func(r Row) error {
-		var (
-			p     Pause
-			since int64
-			until sql.NullInt64
-		)
-		err := r.Scan(&p.Queue, &p.Reason, &p.Actor, &since, &until)
-		p.Since, p.Until = fromMillis(since), fromMillis(until.Int64)
+		p, err := scanPause(r)
 		ps = append(ps, p)
 		return err
 	})

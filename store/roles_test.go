@@ -270,11 +270,14 @@ func viewer(t *testing.T, g stage) {
 	try(t, err)
 	_, err = s.Document(ctx, "d")
 	try(t, err)
+	_, err = s.Acts(ctx, store.ActFilter{Message: "late"})
+	try(t, err)
 	if p, err := s.Find(ctx, "late"); err != nil || p == nil {
 		t.Errorf("late is at %+v, %v", p, err)
 	}
 	healthy(t, s)
-	for _, table := range []string{"message", "letter", "attempt", "worker", "pause", "document", "meta", "migration"} {
+	for _, table := range []string{"message", "letter", "attempt", "worker", "pause", "document",
+		"audit", "audited", "meta", "migration"} {
 		try(t, s.DB().QueryRowContext(ctx, "select count(*) from "+g.names.Table(table)).Scan(new(int)))
 	}
 	refused(t, s, "send", s.Send(ctx, message("no")))

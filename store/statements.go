@@ -90,8 +90,15 @@ type Statements struct {
 	LetterBack   string // now, now, seq: copies a letter's envelope back to its queue
 	LetterDrop   string // seq
 	LetterGone   string // now, seq: marks as discarded
+	LetterIDs    string // followed by a list of sequences → seq, id
 	LetterPurge  string // died before
 	AttemptPurge string // removes attempts that belong to nothing
+
+	// Of audit.go. Audit: id, at, actor, verb, subject, filter, messages, count, was,
+	// became, reason. Audited: message id, act. ActsOf: the condition for a message
+	// id. ActsOld: kept since, number of acts to keep → ids of acts, some hundreds at
+	// most; the drops are followed by a list of them.
+	Audit, Audited, Acts, ActsOf, ActsOld, AuditDrop, AuditedDrop string
 
 	// Of census.go: InHand: → worker, queue, count, first and last claim. HeldBack: →
 	// queue, kind, count, earliest due. NewLetters: died after → queue, count. Load: →
@@ -154,6 +161,7 @@ func Portable() Statements {
 	ask(&s)
 	inspect(&s)
 	census(&s)
+	audit(&s)
 	return s
 }
 
@@ -254,6 +262,7 @@ func inspect(s *Statements) {
 			from posthorn_letter where seq = ?`
 	s.LetterDrop = `delete from posthorn_letter where seq = ?`
 	s.LetterGone = `update posthorn_letter set discarded_at = ? where seq = ? and discarded_at is null`
+	s.LetterIDs = `select seq, id from posthorn_letter where seq in`
 	s.LetterPurge = `delete from posthorn_letter where died_at < ?`
 	s.AttemptPurge = `delete from posthorn_attempt where seq in (
 			select a.seq from posthorn_attempt a

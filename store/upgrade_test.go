@@ -16,7 +16,8 @@ import (
 func downgrade(t *testing.T, s *store.Store, half bool) {
 	t.Helper()
 	stmts := []string{
-		"delete from posthorn_migration where version = 2",
+		"delete from posthorn_migration where version >= 2",
+		"drop table posthorn_audit", "drop table posthorn_audited",
 		"create table posthorn_control (name varchar(64) primary key, version bigint not null)",
 		"drop table posthorn_pause", "drop table posthorn_document",
 	}

@@ -1,0 +1,1 @@
+-- Another branch brings the third step; a merge replaces this file.
