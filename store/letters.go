@@ -22,6 +22,7 @@ type Letter struct {
 	Deliveries int
 	Crashes    int
 	DiedAt     time.Time
+	Revision   int       // how often it was edited since it died
 	Discarded  time.Time // when an operator removed it; zero: it is still dead
 	Attempts   []driver.Attempt
 }
@@ -96,7 +97,7 @@ func scanLetter(r Row) (Letter, error) {
 		class      string
 	)
 	err := r.Scan(&l.Seq, &l.ID, &l.Kind, &l.Queue, &l.Priority, &l.Attempt, &l.Deliveries, &l.Crashes, &sent, &died,
-		&discarded, &l.Reason, &class, &l.Error, &header, &l.Body)
+		&discarded, &l.Reason, &class, &l.Error, &header, &l.Body, &l.Revision)
 	if err != nil {
 		return l, err
 	}
@@ -133,15 +134,7 @@ func (s *Store) Attempts(ctx context.Context, id string) ([]driver.Attempt, erro
 // longer there is not counted.
 func (s *Store) RetryLetters(ctx context.Context, seqs ...int64) (int, error) {
 	n, err := s.eachLetter(ctx, VerbRetry, seqs, func(ctx context.Context, q Session, now, seq int64) (int64, error) {
-		moved, err := q.Exec(ctx, s.SQL.LetterBack, now, now, seq)
-		if err != nil || moved == 0 {
-			return 0, err
-		}
-		dropped, err := q.Exec(ctx, s.SQL.LetterDrop, seq)
-		if err == nil && dropped == 0 { // somebody else put it back in between
-			err = driver.ErrDuplicate
-		}
-		return dropped, err
+		return s.letterBack(ctx, q, now, seq)
 	})
 	s.hub.wake()
 	return n, s.explain("retry dead letters", err)

@@ -184,6 +184,9 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 		if _, err := q.Exec(ctx, s.SQL.LetterPurge, now-retention.Milliseconds()); err != nil {
 			return err
 		}
+		if _, err := q.Exec(ctx, s.SQL.RevisionPurge, now-retention.Milliseconds()); err != nil {
+			return err
+		}
 		if _, err := q.Exec(ctx, s.SQL.PurgeWorker, now-silentWorker.Milliseconds()); err != nil {
 			return err
 		}

@@ -92,7 +92,13 @@ type Statements struct {
 	LetterGone   string // now, seq: marks as discarded
 	LetterIDs    string // followed by a list of sequences → seq, id
 	LetterPurge  string // died before
-	AttemptPurge string // removes attempts that belong to nothing
+	// Of revisions.go: LetterHold: seq; LetterEdit: header, body, seq, revision;
+	// LetterRestore: seq; LetterTwin: seq, seq → a row if its id is taken; RevisionIn: now,
+	// actor, seq; Revisions: id; RevisionDrop and AttemptDrop: id, id, id; RevisionPurge:
+	// replaced before.
+	LetterHold, LetterEdit, LetterRestore, LetterTwin               string
+	RevisionIn, Revisions, RevisionDrop, AttemptDrop, RevisionPurge string
+	AttemptPurge                                                    string // removes attempts that belong to nothing
 
 	// Of audit.go. Audit: id, at, actor, verb, subject, filter, messages, count, was,
 	// became, reason. Audited: message id, act. ActsOf: the condition for a message
@@ -160,6 +166,7 @@ func Portable() Statements {
 	suspect(&s)
 	ask(&s)
 	inspect(&s)
+	revise(&s)
 	census(&s)
 	audit(&s)
 	return s
@@ -254,7 +261,7 @@ func inspect(s *Statements) {
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (priority > ?
 			  or priority = ? and (due_at < ? or due_at = ? and seq < ?))`
 	s.Letters = `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
-			  reason, class, error, header, body from posthorn_letter`
+			  reason, class, error, header, body, revision from posthorn_letter`
 	s.Attempts = `select number, worker, started_at, duration_us, class, error, stack
 			from posthorn_attempt where message_id = ? order by seq`
 	s.LetterBack = insertMessage + `
