@@ -69,10 +69,7 @@ func (s *Store) editLetter(ctx context.Context, q Session, e Edit) error {
 	if _, err := q.Exec(ctx, s.SQL.RevisionIn, now, clip(said.Actor, MaxActor), e.Seq); err != nil {
 		return err
 	}
-	if e.Body == nil {
-		e.Body = []byte{} // no column is null
-	}
-	n, err := q.Exec(ctx, s.SQL.LetterEdit, header, e.Body, e.Seq, e.Revision)
+	n, err := q.Exec(ctx, s.SQL.LetterEdit, header, nonNil(e.Body), e.Seq, e.Revision)
 	if err == nil && n == 0 {
 		err = ErrChanged
 	}

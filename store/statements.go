@@ -92,6 +92,8 @@ type Statements struct {
 	LetterGone   string // now, seq: marks as discarded
 	LetterIDs    string // followed by a list of sequences → seq, id
 	LetterPurge  string // died before
+	// Of transfer.go: IDTaken: id, id; LetterIn and RevisionPut: the columns.
+	IDTaken, LetterIn, RevisionPut string
 	// Of revisions.go: LetterHold: seq; LetterEdit: header, body, seq, revision;
 	// LetterRestore: seq; LetterTwin: seq, seq → a row if its id is taken; RevisionIn: now,
 	// actor, seq; Revisions: id; RevisionDrop and AttemptDrop: id, id, id; RevisionPurge:
@@ -167,6 +169,7 @@ func Portable() Statements {
 	ask(&s)
 	inspect(&s)
 	revise(&s)
+	transfer(&s)
 	census(&s)
 	audit(&s)
 	return s
