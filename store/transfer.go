@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"time"
 
 	"github.com/posthorn/posthorn/driver"
 )
@@ -40,17 +42,20 @@ func (e *TakenError) Error() string {
 func (e *TakenError) Is(target error) bool { return target == driver.ErrDuplicate }
 
 // ImportLetters adds letters as they are, removed ones included, with their history and
-// their revisions: all or none. Only Seq is not kept. The same id may come more than
-// once, for a message that has died more than once; its history is that of the first.
-// Errors: a *TakenError when a live message or a letter has one of the ids;
-// driver.ErrInvalid and ErrTooLarge; driver.ErrUnavailable.
-func (s *Store) ImportLetters(ctx context.Context, ds ...Dossier) error {
+// their revisions: all or none. Only Seq is not kept. A message may have died more than
+// once: of an id that comes again, or is among those of again, which earlier letters
+// of the same import had, only the letter is added. Errors: a *TakenError when a live
+// message or a letter has one of the other ids; driver.ErrInvalid and ErrTooLarge;
+// driver.ErrUnavailable.
+func (s *Store) ImportLetters(ctx context.Context, again map[string]bool, ds ...Dossier) error {
 	err := s.write(ctx, func(ctx context.Context, q Session) error {
-		if err := s.untaken(ctx, q, ds); err != nil {
+		if err := s.untaken(ctx, q, again, ds); err != nil {
 			return err
 		}
-		a := Act{Verb: VerbImport, Count: len(ds)}
-		known := map[string]bool{}
+		a, known := Act{Verb: VerbImport, Count: len(ds)}, maps.Clone(again)
+		if known == nil {
+			known = map[string]bool{}
+		}
 		for _, d := range ds {
 			if err := s.importOne(ctx, q, d, !known[d.ID]); err != nil {
 				return fmt.Errorf("message %s: %w", d.ID, err)
@@ -94,10 +99,12 @@ func (s *Store) taken(ctx context.Context, q Session, names []string) (taken []s
 	return taken, nil
 }
 
-func (s *Store) untaken(ctx context.Context, q Session, ds []Dossier) error {
-	names := make([]string, len(ds))
-	for i, d := range ds {
-		names[i] = d.ID
+func (s *Store) untaken(ctx context.Context, q Session, again map[string]bool, ds []Dossier) error {
+	names := make([]string, 0, len(ds))
+	for _, d := range ds {
+		if !again[d.ID] {
+			names = append(names, d.ID)
+		}
 	}
 	taken, err := s.taken(ctx, q, names)
 	if err == nil && len(taken) > 0 {
@@ -115,16 +122,21 @@ func (s *Store) importOne(ctx context.Context, q Session, d Dossier, first bool)
 	if err != nil {
 		return err
 	}
+	if first { // what an earlier message of this id has left
+		if err := s.forget(ctx, q, d.ID); err != nil {
+			return err
+		}
+	}
 	discarded := sql.NullInt64{Int64: d.Discarded.UnixMilli(), Valid: !d.Discarded.IsZero()}
 	_, err = q.Exec(ctx, s.SQL.LetterIn, d.ID, d.Kind, d.Queue, d.Priority, d.Attempt, d.Deliveries, d.Crashes,
-		d.SentAt.UnixMilli(), d.DiedAt.UnixMilli(), discarded, clip(d.Reason, maxWord), clip(string(d.Class), maxWord),
+		millis(d.SentAt), millis(d.DiedAt), discarded, clip(d.Reason, maxWord), clip(string(d.Class), maxWord),
 		clip(d.Error, driver.MaxAttemptError), header, nonNil(d.Body), d.Revision)
 	if err != nil || !first {
 		return err
 	}
 	var attempts, revisions [][]any
 	for _, a := range d.Attempts {
-		attempts = append(attempts, []any{d.ID, a.Number, a.Worker, a.Started.UnixMilli(), a.Duration.Microseconds(),
+		attempts = append(attempts, []any{d.ID, a.Number, a.Worker, millis(a.Started), a.Duration.Microseconds(),
 			clip(string(a.Class), maxWord), clip(a.Error, driver.MaxAttemptError), clip(a.Stack, driver.MaxAttemptStack)})
 	}
 	for _, v := range d.Revisions {
@@ -133,7 +145,7 @@ func (s *Store) importOne(ctx context.Context, q Session, d Dossier, first bool)
 			return err
 		}
 		revisions = append(revisions, []any{
-			d.ID, v.Number, v.At.UnixMilli(), clip(v.Actor, MaxActor), header, nonNil(v.Body),
+			d.ID, v.Number, millis(v.At), clip(v.Actor, MaxActor), header, nonNil(v.Body),
 		})
 	}
 	return errors.Join(s.many(ctx, q, s.SQL.LogAttempt, attempts), s.many(ctx, q, s.SQL.RevisionPut, revisions))
@@ -146,6 +158,14 @@ func (s *Store) many(ctx context.Context, q Session, stmt string, rows [][]any) 
 	}
 	_, err := q.ExecMany(ctx, stmt, rows)
 	return err
+}
+
+// millis is a time as it is kept; the zero time is 0.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 // nonNil is a body for a column that is never null.
