@@ -19,6 +19,7 @@ const (
 	VerbEdit    Verb = "edit"
 	VerbPurge   Verb = "purge"
 	VerbImport  Verb = "import"
+	VerbTry     Verb = "try" // which changes nothing
 
 	VerbGroup Verb = "group" // another state or note of a group of dead letters
 

@@ -92,6 +92,10 @@ type Statements struct {
 	LetterGone   string // now, seq: marks as discarded
 	LetterIDs    string // followed by a list of sequences → seq, id
 	LetterPurge  string // died before
+	// Of trial.go: TrialBegin, TrialEnd and TrialUndo, with the name of the transaction, where
+	// an ordinary one could be committed behind the guard's back; TrialCheck does what the
+	// database puts off until the commit; Touched → names and counts of changed rows.
+	TrialBegin, TrialEnd, TrialUndo, TrialCheck, Touched string
 	// Of transfer.go: IDTaken: id, id; LetterIn and RevisionPut: the columns.
 	IDTaken, LetterIn, RevisionPut string
 	// Of revisions.go: LetterHold: seq; LetterEdit: header, body, seq, revision;

@@ -33,6 +33,8 @@ func statements() store.Statements {
 	s.Pause = store.PauseRow + `
 		on duplicate key update reason = values(reason), actor = values(actor), since_ms = values(since_ms),
 		  until_ms = values(until_ms)`
+	s.TrialBegin, s.TrialEnd, s.TrialUndo = `xa start ?`, `xa end ?`, `xa rollback ?`
+	s.Touched = `show session status where variable_name in ('Handler_write', 'Handler_update', 'Handler_delete')`
 	operate(&s, g)
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (turn < 0 - ?
 		  or turn = 0 - ? and (due_at < ? or due_at = ? and seq < ?))`

@@ -13,6 +13,8 @@ func statements() store.Statements {
 	s.NextWake = `select min(due_at) from posthorn_message where ` + g.Delayed.Stands
 	s.HeldBack = store.HeldBackWhere(g.Delayed.Stands + ` order by due_at`)
 	s.Load = `select most, used from (` + places + `) as p (most, used, processes)`
+	s.TrialCheck = `set constraints all immediate`
+	s.Touched = `select 'rows', coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint from pg_stat_xact_user_tables`
 	leases(&s, g)
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
 	return s

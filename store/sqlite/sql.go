@@ -6,6 +6,7 @@ import "github.com/posthorn/posthorn/store"
 func statements() store.Statements {
 	s := store.Portable()
 	s.Claim, s.ClaimSuspect = claim(store.Ready), claim(store.Suspected)
+	s.Touched = `select 'rows', total_changes()`
 	s.File = `select file from pragma_database_list where name = 'main'`
 	return s
 }
