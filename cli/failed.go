@@ -91,7 +91,8 @@ func (s *session) failedCommand() *cobra.Command {
 	}
 	cmd.AddCommand(s.failedListCommand(), s.failedShowCommand(),
 		s.changeCommand(retryLetters()), s.changeCommand(removeLetters()),
-		s.failedEditCommand(), s.changeCommand(restoreLetters()), s.failedExportCommand(), s.failedImportCommand())
+		s.failedEditCommand(), s.changeCommand(restoreLetters()), s.failedExportCommand(), s.failedImportCommand(),
+		s.failedTryCommand())
 	return cmd
 }
 
