@@ -27,8 +27,8 @@ func (s *session) failedTryCommand() *cobra.Command {
 	var f tryFlags
 	cmd := &cobra.Command{
 		Use: "try [ID...]", Short: "Run today's handlers on dead letters, and undo it",
-		Long: `Run the handlers of this program on dead letters, each in a transaction that is always rolled back, and say what
-would have become of them. Nothing is sent, and the letters stay as they are. Only transactional handlers can be
+		Long: `Run the handlers of this program on dead letters, each in a transaction that is always rolled back, and say
+what would have become of them. Nothing is sent, and the letters stay as they are. Only transactional handlers can be
 tried. What a handler does by other ways than its transaction is not undone: the slow part of a handler runs only with
 --with-slow-part.`,
 		Example: s.example(`
