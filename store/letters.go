@@ -167,7 +167,7 @@ func (s *Store) eachLetter(ctx context.Context, verb Verb, seqs []int64, change 
 		if err != nil {
 			return err
 		}
-		names, err := s.letterIDs(ctx, q, seqs)
+		names, err := s.letterIDs(ctx, q, slices.Sorted(slices.Values(seqs)))
 		if err != nil {
 			return err
 		}
@@ -193,7 +193,8 @@ func (s *Store) eachLetter(ctx context.Context, verb Verb, seqs []int64, change 
 	return total, nil
 }
 
-// letterIDs are the ids of letters, which never change.
+// letterIDs locks letters, in the order of their numbers as everybody does, and gives their
+// ids: two who put the same letter back would wait for each other.
 func (s *Store) letterIDs(ctx context.Context, q Session, seqs []int64) (map[int64]string, error) {
 	names := make(map[int64]string, len(seqs))
 	for part := range slices.Chunk(seqs, maxClaim) {
@@ -201,7 +202,7 @@ func (s *Store) letterIDs(ctx context.Context, q Session, seqs []int64) (map[int
 		for i, seq := range part {
 			args[i] = seq
 		}
-		err := q.Query(ctx, s.SQL.LetterIDs+list(len(part)), args, func(r Row) error {
+		err := q.Query(ctx, s.SQL.LetterIDs+list(len(part))+" order by seq"+s.SQL.Lock, args, func(r Row) error {
 			var (
 				seq int64
 				id  string

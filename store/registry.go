@@ -196,5 +196,8 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 		_, err = q.Exec(ctx, s.SQL.AttemptPurge)
 		return err
 	})
+	if err == nil {
+		err = s.purgeOperations(ctx)
+	}
 	return s.explain("maintain store", err)
 }

@@ -99,6 +99,22 @@ type Statements struct {
 	// most; the drops are followed by a list of them.
 	Audit, Audited, Acts, ActsOf, ActsOld, AuditDrop, AuditedDrop string
 
+	// Of operations.go. OperationIn: id, state, body; OperationUp: state, active, holder,
+	// fence, lease end, end, body, seq. A WHERE clause is appended to Operations.
+	Operations, OperationIn, OperationUp string
+	// TargetsIn, followed by a filter and its bounds: operation, …; TargetLast: operation →
+	// letter; TargetsNext: operation, limit → letters; TargetsFlying: operation, past, limit
+	// → letter, whether its message is live, whether it died again; TargetsUp, followed by a
+	// list of letters: state, since, operation, letter….
+	TargetsIn, TargetLast, TargetsNext, TargetsFlying, TargetsUp string
+	// Each is followed by a list. Live: id… → ids; LetterLock: seq… → seq, id, whether
+	// it is discarded, size; LettersBack: queue or empty, now, now, seq…; LettersDrop: seq…;
+	// LettersGone: when or null, seq….
+	Live, LetterLock, LettersBack, LettersDrop, LettersGone string
+	LetterLast                                              string // → the highest letter, or 0
+	// OperationOld: ended before → one; TargetsOld: operation → some letters.
+	OperationOld, OperationDrop, TargetsOld, TargetsDrop string
+
 	// Of census.go: InHand: → worker, queue, count, first and last claim. HeldBack: →
 	// queue, kind, count, earliest due. NewLetters: died after → queue, count. Load: →
 	// connections at most, connections now; empty without a server. File: → the
@@ -164,6 +180,7 @@ func Portable() Statements {
 	inspect(&s)
 	census(&s)
 	audit(&s)
+	bulks(&s)
 	return s
 }
 
