@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/posthorn/posthorn/driver"
 )
@@ -22,10 +23,11 @@ type Turn struct {
 
 // An Advance is what a step has done.
 type Advance struct {
-	Operation Operation // after it
-	Moved     int       // letters that had their turn
-	Found     int       // outcomes that were found
-	More      bool      // there was as much to do as fits into a step
+	Operation Operation     // after it
+	Moved     int           // letters that had their turn
+	Found     int           // outcomes that were found
+	More      bool          // there was as much to do as fits into a step
+	Wait      time.Duration // until the rate allows another letter; 0: it does, or there is none
 }
 
 // Advance does the next piece of an operation's work, in one short transaction: it
@@ -100,6 +102,9 @@ func (s *stride) run(ctx context.Context) error {
 		return err
 	}
 	s.done.Operation = o
+	if wait := o.ledger.Next - now; o.State == OperationRunning && o.Left() > 0 && wait > 0 {
+		s.done.Wait = time.Duration(wait) * time.Millisecond
+	}
 	return s.store.saveOperation(ctx, s.q, &o)
 }
 

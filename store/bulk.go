@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -119,10 +120,43 @@ func bulks(s *Statements) {
 	s.LettersBack = insertMessage + `
 		select id, kind, coalesce(nullif(?, ''), queue), priority, 0, ?, ?, sent_at, 0, header, body
 		from posthorn_letter where seq in`
+	s.LetterSums = `select kind, queue, reason, count(*), min(died_at), max(died_at) from (
+		  select kind, queue, reason, died_at from posthorn_letter%s order by seq limit ?) chosen
+		group by kind, queue, reason order by 4 desc, kind, queue, reason`
 	s.LettersDrop = `delete from posthorn_letter where seq in`
 	s.LettersGone = `update posthorn_letter set discarded_at = ? where seq in`
 	s.OperationOld = `select seq from posthorn_operation where ended_at > 0 and ended_at < ? and active = 0 limit 1`
 	s.OperationDrop = `delete from posthorn_operation where seq = ?`
 	s.TargetsOld = `select letter from posthorn_target where operation = ? limit 500`
 	s.TargetsDrop = `delete from posthorn_target where operation = ? and letter in`
+}
+
+// A LetterCount says how many letters of a kind there are.
+type LetterCount struct {
+	Kind, Queue, Reason string
+	Count               int
+	Oldest, Newest      time.Time // deaths
+}
+
+// CountLetters counts the letters that a filter chooses, the most frequent first.
+// Filter.Limit bounds them; 0 means all.
+func (s *Store) CountLetters(ctx context.Context, f LetterFilter) (out []LetterCount, err error) {
+	where, args := f.where()
+	if f.Limit <= 0 {
+		f.Limit = math.MaxInt32
+	}
+	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
+		out = nil
+		return q.Query(ctx, fmt.Sprintf(s.SQL.LetterSums, where), append(args, f.Limit), func(r Row) error {
+			var (
+				c           LetterCount
+				first, last int64
+			)
+			err := r.Scan(&c.Kind, &c.Queue, &c.Reason, &c.Count, &first, &last)
+			c.Oldest, c.Newest = fromMillis(first), fromMillis(last)
+			out = append(out, c)
+			return err
+		})
+	})
+	return out, s.explain("count dead letters", err)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -242,8 +243,10 @@ func scanOperation(r Row, now int64) (o Operation, err error) {
 
 // TakeOperations gives a process, which has a name of its own, the operations that
 // nobody advances now, to be advanced by nobody else until the lease ends or it gives
-// them back. It may hold some already.
-func (s *Store) TakeOperations(ctx context.Context, holder string, lease time.Duration) (ts []Turn, err error) {
+// them back. It may hold some already. With only, it is given no other than that.
+func (s *Store) TakeOperations(
+	ctx context.Context, holder string, lease time.Duration, only ...string,
+) (ts []Turn, err error) {
 	if holder == "" || lease <= 0 {
 		return nil, fmt.Errorf("take operations: %w: want a name and a lease", driver.ErrInvalid)
 	}
@@ -252,7 +255,7 @@ func (s *Store) TakeOperations(ctx context.Context, holder string, lease time.Du
 		return nil, err
 	}
 	for _, o := range free {
-		if o.lease > o.Now.UnixMilli() {
+		if o.lease > o.Now.UnixMilli() || len(only) > 0 && !slices.Contains(only, o.ID) {
 			continue
 		}
 		t, err := s.takeOperation(ctx, o.ID, Turn{ID: o.ID, holder: clip(holder, MaxActor), lease: lease.Milliseconds()})

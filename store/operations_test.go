@@ -101,7 +101,8 @@ func TestABulkRetryGoesOnByOutcomesFromOneToTenToTheRest(t *testing.T) {
 			}
 			end(t, s, ids[5], ids[20])
 		}
-		if got := strings.Join(acts(t, s, store.ActFilter{Message: ids[7]}), ", "); !strings.Contains(got, "operation.create") {
+		got := strings.Join(acts(t, s, store.ActFilter{Message: ids[7]}), ", ")
+		if !strings.Contains(got, "operation.create") {
 			t.Errorf("acts on a message: %s", got)
 		}
 	})
@@ -283,7 +284,8 @@ func TestACancelledOperationLeavesTheRestDeadAndKnowsWhatBecameOfTheOthers(t *te
 			t.Errorf("it is %s", tally(o))
 		}
 		end(t, s)
-		if o = advance(t, s, turn); tally(o) != "cancelled: 1 done, 0 failed, 0 flying, 0 gone, 0 refused, 4 left" || !o.Ends() {
+		o = advance(t, s, turn)
+		if tally(o) != "cancelled: 1 done, 0 failed, 0 flying, 0 gone, 0 refused, 4 left" || !o.Ends() {
 			t.Errorf("it is %s", tally(o))
 		}
 		if _, err = s.ResumeOperation(t.Context(), o.ID); !errors.Is(err, store.ErrOperationState) {

@@ -209,8 +209,7 @@ func worker(t *testing.T, g stage) {
 	walk(t, s)
 	history(t, s)
 	deaden(t, s, "bulk")
-	advance(t, s, start(t, s, store.Operation{Action: store.ActionRetry}))
-	end(t, s)
+	advance(t, s, start(t, s, store.Operation{Action: store.ActionRetry})) // it stays, to be received
 	beat(t, s, "stays", "p@h")
 	healthy(t, s)
 	denied(t, s, "create table app_row (a int)")

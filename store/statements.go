@@ -112,6 +112,7 @@ type Statements struct {
 	// LettersGone: when or null, seq….
 	Live, LetterLock, LettersBack, LettersDrop, LettersGone string
 	LetterLast                                              string // → the highest letter, or 0
+	LetterSums                                              string // with the place of a WHERE clause; …, limit
 	// OperationOld: ended before → one; TargetsOld: operation → some letters.
 	OperationOld, OperationDrop, TargetsOld, TargetsDrop string
 
