@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -79,7 +80,7 @@ func (s *Store) Attempts(ctx context.Context, id string) ([]driver.Attempt, erro
 // driver.ErrDuplicate. It returns how many were put back; a letter that is no
 // longer there is not counted.
 func (s *Store) RetryLetters(ctx context.Context, seqs ...int64) (int, error) {
-	n, err := s.eachLetter(ctx, seqs, func(ctx context.Context, q Session, now, seq int64) (int64, error) {
+	n, err := s.eachLetter(ctx, VerbRetry, seqs, func(ctx context.Context, q Session, now, seq int64) (int64, error) {
 		moved, err := q.Exec(ctx, s.SQL.LetterBack, now, now, seq)
 		if err != nil || moved == 0 {
 			return 0, err
@@ -97,33 +98,70 @@ func (s *Store) RetryLetters(ctx context.Context, seqs ...int64) (int, error) {
 // RemoveLetters discards dead letters: they are listed as such until their
 // retention is over. It returns how many it discarded.
 func (s *Store) RemoveLetters(ctx context.Context, seqs ...int64) (int, error) {
-	n, err := s.eachLetter(ctx, seqs, func(ctx context.Context, q Session, now, seq int64) (int64, error) {
+	n, err := s.eachLetter(ctx, VerbRemove, seqs, func(ctx context.Context, q Session, now, seq int64) (int64, error) {
 		return q.Exec(ctx, s.SQL.LetterGone, now, seq)
 	})
 	return n, s.explain("remove dead letters", err)
 }
 
-// eachLetter runs change for each letter in one transaction.
-func (s *Store) eachLetter(
-	ctx context.Context, seqs []int64, change func(ctx context.Context, q Session, now, seq int64) (int64, error),
-) (total int, err error) {
+// A letterChange changes one letter, and returns how many it has changed.
+type letterChange func(ctx context.Context, q Session, now, seq int64) (int64, error)
+
+// eachLetter runs change for each letter in one transaction, with the act that it is.
+func (s *Store) eachLetter(ctx context.Context, verb Verb, seqs []int64, change letterChange) (total int, err error) {
 	err = s.write(ctx, func(ctx context.Context, q Session) error {
 		total = 0
 		now, err := q.Now(ctx)
 		if err != nil {
 			return err
 		}
+		names, err := s.letterIDs(ctx, q, slices.Sorted(slices.Values(seqs)))
+		if err != nil {
+			return err
+		}
+		a := Act{Verb: verb}
 		for _, seq := range seqs {
 			n, err := change(ctx, q, now, seq)
 			if err != nil {
 				return err
 			}
+			if n > 0 {
+				a.Messages = append(a.Messages, names[seq])
+			}
 			total += int(n)
 		}
-		return nil
+		if a.Count = total; total == 0 {
+			return nil
+		}
+		return s.audit(ctx, q, a)
 	})
 	if err != nil {
 		return 0, err
 	}
 	return total, nil
+}
+
+// letterIDs locks letters, in the order of their numbers as everybody does, and gives their
+// ids: two who put the same letter back would wait for each other.
+func (s *Store) letterIDs(ctx context.Context, q Session, seqs []int64) (map[int64]string, error) {
+	names := make(map[int64]string, len(seqs))
+	for part := range slices.Chunk(seqs, maxClaim) {
+		args := make([]any, len(part))
+		for i, seq := range part {
+			args[i] = seq
+		}
+		err := q.Query(ctx, s.SQL.LetterIDs+list(len(part))+" order by seq"+s.SQL.Lock, args, func(r Row) error {
+			var (
+				seq int64
+				id  string
+			)
+			err := r.Scan(&seq, &id)
+			names[seq] = id
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
 }

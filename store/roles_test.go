@@ -208,6 +208,8 @@ func worker(t *testing.T, g stage) {
 	}
 	walk(t, s)
 	history(t, s)
+	deaden(t, s, "bulk")
+	advance(t, s, start(t, s, store.Operation{Action: store.ActionRetry})) // it stays, to be received
 	beat(t, s, "stays", "p@h")
 	healthy(t, s)
 	denied(t, s, "create table app_row (a int)")
@@ -270,11 +272,16 @@ func viewer(t *testing.T, g stage) {
 	try(t, err)
 	_, err = s.Document(ctx, "d")
 	try(t, err)
+	_, err = s.Operations(ctx, store.OperationFilter{Active: true})
+	try(t, err)
+	_, err = s.Acts(ctx, store.ActFilter{Message: "late"})
+	try(t, err)
 	if p, err := s.Find(ctx, "late"); err != nil || p == nil {
 		t.Errorf("late is at %+v, %v", p, err)
 	}
 	healthy(t, s)
-	for _, table := range []string{"message", "letter", "attempt", "worker", "pause", "document", "meta", "migration"} {
+	for _, table := range []string{"message", "letter", "attempt", "worker", "pause", "document",
+		"audit", "audited", "operation", "target", "meta", "migration"} {
 		try(t, s.DB().QueryRowContext(ctx, "select count(*) from "+g.names.Table(table)).Scan(new(int)))
 	}
 	refused(t, s, "send", s.Send(ctx, message("no")))

@@ -89,8 +89,32 @@ type Statements struct {
 	LetterBack   string // now, now, seq: copies a letter's envelope back to its queue
 	LetterDrop   string // seq
 	LetterGone   string // now, seq: marks as discarded
+	LetterIDs    string // followed by a list of sequences → seq, id
 	LetterPurge  string // died before
 	AttemptPurge string // removes attempts that belong to nothing
+
+	// Of audit.go. Audit: id, at, actor, verb, subject, filter, messages, count, was,
+	// became, reason. Audited: message id, act. ActsOf: the condition for a message
+	// id. ActsOld: kept since, number of acts to keep → ids of acts, some hundreds at
+	// most; the drops are followed by a list of them.
+	Audit, Audited, Acts, ActsOf, ActsOld, AuditDrop, AuditedDrop string
+
+	// Of operations.go. OperationIn: id, state, body; OperationUp: state, active, holder,
+	// fence, lease end, end, body, seq. A WHERE clause is appended to Operations.
+	Operations, OperationIn, OperationUp string
+	// TargetsIn, followed by a filter and its bounds: operation, …; TargetLast: operation →
+	// letter; TargetsNext: operation, limit → letters; TargetsFlying: operation, past, limit
+	// → letter, whether its message is live, whether it died again; TargetsUp, followed by a
+	// list of letters: state, since, operation, letter….
+	TargetsIn, TargetLast, TargetsNext, TargetsFlying, TargetsUp string
+	// Each is followed by a list. Live: id… → ids; LetterLock: seq… → seq, id, whether
+	// it is discarded, size; LettersBack: queue or empty, now, now, seq…; LettersDrop: seq…;
+	// LettersGone: when or null, seq….
+	Live, LetterLock, LettersBack, LettersDrop, LettersGone string
+	LetterLast                                              string // → the highest letter, or 0
+	LetterSums                                              string // with the place of a WHERE clause; …, limit
+	// OperationOld: ended before → one; TargetsOld: operation → some letters.
+	OperationOld, OperationDrop, TargetsOld, TargetsDrop string
 
 	// Of census.go: InHand: → worker, queue, count, first and last claim. HeldBack: →
 	// queue, kind, count, earliest due. NewLetters: died after → queue, count. Load: →
@@ -172,6 +196,8 @@ func Portable() Statements {
 	inspect(&s)
 	census(&s)
 	groups(&s)
+	audit(&s)
+	bulks(&s)
 	return s
 }
 
@@ -274,6 +300,7 @@ func inspect(s *Statements) {
 			from posthorn_letter where seq = ?`
 	s.LetterDrop = `delete from posthorn_letter where seq = ?`
 	s.LetterGone = `update posthorn_letter set discarded_at = ? where seq = ? and discarded_at is null`
+	s.LetterIDs = `select seq, id from posthorn_letter where seq in`
 	s.LetterPurge = `delete from posthorn_letter where died_at < ?`
 	s.AttemptPurge = `delete from posthorn_attempt where seq in (
 			select a.seq from posthorn_attempt a

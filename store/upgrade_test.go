@@ -17,6 +17,8 @@ func downgrade(t *testing.T, s *store.Store, half bool) {
 	t.Helper()
 	stmts := []string{
 		"delete from posthorn_migration where version >= 2",
+		"drop table posthorn_audit", "drop table posthorn_audited",
+		"drop table posthorn_operation", "drop table posthorn_target",
 		"create table posthorn_control (name varchar(64) primary key, version bigint not null)",
 		"drop table posthorn_pause", "drop table posthorn_document",
 	}

@@ -37,6 +37,10 @@ func statements() store.Statements {
 	operate(&s)
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (turn < 0 - ?
 		  or turn = 0 - ? and (due_at < ? or due_at = ? and seq < ?))`
+	s.LetterIDs = `select seq, id from posthorn_letter force index (primary) where seq in`
+	s.LetterLock = `select seq, id, discarded_at is not null, octet_length(body)
+		from posthorn_letter force index (primary) where seq in`
+	s.TargetsUp = `update posthorn_target force index (primary) set state = ?, since = ? where operation = ? and letter in`
 	s.AttemptPurge = `delete a from posthorn_attempt a join (
 		  select o.seq from posthorn_attempt o
 		  where not exists (select 1 from posthorn_message m where m.id = o.message_id)
