@@ -59,19 +59,24 @@ func (s *Store) Attempts(ctx context.Context, id string) ([]driver.Attempt, erro
 	var out []driver.Attempt
 	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
 		return q.Query(ctx, s.SQL.Attempts, []any{id}, func(r Row) error {
-			var (
-				a              driver.Attempt
-				started, micro int64
-				class          string
-			)
-			err := r.Scan(&a.Number, &a.Worker, &started, &micro, &class, &a.Error, &a.Stack, &a.Build)
-			a.Started, a.Duration = fromMillis(started), time.Duration(micro)*time.Microsecond
-			a.Class = driver.Class(class)
+			a, err := scanAttempt(r)
 			out = append(out, a)
 			return err
 		})
 	})
 	return out, s.explain("read attempts", err)
+}
+
+func scanAttempt(r Row) (driver.Attempt, error) {
+	var (
+		a              driver.Attempt
+		started, micro int64
+		class          string
+	)
+	err := r.Scan(&a.Number, &a.Worker, &started, &micro, &class, &a.Error, &a.Stack, &a.Build)
+	a.Started, a.Duration = fromMillis(started), time.Duration(micro)*time.Microsecond
+	a.Class = driver.Class(class)
+	return a, err
 }
 
 // RetryLetters puts dead letters back on their own queues, due at once, with

@@ -32,6 +32,7 @@ func statements() store.Statements {
 	s.Pause = store.PauseRow + `
 		on duplicate key update reason = values(reason), actor = values(actor), since_ms = values(since_ms),
 		  until_ms = values(until_ms)`
+	s.GroupCounts = ""
 	s.GroupIn = store.GroupRow + ` on duplicate key update fingerprint = values(fingerprint)`
 	s.HasText, s.HasBytes = `locate(cast(? as binary), cast(%s as binary)) > 0`, `locate(?, %s) > 0`
 	operate(&s)
