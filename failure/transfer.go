@@ -48,6 +48,9 @@ type line struct {
 	Reason     string            `json:"reason"`
 	Class      string            `json:"class"`
 	Error      string            `json:"error"`
+	Group      string            `json:"fingerprint"`
+	ErrorType  string            `json:"error_type"`
+	Build      string            `json:"build"`
 	Header     map[string]string `json:"header,omitempty"`
 	Body       []byte            `json:"body"`
 	Revision   int               `json:"revision"`
@@ -64,6 +67,7 @@ type attemptLine struct {
 	Class    string `json:"class"`
 	Error    string `json:"error"`
 	Stack    string `json:"stack"`
+	Build    string `json:"build"`
 }
 
 // A revisionLine is a revision in a line.
@@ -156,8 +160,8 @@ func lineOf(d store.Dossier) line {
 	l := line{
 		Format: Format, ID: d.ID, Kind: d.Kind, Queue: d.Queue, Priority: d.Priority, Attempt: d.Attempt,
 		Deliveries: d.Deliveries, Crashes: d.Crashes, SentAt: stamp{d.SentAt}, DiedAt: stamp{d.DiedAt},
-		Reason: d.Reason, Class: string(d.Class), Error: d.Error, Header: d.Header, Body: some(d.Body),
-		Revision: d.Revision, Attempts: []attemptLine{}, Revisions: []revisionLine{},
+		Reason: d.Reason, Class: string(d.Class), Error: d.Error, Group: d.Fingerprint, ErrorType: d.ErrorType,
+		Build: d.Build, Header: d.Header, Body: some(d.Body), Revision: d.Revision, Attempts: []attemptLine{}, Revisions: []revisionLine{},
 	}
 	if !d.Discarded.IsZero() {
 		l.Discarded = &stamp{d.Discarded}
@@ -165,7 +169,7 @@ func lineOf(d store.Dossier) line {
 	for _, a := range d.Attempts {
 		l.Attempts = append(l.Attempts, attemptLine{
 			Number: a.Number, Worker: a.Worker, Started: stamp{a.Started}, Duration: a.Duration.Microseconds(),
-			Class: string(a.Class), Error: a.Error, Stack: a.Stack,
+			Class: string(a.Class), Error: a.Error, Stack: a.Stack, Build: a.Build,
 		})
 	}
 	for _, v := range d.Revisions {
@@ -192,7 +196,7 @@ func (l line) dossier() store.Dossier {
 			Attempt: l.Attempt, SentAt: l.SentAt.Time,
 		},
 		Reason: l.Reason, Class: driver.Class(l.Class), Error: l.Error, Deliveries: l.Deliveries, Crashes: l.Crashes,
-		DiedAt: l.DiedAt.Time, Revision: l.Revision,
+		DiedAt: l.DiedAt.Time, Revision: l.Revision, Fingerprint: l.Group, ErrorType: l.ErrorType, Build: l.Build,
 	}}
 	if l.Discarded != nil {
 		d.Discarded = l.Discarded.Time
@@ -201,7 +205,7 @@ func (l line) dossier() store.Dossier {
 		d.Attempts = append(d.Attempts, driver.Attempt{
 			Number: a.Number, Worker: a.Worker, Started: a.Started.Time,
 			Duration: time.Duration(a.Duration) * time.Microsecond, Class: driver.Class(a.Class), Error: a.Error,
-			Stack: a.Stack,
+			Stack: a.Stack, Build: a.Build,
 		})
 	}
 	for _, v := range l.Revisions {
@@ -250,12 +254,12 @@ func (l line) check(maxBody int) error {
 	}
 	d := l.dossier()
 	err := cmp.Or(d.Check(maxBody), numbers(l.Attempt, l.Deliveries, l.Crashes, l.Revision),
-		texts(maxWord, l.Reason, l.Class), texts(driver.MaxAttemptError, l.Error))
+		texts(maxWord, l.Reason, l.Class, l.Group), texts(driver.MaxName, l.ErrorType, l.Build), texts(driver.MaxAttemptError, l.Error))
 	for _, a := range l.Attempts {
 		if a.Duration < 0 || a.Duration > maxMicros {
 			return fmt.Errorf("duration_us %d is out of range", a.Duration)
 		}
-		err = cmp.Or(err, numbers(a.Number), texts(128, a.Worker), texts(maxWord, a.Class),
+		err = cmp.Or(err, numbers(a.Number), texts(driver.MaxName, a.Worker, a.Build), texts(maxWord, a.Class),
 			texts(driver.MaxAttemptError, a.Error), texts(driver.MaxAttemptStack, a.Stack))
 	}
 	last := 0

@@ -188,7 +188,7 @@ func (f ActFilter) where(ofMessage string) (string, []any) {
 	add(verb != "", "(verb = ? or verb >= ? and verb < ?)", verb, verb+".", verb+"/") // a slash follows the dot
 	add(f.Actor != "", "actor = ?", f.Actor)
 	add(f.Subject != "", "subject = ?", f.Subject)
-	add(f.Message != "", ofMessage, f.Message)
+	add(f.Message != "", ofMessage, f.Message, f.Message)
 	add(!f.After.IsZero(), "at_ms >= ?", f.After.UnixMilli())
 	add(!f.Before.IsZero(), "at_ms < ?", f.Before.UnixMilli())
 	add(f.Past > 0, "seq < ?", f.Past)
@@ -220,7 +220,11 @@ func audit(s *Statements) {
 	s.Audited = `insert into posthorn_audited (message_id, act) values (?, ?)`
 	s.Acts = `select seq, at_ms, actor, verb, subject, chosen, messages, affected, was, became, reason
 		from posthorn_audit`
-	s.ActsOf = `id in (select act from posthorn_audited where message_id = ?)`
+	s.ActsOf = `id in (select id from (
+		  select act as id from posthorn_audited where message_id = ?
+		  union all select a.id from posthorn_target t
+		    join posthorn_operation o on o.seq = t.operation join posthorn_audit a on a.subject = o.id
+		    where t.message_id = ?) done)`
 	s.ActsOld = `select id from posthorn_audit
 		where at_ms < ? or seq <= (select max(seq) from posthorn_audit) - ? order by seq limit 500`
 	s.AuditDrop = `delete from posthorn_audit where id in`

@@ -193,11 +193,20 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 		if _, err := q.Exec(ctx, s.SQL.PausePurge, now); err != nil {
 			return err
 		}
+		if err := s.keepGroups(ctx, q, now, now-retention.Milliseconds()); err != nil {
+			return err
+		}
 		if err := s.purgeActs(ctx, q, now); err != nil {
 			return err
 		}
 		_, err = q.Exec(ctx, s.SQL.AttemptPurge)
 		return err
 	})
+	if err == nil {
+		err = s.purgeOperations(ctx)
+	}
+	if err == nil {
+		_, err = s.MarkLetters(ctx)
+	}
 	return s.explain("maintain store", err)
 }

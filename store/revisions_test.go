@@ -12,8 +12,8 @@ import (
 	"github.com/posthorn/posthorn/store"
 )
 
-// dead sends messages and buries them, each with an attempt.
-func dead(t *testing.T, s *store.Store, names ...string) {
+// buried sends messages and buries them, each with an attempt.
+func buried(t *testing.T, s *store.Store, names ...string) {
 	t.Helper()
 	c := consume(t, s)
 	for _, id := range names {
@@ -41,7 +41,7 @@ func letterOf(t *testing.T, s *store.Store, id string) *store.Letter {
 func TestAnEditKeepsWhatTheLetterWas(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		ctx := store.Acting(t.Context(), store.Act{Actor: "ann"})
-		dead(t, s, "m")
+		buried(t, s, "m")
 		l := letterOf(t, s, "m")
 		head := map[string]string{"k": "v"}
 		try(t, s.EditLetter(ctx, store.Edit{Seq: l.Seq, Header: head, Body: []byte("two\x00\xff")}))
@@ -78,7 +78,7 @@ func TestAnEditKeepsWhatTheLetterWas(t *testing.T) {
 func TestRevisionsAreGoneWhenTheMessageAndTheRetentionAre(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
-		dead(t, s, "m")
+		buried(t, s, "m")
 		l := letterOf(t, s, "m")
 		try(t, s.EditLetter(ctx, store.Edit{Seq: l.Seq, Body: []byte("two"), Retry: true}))
 		c := consume(t, s)
@@ -143,7 +143,7 @@ func TestExactlyOneVersionRunsWhoeverIsFaster(t *testing.T) {
 // oneRound lets operators race for one letter, and runs what has come of it.
 func oneRound(t *testing.T, s *store.Store, id string, retry bool) {
 	t.Helper()
-	dead(t, s, id)
+	buried(t, s, id)
 	l := letterOf(t, s, id)
 	won := compete(t, s, l, edits("one", false), edits("two", retry), retries("r1"), retries("r2"))
 	want, edited := "b", 0
@@ -199,7 +199,7 @@ func compete(t *testing.T, s *store.Store, l *store.Letter, all ...race) map[str
 func TestARemovedLetterIsRestoredUnlessItsIdIsTaken(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
-		dead(t, s, "m", "other")
+		buried(t, s, "m", "other")
 		l, other := letterOf(t, s, "m"), letterOf(t, s, "other")
 		remove := func(seqs ...int64) {
 			t.Helper()
@@ -238,7 +238,7 @@ func TestARemovedLetterIsRestoredUnlessItsIdIsTaken(t *testing.T) {
 func TestAPurgedLetterLeavesNothing(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
-		dead(t, s, "m", "removed")
+		buried(t, s, "m", "removed")
 		l, gone := letterOf(t, s, "m"), letterOf(t, s, "removed")
 		try(t, s.EditLetter(ctx, store.Edit{Seq: l.Seq, Body: []byte("two")}))
 		_, err := s.RemoveLetters(ctx, gone.Seq)

@@ -208,6 +208,8 @@ func worker(t *testing.T, g stage) {
 	}
 	walk(t, s)
 	history(t, s)
+	deaden(t, s, "bulk")
+	advance(t, s, start(t, s, store.Operation{Action: store.ActionRetry})) // it stays, to be received
 	beat(t, s, "stays", "p@h")
 	healthy(t, s)
 	denied(t, s, "create table app_row (a int)")
@@ -274,6 +276,8 @@ func viewer(t *testing.T, g stage) {
 	try(t, err)
 	_, err = s.Document(ctx, "d")
 	try(t, err)
+	_, err = s.Operations(ctx, store.OperationFilter{Active: true})
+	try(t, err)
 	_, err = s.Acts(ctx, store.ActFilter{Message: "late"})
 	try(t, err)
 	if p, err := s.Find(ctx, "late"); err != nil || p == nil {
@@ -285,7 +289,7 @@ func viewer(t *testing.T, g stage) {
 	_, _, _, err = s.Gates(ctx, "late")
 	try(t, err)
 	for _, table := range []string{"message", "letter", "revision", "attempt", "worker", "pause", "document",
-		"audit", "audited", "meta", "migration"} {
+		"audit", "audited", "operation", "target", "meta", "migration"} {
 		try(t, s.DB().QueryRowContext(ctx, "select count(*) from "+g.names.Table(table)).Scan(new(int)))
 	}
 	refused(t, s, "send", s.Send(ctx, message("no")))

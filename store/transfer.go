@@ -130,14 +130,16 @@ func (s *Store) importOne(ctx context.Context, q Session, d Dossier, first bool)
 	discarded := sql.NullInt64{Int64: d.Discarded.UnixMilli(), Valid: !d.Discarded.IsZero()}
 	_, err = q.Exec(ctx, s.SQL.LetterIn, d.ID, d.Kind, d.Queue, d.Priority, d.Attempt, d.Deliveries, d.Crashes,
 		millis(d.SentAt), millis(d.DiedAt), discarded, clip(d.Reason, maxWord), clip(string(d.Class), maxWord),
-		clip(d.Error, driver.MaxAttemptError), header, nonNil(d.Body), d.Revision)
+		clip(d.Error, driver.MaxAttemptError), clip(d.Fingerprint, maxWord), clip(d.ErrorType, driver.MaxName),
+		clip(d.Build, driver.MaxName), header, nonNil(d.Body), d.Revision)
 	if err != nil || !first {
 		return err
 	}
 	var attempts, revisions [][]any
 	for _, a := range d.Attempts {
 		attempts = append(attempts, []any{d.ID, a.Number, a.Worker, millis(a.Started), a.Duration.Microseconds(),
-			clip(string(a.Class), maxWord), clip(a.Error, driver.MaxAttemptError), clip(a.Stack, driver.MaxAttemptStack)})
+			clip(string(a.Class), maxWord), clip(a.Error, driver.MaxAttemptError), clip(a.Stack, driver.MaxAttemptStack),
+			clip(a.Build, driver.MaxName)})
 	}
 	for _, v := range d.Revisions {
 		header, err := encodeHeader(v.Header)
@@ -181,8 +183,8 @@ func transfer(s *Statements) {
 	s.IDTaken = `select 1 from posthorn_message where id = ? union all select 1 from posthorn_letter where id = ?`
 	s.LetterIn = `insert into posthorn_letter
 			  (id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at, reason, class, error,
-			   header, body, revision)
-			values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+			   fingerprint, error_type, build, header, body, revision)
+			values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	s.RevisionPut = `insert into posthorn_revision (message_id, number, at_ms, actor, header, body)
 			values (?, ?, ?, ?, ?, ?)`
 }

@@ -33,11 +33,18 @@ func statements() store.Statements {
 	s.Pause = store.PauseRow + `
 		on duplicate key update reason = values(reason), actor = values(actor), since_ms = values(since_ms),
 		  until_ms = values(until_ms)`
+	s.GroupCounts = ""
+	s.GroupIn = store.GroupRow + ` on duplicate key update fingerprint = values(fingerprint)`
+	s.HasText, s.HasBytes = `locate(cast(? as binary), cast(%s as binary)) > 0`, `locate(?, %s) > 0`
 	s.TrialBegin, s.TrialEnd, s.TrialUndo = `xa start ?`, `xa end ?`, `xa rollback ?`
 	s.Touched = `show session status where variable_name in ('Handler_write', 'Handler_update', 'Handler_delete')`
 	operate(&s, g)
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (turn < 0 - ?
 		  or turn = 0 - ? and (due_at < ? or due_at = ? and seq < ?))`
+	s.LetterIDs = `select seq, id from posthorn_letter force index (primary) where seq in`
+	s.LetterLock = `select seq, id, discarded_at is not null, octet_length(body)
+		from posthorn_letter force index (primary) where seq in`
+	s.TargetsUp = `update posthorn_target force index (primary) set state = ?, since = ? where operation = ? and letter in`
 	s.AttemptPurge = `delete a from posthorn_attempt a join (
 		  select o.seq from posthorn_attempt o
 		  where not exists (select 1 from posthorn_message m where m.id = o.message_id)
@@ -68,7 +75,7 @@ func operate(s *store.Statements, g store.Gates) {
 	s.Lock = ` for update`
 	s.Holds = `select seq from posthorn_message force index (posthorn_message_wake)
 		where state = 2 and worker = ?`
-	s.HoldsOf = `select seq, token, id, attempt, deliveries, crashes, suspect, coalesce(claimed_at, 0)
+	s.HoldsOf = `select seq, token, id, kind, attempt, deliveries, crashes, suspect, coalesce(claimed_at, 0)
 		from posthorn_message force index (primary) where state = 2 and worker = ? and seq in`
 	s.SuspectsOld = `select seq from posthorn_message force index (posthorn_message_wake)
 		where ` + g.Suspect.Through() + ` limit 500`

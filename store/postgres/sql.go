@@ -16,6 +16,7 @@ func statements() store.Statements {
 	s.TrialCheck = `set constraints all immediate`
 	s.Touched = `select 'rows', coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint from pg_stat_xact_user_tables`
 	leases(&s, g)
+	s.HasText, s.HasBytes = `strpos(%s, ?) > 0`, `position(?::bytea in %s) > 0`
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
 	return s
 }

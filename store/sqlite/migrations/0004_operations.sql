@@ -24,3 +24,32 @@ create table posthorn_audited (
   primary key (message_id, act)
 ) without rowid;
 create index posthorn_audited_act on posthorn_audited (act);
+
+-- Bulk work on dead letters. Who advances an operation has its lease; the fence grows
+-- with each holder. body is JSON; active is 1 while there is something to do.
+create table posthorn_operation (
+  seq         integer primary key autoincrement,
+  id          text not null unique,
+  state       text not null,
+  active      integer not null,
+  holder      text not null,
+  fence       integer not null,
+  lease_until integer not null,
+  ended_at    integer not null default 0,
+  body        text not null
+);
+create index posthorn_operation_active on posthorn_operation (active, seq);
+
+-- The letters of an operation. state: 0 waits for its turn, 1 put back and in flight,
+-- 2 done, 3 died again, 4 was not there, 5 could not be put back. A letter of the
+-- message with a number above since is one that it died again with.
+create table posthorn_target (
+  letter     integer not null,
+  operation  integer not null,
+  message_id text not null,
+  state      integer not null,
+  since      integer not null,
+  primary key (letter, operation)
+) without rowid;
+create index posthorn_target_state on posthorn_target (operation, state, letter);
+create index posthorn_target_message on posthorn_target (message_id);

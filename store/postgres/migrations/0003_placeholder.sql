@@ -1,1 +1,0 @@
--- Another branch brings the third step; a merge replaces this file.
