@@ -23,6 +23,8 @@ type change struct {
 	use, short, long string
 	examples         string
 	verb, done       string // for the question and for the report
+	discarded        bool   // it is about those that were removed
+	final            bool   // it cannot be taken back
 	apply            func(ctx context.Context, st *store.Store, seqs ...int64) (int, error)
 }
 
@@ -45,11 +47,12 @@ nothing runs inside this command.`,
 func removeLetters() change {
 	return change{
 		use: "remove [ID...]", short: "Remove dead letters",
-		long: `Remove dead letters. They are listed with --discarded until their retention is over; then they are deleted.`,
+		long: `Remove dead letters. They are listed with --discarded, and can be restored, until their retention is over;
+then they are deleted. With --purge they are deleted at once.`,
 		examples: `
 			failed remove ID
 			failed remove --reason invalid --failed-before 2026-01-01
-			failed remove --all --yes`,
+			failed remove --purge ID`,
 		verb: "remove", done: "removed",
 		apply: func(ctx context.Context, st *store.Store, seqs ...int64) (int, error) {
 			return st.RemoveLetters(ctx, seqs...)
@@ -57,17 +60,29 @@ func removeLetters() change {
 	}
 }
 
-// changeFlags are the flags of retry and remove.
+// changeFlags are the flags of retry, remove and restore.
 type changeFlags struct {
 	letterFlags
-	all, yes bool
+	all, yes, purge bool
 }
 
 func (s *session) changeCommand(c change) *cobra.Command {
 	var f changeFlags
 	cmd := &cobra.Command{
 		Use: c.use, Short: c.short, Long: c.long, Example: s.example(c.examples),
-		RunE: func(cmd *cobra.Command, args []string) error { return s.change(cmd.Context(), c, args, f) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case f.purge:
+				c = purgeLetters(f.discarded)
+			case f.discarded:
+				return usage("--discarded goes with --purge", "restore them, or add --purge")
+			}
+			f.discarded = c.discarded
+			return s.change(cmd.Context(), c, args, f)
+		},
+	}
+	if c.verb == "remove" {
+		purgeFlags(cmd, &f)
 	}
 	f.define(cmd)
 	cmd.Flags().BoolVar(&f.all, "all", false, "all dead letters")
@@ -117,7 +132,13 @@ func (s *session) change(ctx context.Context, c change, ids []string, f changeFl
 			Try: s.app.Name + " failed list",
 		}
 	case len(picked.seqs) > 1 || f.all || f.any():
-		if err := s.confirm(s.preview(c, picked, f.yes), f.yes); err != nil {
+		question := s.preview(c, picked, f.yes)
+		if err := s.confirmChange(c, picked, question, f.yes); err != nil {
+			return err
+		}
+	case c.final:
+		question := fmt.Sprintf("%s %s for good?", c.verb, picked.ids[picked.seqs[0]])
+		if err := s.confirmChange(c, picked, question, f.yes); err != nil {
 			return err
 		}
 	}
@@ -128,7 +149,7 @@ func (s *session) change(ctx context.Context, c change, ids []string, f changeFl
 func choose(ctx context.Context, st *store.Store, ids []string, f letterFlags) (*chosen, error) {
 	picked := &chosen{ids: map[int64]string{}, why: map[string]int{}}
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
-		ls, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Limit: 1000})
+		ls, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Discarded: f.discarded, Limit: 1000})
 		if err != nil {
 			return nil, err
 		}

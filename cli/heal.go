@@ -62,12 +62,16 @@ type healer struct {
 	wg      sync.WaitGroup
 }
 
+// actorMonitor is who acts when the monitor does.
+const actorMonitor = "monitor"
+
 func newHealer(ctx context.Context, s *session) *healer {
-	return &healer{s: s, ctx: ctx, rolling: map[string]bool{}}
+	return &healer{s: s, ctx: store.Acting(ctx, store.Act{Actor: actorMonitor}), rolling: map[string]bool{}}
 }
 
 // RestartWorker tells one worker to stop; what supervises it starts a successor.
-func (h *healer) RestartWorker(ctx context.Context, worker, _ string) error {
+func (h *healer) RestartWorker(ctx context.Context, worker, why string) error {
+	ctx = store.Acting(ctx, store.Act{Actor: actorMonitor, Reason: why})
 	st, err := h.s.existing(ctx)
 	if err != nil {
 		return err
@@ -110,7 +114,7 @@ func (h *healer) PauseQueue(ctx context.Context, queue, why string, pause time.D
 	if err != nil {
 		return err
 	}
-	_, err = st.Pause(ctx, store.Pause{Queue: queue, Reason: why, Actor: "monitor", For: pause})
+	_, err = st.Pause(ctx, store.Pause{Queue: queue, Reason: why, Actor: actorMonitor, For: pause})
 	return err
 }
 

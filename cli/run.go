@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/config"
+	"github.com/posthorn/posthorn/store"
 )
 
 // The groups of commands in the help.
@@ -33,7 +34,7 @@ func Run(ctx context.Context, app App, std IO) int {
 		app.Name = "posthorn"
 	}
 	s := &session{app: app, io: std}
-	ctx, stop := s.watchSignals(ctx)
+	ctx, stop := s.watchSignals(store.Acting(ctx, store.Act{Actor: s.actor()}))
 	defer stop()
 	root := s.root()
 	root.SetArgs(std.Args)

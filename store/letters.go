@@ -3,8 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
-	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -21,69 +20,20 @@ type Letter struct {
 	Deliveries int
 	Crashes    int
 	DiedAt     time.Time
+	Revision   int       // how often it was edited since it died
 	Discarded  time.Time // when an operator removed it; zero: it is still dead
 	Attempts   []driver.Attempt
+
+	Fingerprint string // of its group; empty until it has been computed
+	ErrorType   string // the most telling type of the last error; may be empty
+	Build       string // of the worker where it died; may be empty
 }
 
-// A LetterFilter chooses letters. Zero fields choose all.
-type LetterFilter struct {
-	IDs           []string
-	Queue, Kind   string
-	Reason, Class string
-	After, Before time.Time // died at or after, died before
-	Discarded     bool      // the removed ones instead of the dead ones
-	Past          int64     // only letters with a greater Seq, for paging
-	Limit         int       // 0 means 100
-}
-
-// Letters lists dead letters in the order in which they died, without bodies'
-// attempts.
+// Letters lists dead letters in the order in which they died, without their
+// attempts. Errors: driver.ErrInvalid for a filter that fails its Check.
 func (s *Store) Letters(ctx context.Context, f LetterFilter) ([]Letter, error) {
-	where, args := f.where()
-	limit := f.Limit
-	if limit <= 0 {
-		limit = 100
-	}
-	stmt := s.SQL.Letters + where + fmt.Sprintf(" order by seq limit %d", limit)
-	var out []Letter
-	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		return q.Query(ctx, stmt, args, func(r Row) error {
-			l, err := scanLetter(r)
-			out = append(out, l)
-			return err
-		})
-	})
-	return out, s.explain("list dead letters", err)
-}
-
-// where is the condition of the filter with its arguments. Only fixed texts go
-// into the statement.
-func (f LetterFilter) where() (string, []any) {
-	conds, args := []string{"discarded_at is null", "seq > ?"}, []any{f.Past}
-	if f.Discarded {
-		conds[0] = "discarded_at is not null"
-	}
-	add := func(cond string, v any) { conds, args = append(conds, cond), append(args, v) }
-	for _, eq := range [][2]string{
-		{"queue = ?", f.Queue}, {"kind = ?", f.Kind}, {"reason = ?", f.Reason}, {"class = ?", f.Class},
-	} {
-		if eq[1] != "" {
-			add(eq[0], eq[1])
-		}
-	}
-	if !f.After.IsZero() {
-		add("died_at >= ?", f.After.UnixMilli())
-	}
-	if !f.Before.IsZero() {
-		add("died_at < ?", f.Before.UnixMilli())
-	}
-	if len(f.IDs) > 0 {
-		conds = append(conds, "id in"+list(len(f.IDs)))
-		for _, id := range f.IDs {
-			args = append(args, id)
-		}
-	}
-	return " where " + strings.Join(conds, " and "), args
+	page, err := s.LetterPage(ctx, f)
+	return page.Letters, err
 }
 
 func scanLetter(r Row) (Letter, error) {
@@ -95,7 +45,7 @@ func scanLetter(r Row) (Letter, error) {
 		class      string
 	)
 	err := r.Scan(&l.Seq, &l.ID, &l.Kind, &l.Queue, &l.Priority, &l.Attempt, &l.Deliveries, &l.Crashes, &sent, &died,
-		&discarded, &l.Reason, &class, &l.Error, &header, &l.Body)
+		&discarded, &l.Reason, &class, &l.Error, &l.Fingerprint, &l.ErrorType, &l.Build, &header, &l.Body, &l.Revision)
 	if err != nil {
 		return l, err
 	}
@@ -110,19 +60,24 @@ func (s *Store) Attempts(ctx context.Context, id string) ([]driver.Attempt, erro
 	var out []driver.Attempt
 	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
 		return q.Query(ctx, s.SQL.Attempts, []any{id}, func(r Row) error {
-			var (
-				a              driver.Attempt
-				started, micro int64
-				class          string
-			)
-			err := r.Scan(&a.Number, &a.Worker, &started, &micro, &class, &a.Error, &a.Stack)
-			a.Started, a.Duration = fromMillis(started), time.Duration(micro)*time.Microsecond
-			a.Class = driver.Class(class)
+			a, err := scanAttempt(r)
 			out = append(out, a)
 			return err
 		})
 	})
 	return out, s.explain("read attempts", err)
+}
+
+func scanAttempt(r Row) (driver.Attempt, error) {
+	var (
+		a              driver.Attempt
+		started, micro int64
+		class          string
+	)
+	err := r.Scan(&a.Number, &a.Worker, &started, &micro, &class, &a.Error, &a.Stack, &a.Build)
+	a.Started, a.Duration = fromMillis(started), time.Duration(micro)*time.Microsecond
+	a.Class = driver.Class(class)
+	return a, err
 }
 
 // RetryLetters puts dead letters back on their own queues, due at once, with
@@ -131,16 +86,8 @@ func (s *Store) Attempts(ctx context.Context, id string) ([]driver.Attempt, erro
 // driver.ErrDuplicate. It returns how many were put back; a letter that is no
 // longer there is not counted.
 func (s *Store) RetryLetters(ctx context.Context, seqs ...int64) (int, error) {
-	n, err := s.eachLetter(ctx, seqs, func(ctx context.Context, q Session, now, seq int64) (int64, error) {
-		moved, err := q.Exec(ctx, s.SQL.LetterBack, now, now, seq)
-		if err != nil || moved == 0 {
-			return 0, err
-		}
-		dropped, err := q.Exec(ctx, s.SQL.LetterDrop, seq)
-		if err == nil && dropped == 0 { // somebody else put it back in between
-			err = driver.ErrDuplicate
-		}
-		return dropped, err
+	n, err := s.eachLetter(ctx, VerbRetry, seqs, func(ctx context.Context, q Session, now, seq int64) (int64, error) {
+		return s.letterBack(ctx, q, now, seq)
 	})
 	s.hub.wake()
 	return n, s.explain("retry dead letters", err)
@@ -149,33 +96,70 @@ func (s *Store) RetryLetters(ctx context.Context, seqs ...int64) (int, error) {
 // RemoveLetters discards dead letters: they are listed as such until their
 // retention is over. It returns how many it discarded.
 func (s *Store) RemoveLetters(ctx context.Context, seqs ...int64) (int, error) {
-	n, err := s.eachLetter(ctx, seqs, func(ctx context.Context, q Session, now, seq int64) (int64, error) {
+	n, err := s.eachLetter(ctx, VerbRemove, seqs, func(ctx context.Context, q Session, now, seq int64) (int64, error) {
 		return q.Exec(ctx, s.SQL.LetterGone, now, seq)
 	})
 	return n, s.explain("remove dead letters", err)
 }
 
-// eachLetter runs change for each letter in one transaction.
-func (s *Store) eachLetter(
-	ctx context.Context, seqs []int64, change func(ctx context.Context, q Session, now, seq int64) (int64, error),
-) (total int, err error) {
+// A letterChange changes one letter, and returns how many it has changed.
+type letterChange func(ctx context.Context, q Session, now, seq int64) (int64, error)
+
+// eachLetter runs change for each letter in one transaction, with the act that it is.
+func (s *Store) eachLetter(ctx context.Context, verb Verb, seqs []int64, change letterChange) (total int, err error) {
 	err = s.write(ctx, func(ctx context.Context, q Session) error {
 		total = 0
 		now, err := q.Now(ctx)
 		if err != nil {
 			return err
 		}
+		names, err := s.letterIDs(ctx, q, slices.Sorted(slices.Values(seqs)))
+		if err != nil {
+			return err
+		}
+		a := Act{Verb: verb}
 		for _, seq := range seqs {
 			n, err := change(ctx, q, now, seq)
 			if err != nil {
 				return err
 			}
+			if n > 0 {
+				a.Messages = append(a.Messages, names[seq])
+			}
 			total += int(n)
 		}
-		return nil
+		if a.Count = total; total == 0 {
+			return nil
+		}
+		return s.audit(ctx, q, a)
 	})
 	if err != nil {
 		return 0, err
 	}
 	return total, nil
+}
+
+// letterIDs locks letters, in the order of their numbers as everybody does, and gives their
+// ids: two who put the same letter back would wait for each other.
+func (s *Store) letterIDs(ctx context.Context, q Session, seqs []int64) (map[int64]string, error) {
+	names := make(map[int64]string, len(seqs))
+	for part := range slices.Chunk(seqs, maxClaim) {
+		args := make([]any, len(part))
+		for i, seq := range part {
+			args[i] = seq
+		}
+		err := q.Query(ctx, s.SQL.LetterIDs+list(len(part))+" order by seq"+s.SQL.Lock, args, func(r Row) error {
+			var (
+				seq int64
+				id  string
+			)
+			err := r.Scan(&seq, &id)
+			names[seq] = id
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
 }

@@ -50,9 +50,17 @@ func (s *Store) Pause(ctx context.Context, p Pause) (Pause, error) {
 		if until.Valid && until.Int64 <= now {
 			return fmt.Errorf("%w: the pause would be over already", driver.ErrInvalid)
 		}
-		_, err = q.Exec(ctx, s.SQL.Pause, p.Queue, p.Reason, p.Actor, now, until)
+		was, err := s.pauseOf(ctx, q, p.Queue)
+		if err != nil {
+			return err
+		}
+		if _, err = q.Exec(ctx, s.SQL.Pause, p.Queue, p.Reason, p.Actor, now, until); err != nil {
+			return err
+		}
 		p.Since, p.Until = fromMillis(now), fromMillis(until.Int64)
-		return err
+		return s.audit(ctx, q, Act{
+			Actor: p.Actor, Verb: VerbPauseQueue, Subject: p.Queue, Count: 1, Was: was, Became: p.end(), Reason: p.Reason,
+		})
 	})
 	if err != nil {
 		return Pause{}, s.explain("pause queue", err)
@@ -79,35 +87,66 @@ func (p Pause) check() error {
 // Resume ends a pause. It reports whether there was one.
 func (s *Store) Resume(ctx context.Context, queue string) (was bool, err error) {
 	err = s.write(ctx, func(ctx context.Context, q Session) error {
+		before, err := s.pauseOf(ctx, q, queue)
+		if err != nil {
+			return err
+		}
 		n, err := q.Exec(ctx, s.SQL.Resume, queue)
-		was = n > 0
-		return err
+		if was = n > 0; err != nil || !was {
+			return err
+		}
+		return s.audit(ctx, q, Act{Verb: VerbResumeQueue, Subject: queue, Count: 1, Was: before})
 	})
 	s.pauses.changed()
 	s.hub.wake()
 	return was, s.explain("resume queue", err)
 }
 
+// pauseOf describes the pause of a queue, if there is one.
+func (s *Store) pauseOf(ctx context.Context, q Session, queue string) (text string, err error) {
+	ms, err := q.Now(ctx)
+	if err != nil {
+		return "", err
+	}
+	err = q.Query(ctx, s.SQL.Pauses, []any{ms}, func(r Row) error {
+		p, err := scanPause(r)
+		if p.Queue == queue {
+			text = p.end() + " by " + p.Actor + ": " + p.Reason
+		}
+		return err
+	})
+	return text, err
+}
+
+// end says when a pause ends by itself.
+func (p Pause) end() string {
+	if p.Until.IsZero() {
+		return "without end"
+	}
+	return "until " + p.Until.UTC().Format(time.RFC3339)
+}
+
+func scanPause(r Row) (Pause, error) {
+	var (
+		p     Pause
+		since int64
+		until sql.NullInt64
+	)
+	err := r.Scan(&p.Queue, &p.Reason, &p.Actor, &since, &until)
+	p.Since, p.Until = fromMillis(since), fromMillis(until.Int64)
+	return p, err
+}
+
 // Pauses lists the pauses that are in force, by queue. now is the store's clock.
 func (s *Store) Pauses(ctx context.Context) (ps []Pause, now time.Time, err error) {
 	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
-		ps = nil
 		ms, err := q.Now(ctx)
 		if err != nil {
 			return err
 		}
 		now = fromMillis(ms)
-		return q.Query(ctx, s.SQL.Pauses, []any{ms}, func(r Row) error {
-			var (
-				p     Pause
-				since int64
-				until sql.NullInt64
-			)
-			err := r.Scan(&p.Queue, &p.Reason, &p.Actor, &since, &until)
-			p.Since, p.Until = fromMillis(since), fromMillis(until.Int64)
-			ps = append(ps, p)
-			return err
-		})
+		ps, err = s.pausesOf(ctx, q, ms)
+		return err
 	})
 	return ps, now, s.explain("list pauses", err)
 }

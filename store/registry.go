@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -64,6 +65,27 @@ func (f WorkerFilter) Matches(w driver.WorkerRecord) bool {
 		(f.Program == "" || f.Program == w.Program) && (f.Host == "" || f.Host == w.Host)
 }
 
+// act is what an order to the workers is kept as.
+func (f WorkerFilter) act(order driver.Order, ordered []driver.WorkerRecord) Act {
+	a := Act{Verb: VerbStop, Count: len(ordered)}
+	if order == driver.OrderNone {
+		a.Verb = VerbTakeBack
+	}
+	for _, w := range ordered {
+		a.Became += w.ID + " "
+	}
+	if len(ordered) == 1 {
+		a.Subject = ordered[0].ID
+	}
+	for _, pair := range [][2]string{{"program", f.Program}, {"host", f.Host}} {
+		if pair[1] != "" {
+			a.Filter += pair[0] + ":" + pair[1] + " "
+		}
+	}
+	a.Filter, a.Became = strings.TrimSpace(a.Filter), strings.TrimSpace(a.Became)
+	return a
+}
+
 // OrderWorkers gives an order to the workers that the filter chooses and that are
 // alive, on every host, and returns them as they were then. A worker obeys at its
 // next heartbeat, and its row is gone once it has ended; one that starts later is
@@ -92,7 +114,10 @@ func (s *Store) OrderWorkers(
 				ordered = append(ordered, w)
 			}
 		}
-		return nil
+		if len(ordered) == 0 {
+			return nil
+		}
+		return s.audit(ctx, q, f.act(order, ordered))
 	})
 	return ordered, s.explain("order workers", err)
 }
@@ -159,14 +184,29 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 		if _, err := q.Exec(ctx, s.SQL.LetterPurge, now-retention.Milliseconds()); err != nil {
 			return err
 		}
+		if _, err := q.Exec(ctx, s.SQL.RevisionPurge, now-retention.Milliseconds()); err != nil {
+			return err
+		}
 		if _, err := q.Exec(ctx, s.SQL.PurgeWorker, now-silentWorker.Milliseconds()); err != nil {
 			return err
 		}
 		if _, err := q.Exec(ctx, s.SQL.PausePurge, now); err != nil {
 			return err
 		}
+		if err := s.keepGroups(ctx, q, now, now-retention.Milliseconds()); err != nil {
+			return err
+		}
+		if err := s.purgeActs(ctx, q, now); err != nil {
+			return err
+		}
 		_, err = q.Exec(ctx, s.SQL.AttemptPurge)
 		return err
 	})
+	if err == nil {
+		err = s.purgeOperations(ctx)
+	}
+	if err == nil {
+		_, err = s.MarkLetters(ctx)
+	}
 	return s.explain("maintain store", err)
 }

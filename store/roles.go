@@ -63,10 +63,16 @@ func rights() []right {
 		{"message", "select, insert, update, delete", "insert", "select", false},
 		{"lease", "select, insert, update, delete", "", "select", true},
 		{"letter", "select, insert, update, delete", "", "select", false},
+		{"revision", "select, insert, delete", "", "select", false},
 		{"attempt", "select, insert, delete", "", "select", false},
+		{"group", "select, insert, update, delete", "", "select", false},
 		{"worker", "select, insert, update, delete", "", "select", false},
 		{"pause", "select, insert, update, delete", "", "select", false},
 		{"document", "select, insert, update", "", "select", false},
+		{"audit", "select, insert, delete", "", "select", false},
+		{"audited", "select, insert, delete", "", "select", false},
+		{"operation", "select, insert, update, delete", "", "select", false},
+		{"target", "select, insert, update, delete", "", "select", false},
 		{"meta", "select", "select", "select", false},      // which store it is: opening, and sending in a transaction
 		{"migration", "select", "select", "select", false}, // whether the schema fits: opening
 	}

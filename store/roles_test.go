@@ -208,6 +208,8 @@ func worker(t *testing.T, g stage) {
 	}
 	walk(t, s)
 	history(t, s)
+	deaden(t, s, "bulk")
+	advance(t, s, start(t, s, store.Operation{Action: store.ActionRetry})) // it stays, to be received
 	beat(t, s, "stays", "p@h")
 	healthy(t, s)
 	denied(t, s, "create table app_row (a int)")
@@ -244,9 +246,13 @@ func history(t *testing.T, s *store.Store) {
 	if p == nil || p.Letter == nil || len(p.Letter.Attempts) < 2 {
 		t.Fatalf("history is at %+v, want a letter with two attempts", p)
 	}
-	n, err := s.RemoveLetters(ctx, p.Letter.Seq)
-	if err != nil || n != 1 {
-		t.Errorf("removed %d letters, %v", n, err)
+	try(t, s.EditLetter(ctx, store.Edit{Seq: p.Letter.Seq, Body: []byte("edited")}))
+	for i, step := range []func(context.Context, ...int64) (int, error){
+		s.RemoveLetters, s.RestoreLetters, s.RemoveLetters,
+	} {
+		if n, err := step(ctx, p.Letter.Seq); err != nil || n != 1 {
+			t.Errorf("step %d: %d letters, %v", i, n, err)
+		}
 	}
 	try(t, s.Maintain(ctx, -time.Hour)) // purges it, and what belonged to it
 	if p, err := s.Find(ctx, "history"); err != nil || p != nil {
@@ -270,11 +276,20 @@ func viewer(t *testing.T, g stage) {
 	try(t, err)
 	_, err = s.Document(ctx, "d")
 	try(t, err)
+	_, err = s.Operations(ctx, store.OperationFilter{Active: true})
+	try(t, err)
+	_, err = s.Acts(ctx, store.ActFilter{Message: "late"})
+	try(t, err)
 	if p, err := s.Find(ctx, "late"); err != nil || p == nil {
 		t.Errorf("late is at %+v, %v", p, err)
 	}
 	healthy(t, s)
-	for _, table := range []string{"message", "letter", "attempt", "worker", "pause", "document", "meta", "migration"} {
+	_, err = s.Revisions(ctx, "late")
+	try(t, err)
+	_, _, _, err = s.Gates(ctx, "late")
+	try(t, err)
+	for _, table := range []string{"message", "letter", "revision", "attempt", "worker", "pause", "document",
+		"audit", "audited", "operation", "target", "meta", "migration"} {
 		try(t, s.DB().QueryRowContext(ctx, "select count(*) from "+g.names.Table(table)).Scan(new(int)))
 	}
 	refused(t, s, "send", s.Send(ctx, message("no")))

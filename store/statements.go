@@ -25,6 +25,7 @@ type Statements struct {
 	LeasesDue, LeaseExpired, LeaseSeen, LeaseNext string
 	LeaseIsDue                                    string // until → a row if LeasesDue would find one
 	Crashed                                       string // seq: writes an attempt for a lease that ran out
+	Gates                                         string // of gates.go: now, now, since, id
 	Promote                                       string // seq, now: ends the wait of a row whose time has come
 	Ready                                         string // queue → 1 if it has a ready row, else nothing
 	// Look stands for Now and NextWake together: → now, earliest wake.
@@ -50,9 +51,9 @@ type Statements struct {
 	Ack                string // seq, token
 	DropLog            string // message id
 	Postpone           string // state, due, wake, counted, queue, seq, token
-	Letter             string // died, reason, class, error, seq, token
+	Letter             string // died, reason, class, error, fingerprint, error type, build, seq, token
 	LogTrim            string // message id, message id, number of attempts to keep
-	LogAttempt         string // message id, number, worker, started, duration (µs), class, error, stack
+	LogAttempt         string // message id, number, worker, started, duration (µs), class, error, stack, build
 
 	Savepoint, Release, RollbackTo string // of one unit in a group
 	// Held locks the row of a claim: seq, token → 1. It waits for a backend
@@ -89,14 +90,69 @@ type Statements struct {
 	LetterBack   string // now, now, seq: copies a letter's envelope back to its queue
 	LetterDrop   string // seq
 	LetterGone   string // now, seq: marks as discarded
+	LetterIDs    string // followed by a list of sequences → seq, id
 	LetterPurge  string // died before
-	AttemptPurge string // removes attempts that belong to nothing
+	// Of trial.go: TrialBegin, TrialEnd and TrialUndo, with the name of the transaction, where
+	// an ordinary one could be committed behind the guard's back; TrialCheck does what the
+	// database puts off until the commit; Touched → names and counts of changed rows.
+	TrialBegin, TrialEnd, TrialUndo, TrialCheck, Touched string
+	// Of transfer.go: IDTaken: id, id; LetterIn and RevisionPut: the columns.
+	IDTaken, LetterIn, RevisionPut string
+	// Of revisions.go: LetterHold: seq; LetterEdit: header, body, seq, revision;
+	// LetterRestore: seq; LetterTwin: seq, seq → a row if its id is taken; RevisionIn: now,
+	// actor, seq; Revisions: id; RevisionDrop and AttemptDrop: id, id, id; RevisionPurge:
+	// replaced before.
+	LetterHold, LetterEdit, LetterRestore, LetterTwin               string
+	RevisionIn, Revisions, RevisionDrop, AttemptDrop, RevisionPurge string
+	AttemptPurge                                                    string // removes attempts that belong to nothing
+
+	// Of audit.go. Audit: id, at, actor, verb, subject, filter, messages, count, was,
+	// became, reason. Audited: message id, act. ActsOf: the condition for a message
+	// id. ActsOld: kept since, number of acts to keep → ids of acts, some hundreds at
+	// most; the drops are followed by a list of them.
+	Audit, Audited, Acts, ActsOf, ActsOld, AuditDrop, AuditedDrop string
+
+	// Of operations.go. OperationIn: id, state, body; OperationUp: state, active, holder,
+	// fence, lease end, end, body, seq. A WHERE clause is appended to Operations.
+	Operations, OperationIn, OperationUp string
+	// TargetsIn, followed by a filter and its bounds: operation, …; TargetLast: operation →
+	// letter; TargetsNext: operation, limit → letters; TargetsFlying: operation, past, limit
+	// → letter, whether its message is live, whether it died again; TargetsUp, followed by a
+	// list of letters: state, since, operation, letter….
+	TargetsIn, TargetLast, TargetsNext, TargetsFlying, TargetsUp string
+	// Each is followed by a list. Live: id… → ids; LetterLock: seq… → seq, id, whether
+	// it is discarded, size; LettersBack: queue or empty, now, now, seq…; LettersDrop: seq…;
+	// LettersGone: when or null, seq….
+	Live, LetterLock, LettersBack, LettersDrop, LettersGone string
+	LetterLast                                              string // → the highest letter, or 0
+	LetterSums                                              string // with the place of a WHERE clause; …, limit
+	// OperationOld: ended before → one; TargetsOld: operation → some letters.
+	OperationOld, OperationDrop, TargetsOld, TargetsDrop string
 
 	// Of census.go: InHand: → worker, queue, count, first and last claim. HeldBack: →
 	// queue, kind, count, earliest due. NewLetters: died after → queue, count. Load: →
 	// connections at most, connections now; empty without a server. File: → the
 	// path of the store's file; empty on a server.
 	InHand, HeldBack, NewLetters, Load, File string
+
+	// Of groups.go: GroupIn: fingerprint, algorithm, kind, class, error type, title,
+	// first seen, build, its time: adds one that is not there. GroupAgain: time,
+	// fingerprint: one that was resolved has come back. GroupsAgain: time: all that have.
+	// Groups: → rows. GroupSet: state, note, actor, time, fingerprint. GroupPurge: before,
+	// before: those without letters of which nothing was heard since. GroupCounts: bounds →
+	// fingerprint and columns of tally; empty where GroupFirst: → fingerprint, GroupNext:
+	// fingerprint → the next, and GroupCount: fingerprint, fingerprint, then fingerprint and
+	// bounds for each part → columns of tally, stand for it. HourBounds: times → sequences.
+	// LetterHeads: sequences → columns of Letters with an empty body. Unmarked: after, limit →
+	// letters without a fingerprint. Mark: fingerprint, seq.
+	GroupIn, GroupAgain, GroupsAgain, Groups, GroupSet, GroupPurge, GroupCounts string
+	GroupFirst, GroupNext, GroupCount, HourBounds, LetterHeads, Unmarked, Mark  string
+	// Version: worker → the version of its program.
+	Version string
+	// Of page.go: LetterSeqs is followed by the condition of a filter: → sequences.
+	// HasText and HasBytes are conditions that a column contains a parameter, byte by
+	// byte, with a verb for the column.
+	LetterSeqs, HasText, HasBytes string
 }
 
 // insertMessage names the columns that Insert and its like fill.
@@ -122,15 +178,11 @@ func Portable() Statements {
 			select id, attempt + 1, worker, claimed_at, (wake_at - claimed_at) * 1000, 'crash',
 			  'its worker fell silent while holding it', ''
 			from posthorn_message where seq = ?`,
-		Later: `select seq from posthorn_message where state = 1 and wake_at <= ? order by wake_at limit 500`,
-		Expired: `select seq from posthorn_message where state = 2 and wake_at > ? and wake_at <= ?
-			order by wake_at limit 500`,
 		// MySQL makes the assignments from left to right.
 		Promote: `update posthorn_message
 			set crashes = crashes + case when state = 2 then 1 else 0 end,
 			  state = case when suspect > 0 then 3 else 0 end, token = null, worker = null, claimed_at = null
-			where seq = ? and state in (1, 2) and wake_at <= ?`,
-		Ready:    `select 1 from posthorn_message where state = 0 and queue = ? limit 1`,
+			where seq = ? and ` + waiting + ` and ` + wakes,
 		NextWake: `select min(wake_at) from posthorn_message where state = 1`,
 		Extend:   `update posthorn_message set wake_at = ? where seq = ? and token = ?`,
 		Ack:      `delete from posthorn_message where seq = ? and ` + standing(),
@@ -141,21 +193,27 @@ func Portable() Statements {
 			  token = null, worker = null, claimed_at = null
 			where seq = ? and token = ?`,
 		Letter: `insert into posthorn_letter
-			  (died_at, reason, class, error,
+			  (died_at, reason, class, error, fingerprint, error_type, build,
 			   id, kind, queue, priority, attempt, deliveries, crashes, sent_at, header, body)
-			select ?, ?, ?, ?, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, header, body
+			select ?, ?, ?, ?, ?, ?, ?, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, header, body
 			from posthorn_message where seq = ? and token = ?`,
 		LogAttempt: `insert into posthorn_attempt
-			  (message_id, number, worker, started_at, duration_us, class, error, stack)
-			values (?, ?, ?, ?, ?, ?, ?, ?)`,
+			  (message_id, number, worker, started_at, duration_us, class, error, stack, build)
+			values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		LogTrim: `delete from posthorn_attempt where message_id = ? and seq <= (select seq from (
 			  select seq from posthorn_attempt where message_id = ? order by seq desc limit 1 offset ?) old)`,
 	}
+	PortableGates().pass(&s)
 	operate(&s)
 	suspect(&s)
 	ask(&s)
 	inspect(&s)
+	revise(&s)
+	transfer(&s)
 	census(&s)
+	groups(&s)
+	audit(&s)
+	bulks(&s)
 	return s
 }
 
@@ -193,7 +251,7 @@ func operate(s *Statements) {
 			from posthorn_worker order by started_at, id`
 	s.PurgeWorker = `delete from posthorn_worker where seen_at < ?`
 	s.Holds = `select seq from posthorn_message where state = 2 and worker = ?`
-	s.HoldsOf = `select seq, token, id, attempt, deliveries, crashes, suspect, coalesce(claimed_at, 0)
+	s.HoldsOf = `select seq, token, id, kind, attempt, deliveries, crashes, suspect, coalesce(claimed_at, 0)
 			from posthorn_message where state = 2 and worker = ? and seq in`
 	s.DeadBack = `update posthorn_message set state = ?, wake_at = ?, crashes = crashes + ?, suspect = ?,
 			  token = null, worker = null, claimed_at = null
@@ -211,16 +269,14 @@ const HeartbeatRow = `insert into posthorn_worker
 // suspect adds the statements of suspects. A lease of one is found by its state,
 // as any other is.
 func suspect(s *Statements) {
-	s.SuspectReady = `select 1 from posthorn_message where state = 3 and suspect > 0 and queue = ? limit 1`
-	s.SuspectsOld = `select seq from posthorn_message where state = 3 and suspect > 0 and wake_at <= ? limit 500`
 	s.SuspectFree = `update posthorn_message
 			set state = 0, suspect = 0, crashes = case when crashes < 2 then 2 else crashes end
-			where seq = ? and state = 3 and wake_at <= ?`
-	s.SuspectKeep = `update posthorn_message set wake_at = ? where state = 3 and suspect > 0 and queue = ?`
+			where seq = ? and ` + Suspected + ` and ` + wakes
+	s.SuspectKeep = `update posthorn_message set wake_at = ? where ` + suspects + ` and queue = ?`
 	s.SuspectBack = `update posthorn_message
 			set state = 3, wake_at = ?, token = null, worker = null, claimed_at = null
 			where seq = ? and token = ? and suspect > 0`
-	s.Suspects = `select count(*) from posthorn_message where state = 3 and suspect > 0 and queue in`
+	s.Suspects = `select count(*) from posthorn_message where ` + suspects + ` and queue in`
 }
 
 // ask adds the statements of pauses and documents.
@@ -230,7 +286,7 @@ func ask(s *Statements) {
 			  since_ms = excluded.since_ms, until_ms = excluded.until_ms`
 	s.Resume = `delete from posthorn_pause where queue = ?`
 	s.Pauses = `select queue, reason, actor, since_ms, until_ms from posthorn_pause
-			where until_ms is null or until_ms > ? order by queue`
+			where ` + inForce + ` order by queue`
 	s.PausePurge = `delete from posthorn_pause where until_ms < ?`
 	s.Document = `select version, body from posthorn_document where name = ?`
 	s.DocumentIn = `insert into posthorn_document (name, version, body) values (?, 1, ?)`
@@ -250,14 +306,15 @@ func inspect(s *Statements) {
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (priority > ?
 			  or priority = ? and (due_at < ? or due_at = ? and seq < ?))`
 	s.Letters = `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
-			  reason, class, error, header, body from posthorn_letter`
-	s.Attempts = `select number, worker, started_at, duration_us, class, error, stack
+			  reason, class, error, fingerprint, error_type, build, header, body, revision from posthorn_letter`
+	s.Attempts = `select number, worker, started_at, duration_us, class, error, stack, build
 			from posthorn_attempt where message_id = ? order by seq`
 	s.LetterBack = insertMessage + `
 			select id, kind, queue, priority, 0, ?, ?, sent_at, 0, header, body
 			from posthorn_letter where seq = ?`
 	s.LetterDrop = `delete from posthorn_letter where seq = ?`
 	s.LetterGone = `update posthorn_letter set discarded_at = ? where seq = ? and discarded_at is null`
+	s.LetterIDs = `select seq, id from posthorn_letter where seq in`
 	s.LetterPurge = `delete from posthorn_letter where died_at < ?`
 	s.AttemptPurge = `delete from posthorn_attempt where seq in (
 			select a.seq from posthorn_attempt a

@@ -16,7 +16,10 @@ import (
 func downgrade(t *testing.T, s *store.Store, half bool) {
 	t.Helper()
 	stmts := []string{
-		"delete from posthorn_migration where version = 2",
+		"delete from posthorn_migration where version >= 2",
+		"drop table posthorn_revision", "alter table posthorn_letter drop column revision",
+		"drop table posthorn_audit", "drop table posthorn_audited",
+		"drop table posthorn_operation", "drop table posthorn_target",
 		"create table posthorn_control (name varchar(64) primary key, version bigint not null)",
 		"drop table posthorn_pause", "drop table posthorn_document",
 	}
@@ -26,6 +29,14 @@ func downgrade(t *testing.T, s *store.Store, half bool) {
 	stmts = append(stmts, "alter table posthorn_message drop column suspect")
 	for _, column := range []string{"told", "limits", "holds"} {
 		stmts = append(stmts, "alter table posthorn_worker drop column "+column)
+	}
+	stmts = append(stmts, "drop table posthorn_group", "alter table posthorn_attempt drop column build")
+	for _, index := range []string{"group", "queue", "kind"} {
+		on := map[bool]string{true: " on posthorn_letter"}[s.Dialect() == "mysql"]
+		stmts = append(stmts, "drop index posthorn_letter_"+index+on)
+	}
+	for _, column := range []string{"fingerprint", "error_type", "build"} {
+		stmts = append(stmts, "alter table posthorn_letter drop column "+column)
 	}
 	if half {
 		stmts = stmts[:1]

@@ -14,7 +14,7 @@ func logKeys() []string {
 	return []string{
 		// What the line is about.
 		"worker", "program", "place", "pid", "queue", "queues", "message_id", "kind", "trace_id",
-		"condition", "subject", "target", "action", "transport", "file", "process", "group", "channel", "event",
+		"condition", "subject", "operation", "target", "action", "transport", "file", "process", "group", "channel", "event",
 		// What happened to a message.
 		"attempt", "class", "fault", "reason", "retry_in", "delay", "stuck", "concurrency", "in_flight",
 		"released", "suspected", "buried", "messages", "count",

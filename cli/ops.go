@@ -1,0 +1,293 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/store"
+)
+
+// operationRow is an operation, as output shows it.
+type operationRow struct {
+	store.Operation
+	Left int   `json:"left"`
+	Key  int64 `json:"-"`
+}
+
+func operationRowOf(o store.Operation) operationRow {
+	for _, t := range []*time.Time{&o.Created, &o.Began, &o.Ended, &o.Now} {
+		if !t.IsZero() {
+			*t = t.UTC()
+		}
+	}
+	return operationRow{Operation: o, Left: o.Left(), Key: o.Key()}
+}
+
+func (s *session) opsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "ops", Short: "List, watch, pause, resume and cancel bulk operations on dead letters",
+		Example: s.example(`
+			ops list
+			ops watch ID
+			ops cancel ID`),
+		Args: cobra.ArbitraryArgs, RunE: s.family,
+	}
+	cmd.AddCommand(s.opsListCommand(), s.opsShowCommand(), s.opsWatchCommand())
+	for _, t := range s.turns() {
+		cmd.AddCommand(s.turnCommand(t))
+	}
+	return cmd
+}
+
+func (s *session) opsListCommand() *cobra.Command {
+	var (
+		f      store.OperationFilter
+		output string
+	)
+	cmd := &cobra.Command{
+		Use: "list", Short: "List operations, the newest first",
+		Example: s.example(`
+			ops list
+			ops list --active -o name`),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.listOps(cmd.Context(), f, output) },
+	}
+	cmd.Flags().BoolVar(&f.Active, "active", false, "only those of which something is left to do")
+	cmd.Flags().Int64Var(&f.Past, "past", 0, "only those before the one with this `number`, for the next page")
+	cmd.Flags().IntVar(&f.Limit, "limit", defaultLetters, "at most `N`")
+	group(cmd, "Which", "active", "past", "limit")
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func (s *session) listOps(ctx context.Context, f store.OperationFilter, as string) error {
+	if f.Limit < 1 || f.Past < 0 {
+		return usage("--limit is below 1, or --past below 0", "give a positive number")
+	}
+	st, err := s.existing(ctx)
+	if err != nil {
+		return err
+	}
+	limit := f.Limit
+	f.Limit++ // one more tells whether there are more
+	os, err := st.Operations(ctx, f)
+	if err != nil {
+		return err
+	}
+	rows := make([]operationRow, min(len(os), limit))
+	for i := range rows {
+		rows[i] = operationRowOf(os[i])
+	}
+	l := operationListing(rows)
+	if len(os) > limit {
+		next := rows[len(rows)-1].Key
+		l.extra = map[string]any{"next_past": next}
+		defer s.say("there are more: show them with --past %d\n", next)
+	}
+	return show(s, as, l)
+}
+
+func operationListing(rows []operationRow) listing[operationRow] {
+	number := func(n func(operationRow) int) func(operationRow) string {
+		return func(r operationRow) string { return strconv.Itoa(n(r)) }
+	}
+	return listing[operationRow]{
+		kind: "OperationList", rows: rows, name: func(r operationRow) string { return r.ID },
+		columns: []column[operationRow]{
+			{head: "ID", cell: func(r operationRow) string { return r.ID }},
+			{head: "ACTION", cell: func(r operationRow) string { return string(r.Action) }},
+			{head: "STATE", cell: func(r operationRow) string { return string(r.State) }},
+			{head: "TOTAL", right: true, cell: number(func(r operationRow) int { return r.Total })},
+			{head: "OK", right: true, cell: number(func(r operationRow) int { return r.Done })},
+			{head: "FAILED", right: true, cell: number(func(r operationRow) int { return r.Failed })},
+			{head: "IN FLIGHT", right: true, cell: number(func(r operationRow) int { return r.Flying })},
+			{head: "GONE", right: true, wide: true, cell: number(func(r operationRow) int { return r.Gone })},
+			{head: "REFUSED", right: true, wide: true, cell: number(func(r operationRow) int { return r.Refused })},
+			{head: "LEFT", right: true, cell: number(func(r operationRow) int { return r.Left })},
+			{head: "BY", cell: func(r operationRow) string { return cmp.Or(r.Actor, "-") }},
+			{head: "SINCE", cell: func(r operationRow) string { return moment(r.Created) }},
+			{head: "CARRIED ON BY", wide: true, cell: func(r operationRow) string { return cmp.Or(r.Holder, "-") }},
+			{head: "FILTER", flex: true, cell: func(r operationRow) string { return cmp.Or(r.Chosen, "-") }},
+		},
+	}
+}
+
+func (s *session) opsShowCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use: "show ID", Short: "Show an operation: what it is about, and how far it is",
+		Example: s.example(`
+			ops show ID
+			ops show ID -o json`),
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.showOp(cmd.Context(), args[0], output) },
+	}
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func (s *session) showOp(ctx context.Context, id, as string) error {
+	st, err := s.existing(ctx)
+	if err != nil {
+		return err
+	}
+	o, err := st.Operation(ctx, id)
+	if err != nil {
+		return s.opFault(id, err)
+	}
+	if as != formTable && as != formWide {
+		return show(s, as, operationListing([]operationRow{operationRowOf(o)}))
+	}
+	s.describeOp(o)
+	return nil
+}
+
+// describeOp writes an operation for a reader.
+func (s *session) describeOp(o store.Operation) {
+	line := func(name, value string) {
+		if value != "" {
+			s.print("%-11s %s\n", name, value)
+		}
+	}
+	line("operation", o.ID)
+	line("action", strings.TrimSuffix(string(o.Action)+" to "+o.To, " to "))
+	line("state", string(o.State))
+	line("because", o.Why)
+	line("filter", o.Chosen)
+	line("by", o.Actor)
+	line("reason", o.Reason)
+	line("since", moment(o.Created))
+	if !o.Ended.IsZero() {
+		line("until", moment(o.Ended))
+	}
+	line("letters", strconv.Itoa(o.Total))
+	line("progress", progressOf(o))
+	line("stage", stageOf(o))
+	line("rate", rateOf(o))
+	line("carried on", carriedOn(o))
+}
+
+// progressOf is how far an operation is.
+func progressOf(o store.Operation) string {
+	parts := []string{fmt.Sprintf("%d ok", o.Done), fmt.Sprintf("%d failed again", o.Failed)}
+	for _, p := range []struct {
+		n    int
+		what string
+	}{{o.Gone, "gone"}, {o.Refused, "refused, since a live message has the id"}, {o.Flying, "in flight"}, {o.Left(), "left"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func stageOf(o store.Operation) string {
+	switch {
+	case !o.Canary || o.Ends():
+		return ""
+	case o.Canaries.Stage == 0:
+		return "one canary"
+	case o.Canaries.Stage == 1:
+		return "ten canaries"
+	}
+	return "the rest"
+}
+
+func rateOf(o store.Operation) string {
+	if o.Rate > 0 {
+		return strconv.FormatFloat(o.Rate, 'g', -1, 64) + "/s at most"
+	}
+	return ""
+}
+
+// carriedOn says who carries an operation on.
+func carriedOn(o store.Operation) string {
+	switch {
+	case o.Holder != "":
+		return "by " + o.Holder
+	case o.Active():
+		return "by nobody now: start up, consume, monitor or ops watch"
+	}
+	return ""
+}
+
+// opFault words why an operation cannot be read or changed.
+func (s *session) opFault(id string, err error) error {
+	switch {
+	case errors.Is(err, store.ErrNoOperation):
+		return &fault{
+			Code: "E-NOTHING-MATCHED", Title: "no such operation", What: id, Exit: exitNothing,
+			Try: s.app.Name + " ops list",
+		}
+	case errors.Is(err, store.ErrOperationState):
+		return &fault{
+			Code: "E-OPERATION-STATE", Title: "the operation is in another state", What: err.Error(), Exit: exitFailed,
+			Try: s.app.Name + " ops show " + id,
+		}
+	}
+	return err
+}
+
+// A turnover is a change of an operation's state by hand.
+type turnover struct {
+	use, short, long, done string
+	apply                  func(ctx context.Context, st *store.Store, id, why string) (store.Operation, error)
+}
+
+func (s *session) turns() []turnover {
+	return []turnover{
+		{
+			use: "pause", short: "Let no more letters of an operation have their turn", done: "paused",
+			long: "Let no more letters of an operation have their turn, until it is resumed. What is in flight goes on.",
+			apply: func(ctx context.Context, st *store.Store, id, why string) (store.Operation, error) {
+				return st.PauseOperation(ctx, id, why)
+			},
+		},
+		{
+			use: "resume", short: "Let an operation go on that is paused, or has stopped by itself", done: "resumed",
+			long: `Let an operation go on that is paused, or has stopped by itself. In that case it begins with canaries again,
+if it has any.`,
+			apply: func(ctx context.Context, st *store.Store, id, why string) (store.Operation, error) {
+				return st.ResumeOperation(store.Acting(ctx, store.Act{Reason: why}), id)
+			},
+		},
+		{
+			use: "cancel", short: "End an operation; what had no turn stays dead", done: "cancelled",
+			long: `End an operation. Letters that have had no turn stay dead letters. What is in flight is handled all the same.`,
+			apply: func(ctx context.Context, st *store.Store, id, why string) (store.Operation, error) {
+				return st.CancelOperation(ctx, id, why)
+			},
+		},
+	}
+}
+
+func (s *session) turnCommand(t turnover) *cobra.Command {
+	var why string
+	cmd := &cobra.Command{
+		Use: t.use + " ID", Short: t.short, Long: t.long,
+		Example: s.example(fmt.Sprintf("ops %s ID\nops %s ID --reason 'wrong ones'", t.use, t.use)),
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			st, err := s.existing(cmd.Context())
+			if err != nil {
+				return err
+			}
+			o, err := t.apply(cmd.Context(), st, args[0], why)
+			if err != nil {
+				return s.opFault(args[0], err)
+			}
+			s.say("%s is %s: %s\n", o.ID, t.done, progressOf(o))
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&why, "reason", "", "why, for all who wonder")
+	group(cmd, "Why", "reason")
+	return cmd
+}

@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/store"
+)
+
+// executor makes one that carries on the operations of the session's store; with only,
+// that one alone.
+func (s *session) executor(st *store.Store, only string) *failure.Executor {
+	host, _ := os.Hostname() // for people; an unknown host is left out
+	return failure.NewExecutor(st, failure.ExecutorOptions{
+		Name: strings.Trim(fmt.Sprintf("%s:%d", host, os.Getpid()), ":"), Only: only, Log: s.env.Log,
+	})
+}
+
+// operate carries operations on until the function that it returns is called.
+func (s *session) operate(ctx context.Context, st *store.Store, only string) (end func()) {
+	ctx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = s.executor(st, only).Run(ctx) }) // it returns nil
+	return func() {
+		stop()
+		wg.Wait()
+	}
+}
+
+func (s *session) opsWatchCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use: "watch ID", Short: "Watch an operation until it is over",
+		Long: `Watch an operation until it is over or has stopped by itself. Where no other process carries it on, this one
+does. An interruption ends the watching; the operation goes on. Exit code: 0 all went well, 1 it has stopped by itself, 4
+some failed again or it was cancelled.`,
+		Example: s.example(`
+			ops watch ID
+			ops watch ID -o ndjson`),
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			st, err := s.existing(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return s.watchOp(cmd.Context(), st, args[0], output)
+		},
+	}
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+// watchOp shows how an operation goes, and carries it on if nobody else does.
+func (s *session) watchOp(ctx context.Context, st *store.Store, id, as string) error {
+	if _, err := st.Operation(ctx, id); err != nil {
+		return s.opFault(id, err)
+	}
+	end := s.operate(ctx, st, id)
+	w := &opWatch{s: s, as: as, began: time.Now()}
+	o, err := failure.Watch(ctx, st, id, w.tell)
+	w.clear()
+	end()
+	switch {
+	case errors.Is(err, errInterrupted):
+		s.say("%s goes on: %s; %s\n", id, progressOf(o), s.whoGoesOn(ctx, st, id))
+		return nil
+	case err != nil:
+		return s.opFault(id, err)
+	}
+	return s.endOf(o, as)
+}
+
+// whoGoesOn says who carries an operation on after this process.
+func (s *session) whoGoesOn(ctx context.Context, st *store.Store, id string) string {
+	const within = 2 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
+	defer cancel()
+	o, err := st.Operation(ctx, id)
+	if err == nil && o.Holder != "" {
+		return "it is carried on by " + o.Holder
+	}
+	return "the next up, consume, monitor or ops watch carries it on"
+}
+
+// endOf says how an operation has ended, with the exit code for it.
+func (s *session) endOf(o store.Operation, as string) error {
+	if as != formTable && as != formWide {
+		err := show(s, as, operationListing([]operationRow{operationRowOf(o)}))
+		if err != nil || as != formNDJSON {
+			return errors.Join(err, exitOf(o))
+		}
+		return exitOf(o)
+	}
+	switch o.State {
+	case store.OperationStopped:
+		return &fault{
+			Code: "E-OPERATION-STOPPED", Title: "the operation has stopped by itself", Exit: exitFailed,
+			What: o.Why + ": " + progressOf(o),
+			Try:  fmt.Sprintf("%s failed list, and when it is mended: %s ops resume %s", s.app.Name, s.app.Name, o.ID),
+		}
+	case store.OperationCancelled:
+		s.say("%s was cancelled: %s\n", o.ID, progressOf(o))
+	default:
+		s.say("%s is done: %s\n", o.ID, progressOf(o))
+	}
+	return exitOf(o)
+}
+
+// exitOf is the exit code of a command that waited for an operation.
+func exitOf(o store.Operation) error {
+	switch {
+	case o.State == store.OperationStopped:
+		return outcome(exitFailed)
+	case o.State == store.OperationCancelled, o.Failed > 0, o.Refused > 0:
+		if o.Done == 0 && o.State == store.OperationDone {
+			return outcome(exitFailed)
+		}
+		return outcome(exitPartly)
+	}
+	return nil
+}
+
+// An opWatch shows an operation as it goes: on a terminal a line that is drawn again,
+// elsewhere a line for each change, but not too many.
+type opWatch struct {
+	s           *session
+	as          string
+	began, said time.Time
+	first       int // letters that had an end when the watching began
+	started     bool
+}
+
+// sayEvery bounds the lines where there is no terminal.
+const sayEvery = 2 * time.Second
+
+func (w *opWatch) tell(o store.Operation) {
+	ended := o.Total - o.Left() - o.Flying
+	if !w.started {
+		w.started, w.first = true, ended
+	}
+	switch {
+	case w.as == formNDJSON:
+		_ = w.s.document(w.as, operationRowOf(o)) // a closed pipe ends the process by itself
+	case w.as != formTable && w.as != formWide:
+	case w.s.talksToTerminal():
+		_, _ = fmt.Fprint(w.s.io.Stderr, "\r"+w.line(o, ended)+"\x1b[K")
+	case time.Since(w.said) >= sayEvery:
+		w.said = time.Now()
+		w.s.say("%s: %s\n", o.State, progressOf(o))
+	}
+}
+
+// line is the bar with what a person wants to know: how far, how fast, how long.
+func (w *opWatch) line(o store.Operation, ended int) string {
+	const width = 24
+	part := float64(ended) / float64(max(o.Total, 1))
+	full := int(part * width)
+	rate := float64(ended-w.first) / max(time.Since(w.began).Seconds(), 0.001)
+	left := "?"
+	if rate > 0 {
+		left = time.Duration(float64(o.Total-ended) / rate * float64(time.Second)).Round(time.Second).String()
+	}
+	return fmt.Sprintf("[%s%s] %3.0f %%  %s: %d ok, %d failed again, %d in flight, %d left  %.0f/s  %s",
+		strings.Repeat("#", full), strings.Repeat(".", width-full), 100*part, o.State, o.Done, o.Failed, o.Flying, o.Left(),
+		rate, left)
+}
+
+// clear removes the line.
+func (w *opWatch) clear() {
+	if w.started && w.s.talksToTerminal() && (w.as == formTable || w.as == formWide) {
+		_, _ = fmt.Fprint(w.s.io.Stderr, "\r\x1b[K")
+	}
+}

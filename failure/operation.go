@@ -1,0 +1,185 @@
+// Package failure is the workbench for dead letters: what is done to many of them at a
+// time, and by whom it is carried on. A dashboard and the command line sit on it.
+package failure
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+)
+
+// ExecutorOptions are the settings of an Executor.
+type ExecutorOptions struct {
+	// Name tells it from others in what people see, such as host and process. It
+	// may not be empty.
+	Name string
+	// Lease is how long an operation waits for an executor that has fallen silent; 0
+	// means 15 s.
+	Lease time.Duration
+	// Poll is how soon a new operation is found; 0 means 2 s, with jitter.
+	Poll time.Duration
+	// Share is the part of its time that it works at most, so that others get at the
+	// store; 0 means a quarter.
+	Share float64
+	Only  string       // carries this operation on and no other; empty: all
+	Log   *slog.Logger // nil means silence
+}
+
+func (o ExecutorOptions) withDefaults() ExecutorOptions {
+	if o.Lease == 0 {
+		o.Lease = 15 * time.Second
+	}
+	if o.Poll == 0 {
+		o.Poll = 2 * time.Second
+	}
+	if o.Share <= 0 || o.Share > 1 {
+		o.Share = 0.25
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// An Executor carries operations on. Any number of them, in any processes, may look
+// after one store: each operation is advanced by one at a time, and when that one
+// falls silent another takes over. What it remembers is in the store alone.
+type Executor struct {
+	store *store.Store
+	opts  ExecutorOptions
+	turns []*hold
+}
+
+// A hold is an operation that the executor advances.
+type hold struct {
+	turn store.Turn
+	next time.Time
+	idle time.Duration // how long it waits where there is nothing to do
+}
+
+// Bounds of the wait between two looks at what is in flight.
+const (
+	lookSoon = 50 * time.Millisecond
+	lookLate = time.Second
+)
+
+// NewExecutor makes an executor of the operations of a store.
+func NewExecutor(s *store.Store, o ExecutorOptions) *Executor {
+	return &Executor{store: s, opts: o.withDefaults()}
+}
+
+// Run carries operations on until ctx ends, and gives back then what it holds. While the
+// store is away it waits. It returns nil.
+func (e *Executor) Run(ctx context.Context) error {
+	defer e.giveBack(context.WithoutCancel(ctx))
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for looked := (time.Time{}); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		if time.Since(looked) >= e.opts.Poll {
+			e.take(ctx)
+			looked = time.Now()
+		}
+		e.round(ctx)
+		timer.Reset(e.wait(looked))
+	}
+}
+
+// wait is how long nothing is to be done.
+func (e *Executor) wait(looked time.Time) time.Duration {
+	const jitter = 0.2
+	next := looked.Add(time.Duration(float64(e.opts.Poll) * (1 + jitter*rand.Float64()))) //nolint:gosec // no secret
+	for _, h := range e.turns {
+		if h.next.Before(next) {
+			next = h.next
+		}
+	}
+	return max(time.Until(next), 0)
+}
+
+// take takes what nobody advances.
+func (e *Executor) take(ctx context.Context) {
+	var only []string
+	if e.opts.Only != "" {
+		only = append(only, e.opts.Only)
+	}
+	turns, err := e.store.TakeOperations(ctx, e.opts.Name, e.opts.Lease, only...)
+	if err != nil && ctx.Err() == nil {
+		e.opts.Log.Warn("operations cannot be taken", "error", err)
+	}
+	for _, t := range turns {
+		e.turns = append(e.turns, &hold{turn: t})
+	}
+}
+
+// round advances each operation whose time has come.
+func (e *Executor) round(ctx context.Context) {
+	var held []*hold
+	for _, h := range e.turns {
+		if time.Now().Before(h.next) || ctx.Err() != nil || e.advance(ctx, h) {
+			held = append(held, h)
+		}
+	}
+	e.turns = held
+}
+
+// advance takes one step, and reports whether the operation is still to be held.
+func (e *Executor) advance(ctx context.Context, h *hold) bool {
+	began := time.Now()
+	a, err := e.store.Advance(ctx, &h.turn)
+	took := time.Since(began)
+	switch {
+	case errors.Is(err, store.ErrFenced):
+		e.opts.Log.Warn("an operation was taken over", "operation", h.turn.ID)
+		return false
+	case err != nil:
+		if ctx.Err() == nil && !errors.Is(err, driver.ErrUnavailable) {
+			e.opts.Log.Warn("an operation could not be advanced", "operation", h.turn.ID, "error", err)
+		}
+		h.rest(lookLate)
+		return true
+	case !a.Operation.Active():
+		e.release(context.WithoutCancel(ctx), h)
+		return false
+	case a.More || a.Moved > 0:
+		h.idle = 0
+		h.rest(time.Duration(float64(took) * (1/e.opts.Share - 1)))
+		return true
+	case a.Found > 0:
+		h.idle = 0
+	}
+	h.idle = min(max(2*h.idle, lookSoon), lookLate)
+	if a.Wait > 0 {
+		h.rest(min(h.idle, a.Wait))
+	} else {
+		h.rest(h.idle)
+	}
+	return true
+}
+
+func (h *hold) rest(d time.Duration) { h.next = time.Now().Add(d) }
+
+// giveBack ends what is held, so that others take it at once.
+func (e *Executor) giveBack(ctx context.Context) {
+	for _, h := range e.turns {
+		e.release(ctx, h)
+	}
+	e.turns = nil
+}
+
+// release gives an operation back. If that fails its lease runs out.
+func (e *Executor) release(ctx context.Context, h *hold) {
+	const within = 2 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	_ = e.store.GiveBack(ctx, h.turn)
+}

@@ -1,0 +1,93 @@
+package failure
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/posthorn/posthorn/store"
+)
+
+// A Preview is what an operation would be about, before it is made.
+type Preview struct {
+	Total          int // letters; exact
+	By             []store.LetterCount
+	Oldest, Newest time.Time // deaths
+	Samples        []store.Letter
+	// Takes is how long it would take at least: by the rate, or else by what the last
+	// large operation of its kind did. 0: nobody knows.
+	Takes time.Duration
+}
+
+// previewSamples are how many letters a preview shows.
+const previewSamples = 3
+
+// Foresee looks at the letters that an operation would be about. It changes nothing.
+func Foresee(ctx context.Context, s *store.Store, o store.Operation) (p Preview, err error) {
+	o.Filter.Discarded = o.Action == store.ActionRestore
+	if p.By, err = s.CountLetters(ctx, o.Filter); err != nil {
+		return p, fmt.Errorf("foresee operation: %w", err)
+	}
+	for _, c := range p.By {
+		p.Total += c.Count
+		if p.Oldest.IsZero() || c.Oldest.Before(p.Oldest) {
+			p.Oldest = c.Oldest
+		}
+		if c.Newest.After(p.Newest) {
+			p.Newest = c.Newest
+		}
+	}
+	some := o.Filter
+	some.Limit = previewSamples
+	if o.Filter.Limit > 0 {
+		some.Limit = min(some.Limit, o.Filter.Limit)
+	}
+	if p.Samples, err = s.Letters(ctx, some); err != nil {
+		return p, fmt.Errorf("foresee operation: %w", err)
+	}
+	p.Takes, err = estimate(ctx, s, o, p.Total)
+	return p, err
+}
+
+// estimate is how long so many letters take.
+func estimate(ctx context.Context, s *store.Store, o store.Operation, total int) (time.Duration, error) {
+	if o.Rate > 0 {
+		return time.Duration(float64(total) / o.Rate * float64(time.Second)), nil
+	}
+	const enough = 100
+	past, err := s.Operations(ctx, store.OperationFilter{})
+	for _, p := range past {
+		if p.Action == o.Action && p.State == store.OperationDone && p.Rate == 0 && p.Done+p.Failed >= enough {
+			return p.Ended.Sub(p.Began) * time.Duration(total) / time.Duration(p.Done+p.Failed), nil
+		}
+	}
+	return 0, err
+}
+
+// Watch tells how an operation goes, whenever that has changed, until it is over or has
+// stopped by itself, or ctx ends. It carries nothing on: that is an Executor's work.
+func Watch(
+	ctx context.Context, s *store.Store, id string, tell func(store.Operation),
+) (o store.Operation, err error) {
+	const every = 200 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for last := ""; ; {
+		if o, err = s.Operation(ctx, id); err != nil {
+			return o, err
+		}
+		seen := fmt.Sprint(o.State, o.Total, o.Done, o.Failed, o.Flying, o.Gone, o.Refused, o.Canaries)
+		if seen != last {
+			tell(o)
+			last = seen
+		}
+		if o.Ends() || o.State == store.OperationStopped {
+			return o, nil
+		}
+		select {
+		case <-ctx.Done():
+			return o, context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}

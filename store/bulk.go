@@ -1,0 +1,168 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+)
+
+// A bulk is what one step of an operation does to letters that it has locked. Their
+// ids are different, and Seq and ID are all that is read of them.
+type bulk struct {
+	operation *Operation
+	letters   []Letter
+	found     fates // each letter is added to one
+}
+
+// bulkOf is what an action does; nil is no action.
+func bulkOf(a Action) func(*Store, context.Context, Session, bulk) error {
+	switch a {
+	case ActionRetry:
+		return (*Store).bulkRetry
+	case ActionRemove:
+		return (*Store).bulkRemove
+	case ActionRestore:
+		return (*Store).bulkRestore
+	}
+	return nil
+}
+
+// numbers are the letters' numbers.
+func (b bulk) numbers() (seqs []any) {
+	for _, l := range b.letters {
+		seqs = append(seqs, l.Seq)
+	}
+	return seqs
+}
+
+// bulkRetry puts letters back, but for those whose id a live message has.
+func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
+	var names, seqs []any
+	for _, l := range b.letters {
+		names = append(names, l.ID)
+	}
+	live := map[string]bool{}
+	err := q.Query(ctx, s.SQL.Live+list(len(names)), names, func(r Row) error {
+		var id string
+		err := r.Scan(&id)
+		live[id] = true
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, l := range b.letters {
+		if live[l.ID] {
+			b.found.add(targetRefused, l.Seq)
+		} else {
+			seqs = append(seqs, l.Seq)
+		}
+	}
+	if len(seqs) == 0 {
+		return nil
+	}
+	b.found.add(targetFlying, seqs...)
+	now := b.operation.Now.UnixMilli()
+	stmts := []string{s.SQL.LettersBack + list(len(seqs)) + " order by seq", s.SQL.LettersDrop + list(len(seqs))}
+	for i, before := range [][]any{{b.operation.To, now, now}, nil} {
+		n, err := q.Exec(ctx, stmts[i], append(before, seqs...)...)
+		if err != nil {
+			return err
+		}
+		if n != int64(len(seqs)) {
+			return fmt.Errorf("put back letters: %d of %d were there", n, len(seqs))
+		}
+	}
+	return nil
+}
+
+func (s *Store) bulkRemove(ctx context.Context, q Session, b bulk) error {
+	return s.bulkMark(ctx, q, b, b.operation.Now)
+}
+
+func (s *Store) bulkRestore(ctx context.Context, q Session, b bulk) error {
+	return s.bulkMark(ctx, q, b, time.Time{})
+}
+
+// bulkMark says when the letters were discarded; the zero time: they are not.
+func (s *Store) bulkMark(ctx context.Context, q Session, b bulk, at time.Time) error {
+	var when any
+	if !at.IsZero() {
+		when = at.UnixMilli()
+	}
+	seqs := b.numbers()
+	_, err := q.Exec(ctx, s.SQL.LettersGone+list(len(seqs)), append([]any{when}, seqs...)...)
+	b.found.add(targetDone, seqs...)
+	return err
+}
+
+// bulks adds the statements of operations.
+func bulks(s *Statements) {
+	s.Operations = `select seq, id, state, holder, fence, lease_until, body from posthorn_operation`
+	s.OperationIn = `insert into posthorn_operation (id, state, active, holder, fence, lease_until, body)
+		values (?, ?, 1, '', 0, 0, ?)`
+	s.OperationUp = `update posthorn_operation
+		set state = ?, active = ?, holder = ?, fence = ?, lease_until = ?, ended_at = ?, body = ? where seq = ?`
+	s.TargetsIn = `insert into posthorn_target (operation, letter, message_id, state, since)
+		select ?, seq, id, 0, 0 from posthorn_letter`
+	s.TargetLast = `select max(letter) from posthorn_target where operation = ? and state = 0`
+	s.TargetsNext = `select letter from posthorn_target where operation = ? and state = 0 order by letter limit ?`
+	s.TargetsFlying = `select t.letter,
+		  coalesce((select min(1) from posthorn_message m where m.id = t.message_id), 0),
+		  coalesce((select min(1) from posthorn_letter l where l.id = t.message_id and l.seq > t.since), 0)
+		from posthorn_target t where t.operation = ? and t.state = 1 and t.letter > ? order by t.letter limit ?`
+	s.TargetsUp = `update posthorn_target set state = ?, since = ? where operation = ? and letter in`
+	s.Live = `select id from posthorn_message where id in`
+	s.LetterLast = `select coalesce(max(seq), 0) from posthorn_letter`
+	s.LetterLock = `select seq, id, case when discarded_at is null then 0 else 1 end, octet_length(body)
+		from posthorn_letter where seq in`
+	s.LettersBack = insertMessage + `
+		select id, kind, coalesce(nullif(?, ''), queue), priority, 0, ?, ?, sent_at, 0, header, body
+		from posthorn_letter where seq in`
+	s.LetterSums = `select kind, queue, reason, count(*), min(died_at), max(died_at) from (
+		  select kind, queue, reason, died_at from posthorn_letter%s order by seq limit ?) chosen
+		group by kind, queue, reason order by 4 desc, kind, queue, reason`
+	s.LettersDrop = `delete from posthorn_letter where seq in`
+	s.LettersGone = `update posthorn_letter set discarded_at = ? where seq in`
+	s.OperationOld = `select seq from posthorn_operation where ended_at > 0 and ended_at < ? and active = 0 limit 1`
+	s.OperationDrop = `delete from posthorn_operation where seq = ?`
+	s.TargetsOld = `select letter from posthorn_target where operation = ? limit 500`
+	s.TargetsDrop = `delete from posthorn_target where operation = ? and letter in`
+}
+
+// A LetterCount says how many letters of a kind there are.
+type LetterCount struct {
+	Kind, Queue, Reason string
+	Count               int
+	Oldest, Newest      time.Time // deaths
+}
+
+// CountLetters counts the letters that a filter chooses, the most frequent first.
+// Filter.Limit bounds them; 0 means all.
+func (s *Store) CountLetters(ctx context.Context, f LetterFilter) (out []LetterCount, err error) {
+	if err := f.Check(); err != nil {
+		return nil, fmt.Errorf("count dead letters: %w", err)
+	}
+	if f.Limit <= 0 {
+		f.Limit = math.MaxInt32
+	}
+	if !f.exact() {
+		return s.countRead(ctx, f)
+	}
+	where := s.where(f)
+	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
+		out = nil
+		return q.Query(ctx, fmt.Sprintf(s.SQL.LetterSums, where.clause()), append(where.args, f.Limit), func(r Row) error {
+			var (
+				c           LetterCount
+				first, last int64
+			)
+			err := r.Scan(&c.Kind, &c.Queue, &c.Reason, &c.Count, &first, &last)
+			c.Oldest, c.Newest = fromMillis(first), fromMillis(last)
+			out = append(out, c)
+			return err
+		})
+	})
+	return out, s.explain("count dead letters", err)
+}
