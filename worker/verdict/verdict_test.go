@@ -25,6 +25,7 @@ func TestASuspectIsBegunOnlyWithNothingElseInHand(t *testing.T) {
 	passedOver := crashed(0, 2)
 	passedOver[1].Deliveries = 14
 	nobody := verdict.Nobody
+	both := verdict.Sorting{Begin: []int{0}, Back: []int{1}, Alone: nobody}
 	for name, c := range map[string]struct {
 		ds       []driver.Delivery
 		idle     bool
@@ -33,7 +34,7 @@ func TestASuspectIsBegunOnlyWithNothingElseInHand(t *testing.T) {
 	}{
 		"alone":                    {crashed(2), true, false, verdict.Sorting{Alone: 0}},
 		"beside what is in hand":   {crashed(2), false, false, verdict.Sorting{Back: []int{0}, Alone: nobody}},
-		"beside others":            {crashed(0, 3, 1), true, false, verdict.Sorting{Begin: []int{0, 2}, Back: []int{1}, Alone: nobody}},
+		"beside others":            {crashed(0, 3), true, false, both},
 		"passed over too often":    {passedOver, false, false, verdict.Sorting{Begin: []int{0}, Alone: 1}},
 		"to be buried unhandled":   {crashed(5), false, false, verdict.Sorting{Begin: []int{0}, Alone: nobody}},
 		"by who runs nothing else": {crashed(3), true, true, verdict.Sorting{Begin: []int{0}, Alone: nobody}},
