@@ -80,8 +80,8 @@ func (w *Worker) accept(ds []driver.Delivery, claimed time.Time) (alone bool, su
 	for i, d := range ds {
 		ps[i] = w.newParcel(d, claimed)
 	}
+	sorted := w.rules.Sort(ds, w.hand.len() == 0)
 	w.hand.add(ps)
-	sorted := w.rules.Sort(ds)
 	w.giveUp(chosen(ps, sorted.Back))
 	if sorted.Alone != verdict.Nobody {
 		suspect = ps[sorted.Alone]

@@ -44,6 +44,7 @@ func (p *process) enter(c *parcel) {
 func (p *process) kill(m *message) {
 	m.kills--
 	m.killed++
+	p.killer = m
 	p.w.judgeKill(m)
 	p.crash("killed by " + m.id)
 }

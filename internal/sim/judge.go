@@ -61,12 +61,21 @@ func (w *world) judgeDone(m *message) {
 	m.done = true
 }
 
+// innocentStrikes is how many of its crashes must have had another reason than a message,
+// before a message is buried that has killed nobody: neighbours that kill charge it twice
+// at most, then it has none. Where no supervisor knows better, one may die while the message
+// is on its way back.
+const innocentStrikes = 2
+
 // judgeDead looks at a dead letter.
 func (w *world) judgeDead(m *message, reason string) {
 	if m.done || m.dead {
 		w.fail("S1", "%s is dead, and was done: %t, dead: %t", m.id, m.done, m.dead)
 	}
 	m.dead, m.reason = true, reason
+	if reason == driver.ReasonCrashed && m.killed == 0 && m.struck < innocentStrikes {
+		w.fail("innocents", "%s is buried for the deaths of others: %d crashes had another reason", m.id, m.struck)
+	}
 	if w.store.effects[m.id] > 0 {
 		w.fail("S1", "%s is dead, and has a committed effect", m.id)
 	}
@@ -93,10 +102,18 @@ func (w *world) judgeRescue(until time.Time, expired []driver.Token) {
 			continue
 		}
 		w.note("%s is rescued from %s", row.ID, row.Worker)
+		if p := w.byID[row.Worker]; p.killer == nil || p.decided(token) {
+			w.messages[row.ID].struck++
+		}
 		if !live || row.Wake.After(until) {
 			w.fail("S2", "%s was rescued from %s, whose lease lasts until %s", row.ID, row.Worker, row.Wake.Sub(at(0)))
 		}
 	}
+}
+
+// decided reports whether the process had a verdict about what it held by this claim.
+func (p *process) decided(token driver.Token) bool {
+	return slices.ContainsFunc(p.hand, func(c *parcel) bool { return c.d.Token == token && c.verdict })
 }
 
 // judgeRelease releases what a dead worker held, and looks at who pays.
@@ -120,6 +137,9 @@ func (w *world) judgeRelease(p *process, d driver.Death) {
 		begun := d.Begun == nil || slices.Contains(d.Begun, was.Token)
 		if !begun && (!live || is.Crashes != was.Crashes || is.Suspect != was.Suspect) {
 			w.fail("innocents", "%s had not begun in %s, and is charged for its death", was.ID, p.id)
+		}
+		if p.killer == nil && (!live || is.Crashes > was.Crashes) {
+			w.messages[was.ID].struck++
 		}
 		if !live {
 			w.judgeDead(w.messages[was.ID], driver.ReasonCrashed)

@@ -32,6 +32,7 @@ type message struct {
 	starts  int    // of its handler
 	counted int    // failures of its handler that count
 	killed  int    // processes
+	struck  int    // crashes of it that no message is the reason of
 	done    bool
 	dead    bool
 	reason  string
@@ -47,12 +48,12 @@ func (w *world) newMessage(n int) *message {
 		slow: w.between(0, 300*time.Millisecond), deaf: w.chance(0.2), inEffect: w.chance(0.3),
 	}
 	switch n := w.rng.IntN(20); {
-	case n < 2:
+	case w.chance(w.poison):
 		m.kills = 1 + w.rng.IntN(6)
 		if w.chance(0.5) {
 			m.kills = always
 		}
-	case n < 6:
+	case n < 4:
 		m.fails, m.why = 1+w.rng.IntN(4), w.whatFails()
 	case n == 6:
 		m.fails, m.why = 1, posthorn.Reject(errHandler)

@@ -54,6 +54,7 @@ type process struct {
 	stuckness bool // it ends because handlers are stuck
 	limit     int  // of messages
 	handled   int
+	killer    *message // that ended it; nil: it lives, or something else did
 	idleSince time.Duration
 
 	rules   verdict.Rules
@@ -83,7 +84,7 @@ func (h *host) start(isolated bool, ended func(clean bool)) *process {
 	}
 	p.sub = driver.Subscription{Queues: w.queues, Lease: w.lease, Worker: p.id, Suspects: isolated}
 	p.away = -time.Hour
-	w.fleet = append(w.fleet, p)
+	w.fleet, w.byID[p.id] = append(w.fleet, p), p
 	w.note("%s starts on %s, isolated: %t", p.id, h.name, isolated)
 	return p
 }

@@ -102,8 +102,8 @@ func (p *process) accept(ds []driver.Delivery) {
 		}
 		p.w.note("%s has %s, attempt %d, crashes %d, delivery %d", p.id, d.ID, d.Attempt, d.Crashes, d.Deliveries)
 	}
+	sorted := p.rules.Sort(ds, len(p.hand) == 0)
 	p.hand = append(p.hand, cs...)
-	sorted := p.rules.Sort(ds)
 	p.alone = sorted.Alone != verdict.Nobody || len(sorted.Begin) == 0
 	if sorted.Alone != verdict.Nobody {
 		p.suspect = cs[sorted.Alone]

@@ -90,6 +90,7 @@ type world struct {
 	producer life
 	hosts    []*host
 	fleet    []*process // all that ever started
+	byID     map[string]*process
 	messages map[string]*message
 	order    []*message
 	accepted int
@@ -100,6 +101,7 @@ type world struct {
 	concurrency int
 	prefetch    int
 	sickness    float64       // how often a process cannot be started
+	poison      float64       // how many messages kill
 	faulty      time.Duration // how long there are faults
 	healed      bool
 	processes   int
@@ -134,7 +136,7 @@ func Run(seed uint64, out io.Writer) Result {
 
 // newWorld draws what is the same for the whole run.
 func newWorld(seed uint64, out io.Writer) *world {
-	w := &world{messages: map[string]*message{}, queues: []string{"mail", "bulk"}}
+	w := &world{messages: map[string]*message{}, byID: map[string]*process{}, queues: []string{"mail", "bulk"}}
 	w.rng = rand.New(rand.NewPCG(seed, seed))
 	w.trace = trace{hash: fnvOffset, out: out}
 	w.producer.w = w
@@ -143,9 +145,8 @@ func newWorld(seed uint64, out io.Writer) *world {
 	w.lease = w.between(1500*time.Millisecond, 6*time.Second)
 	w.concurrency, w.prefetch = 1+w.rng.IntN(4), w.rng.IntN(3)
 	w.faulty = w.between(10*time.Second, 40*time.Second)
-	if w.chance(0.3) {
-		w.sickness = 0.5
-	}
+	w.sickness = [...]float64{0, 0, 0.5}[w.rng.IntN(3)]
+	w.poison = [...]float64{0.05, 0.1, 0.1, 0.5}[w.rng.IntN(4)]
 	w.hosts = append(w.hosts, &host{w: w, name: "ship", size: 1 + w.rng.IntN(3)})
 	if w.chance(0.6) {
 		w.hosts = append(w.hosts, &host{w: w, name: "raft", size: 1 + w.rng.IntN(2)})

@@ -34,6 +34,15 @@ func TestAllPromisesHoldInEachSeed(t *testing.T) {
 	}
 }
 
+func TestSeedsThatHaveFoundSomethingFindItNoMore(t *testing.T) {
+	t.Parallel()
+	for _, seed := range []uint64{3584, 7148} { // a suspect charged for its neighbours
+		if r := sim.Run(seed, nil); r.Broken != "" {
+			t.Errorf("seed %d: %s\n%s", seed, r.Broken, r.Tail)
+		}
+	}
+}
+
 func TestTheSameSeedHasTheSameTraceWhateverElseRuns(t *testing.T) {
 	procs := runtime.GOMAXPROCS(1)
 	defer runtime.GOMAXPROCS(procs)

@@ -58,15 +58,15 @@ const Nobody = -1
 
 // Sort keeps suspects apart from the others. They go back while there are others to
 // handle, since a crash would be noted against all that is in hand; where there is nothing
-// else, one by one is claimed. A suspect that was passed over too often is kept until the
-// others are done.
-func (r Rules) Sort(ds []driver.Delivery) Sorting {
+// else, one by one is claimed. Idle means that nothing is in hand beside them. A suspect that
+// was passed over too often is kept until the others are done.
+func (r Rules) Sort(ds []driver.Delivery, idle bool) Sorting {
 	s := Sorting{Alone: Nobody}
 	for i, d := range ds {
 		switch {
 		case d.Crashes < suspectAfter || d.Crashes >= r.MaxCrashes || r.Isolated:
 			s.Begin = append(s.Begin, i)
-		case s.Alone == Nobody && (len(ds) == 1 || d.Deliveries-d.Attempt-d.Crashes > passedOver):
+		case s.Alone == Nobody && (len(ds) == 1 && idle || d.Deliveries-d.Attempt-d.Crashes > passedOver):
 			s.Alone = i
 		default:
 			s.Back = append(s.Back, i)
