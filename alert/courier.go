@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -39,8 +40,13 @@ const DefaultWithin = 10 * time.Second
 // Other bounds.
 const (
 	memoryWithin = 5 * time.Second
-	tries        = 5               // when another courier was faster
 	graceWithin  = 2 * time.Second // for what is under way at the end
+)
+
+// The waits when another courier was faster: at most firstTry, and longer each time.
+const (
+	firstTry   = 10 * time.Millisecond
+	longestTry = 20 // times firstTry
 )
 
 // A Courier tells alerts: it takes verdicts of a monitor, and delivers by its channels. Each
@@ -60,6 +66,8 @@ type Courier struct {
 	skew  time.Duration
 	said  error // why it was not remembered, as was told
 	ends  bool  // nothing more is begun
+
+	unsettled []Outcome // that are not remembered yet
 }
 
 // A delivered batch, and what came of it.
@@ -224,15 +232,24 @@ func (c *Courier) input(r *monitor.Round) Input {
 	return in
 }
 
-// step decides what is to be sent, remembers that, and hands it to the channels.
+// step notes what came of the last deliveries, decides what is to be sent, remembers both, and
+// hands it to the channels. Where it cannot be remembered because others are always faster,
+// nothing is sent: they send it.
 func (c *Courier) step(ctx context.Context, r *monitor.Round) {
 	in := c.input(r)
 	var notices []Notice
-	c.change(ctx, func(s State, apart bool) State {
-		in.Apart = apart
-		s, notices = Step(s, in)
+	kept := c.change(ctx, func(s State, apart bool) State {
+		in.Apart, notices = apart, nil
+		s = s.Settle(c.opts.Who, in.Now, c.unsettled)
+		if !c.ends {
+			s, notices = Step(s, in)
+		}
 		return s
 	})
+	if !kept {
+		return
+	}
+	c.unsettled = nil
 	for i, ch := range c.settings {
 		batch := slices.DeleteFunc(slices.Clone(notices), func(n Notice) bool { return n.Channel != ch.Name })
 		if len(batch) > 0 {
@@ -243,22 +260,17 @@ func (c *Courier) step(ctx context.Context, r *monitor.Round) {
 	c.opts.Figures.wait(c.state, c.settings, in.Now)
 }
 
-// settle remembers what came of batches, and goes on with what waits behind them.
+// settle takes what came of batches, and goes on with what waits behind them.
 func (c *Courier) settle(ctx context.Context, batches ...delivered) {
-	var outcomes []Outcome
 	for _, d := range batches {
 		c.busy[d.channel] = false
 		c.say(d)
-		outcomes = append(outcomes, d.outcomes...)
+		for _, o := range d.outcomes {
+			c.opts.Figures.count(o)
+		}
+		c.unsettled = append(c.unsettled, d.outcomes...)
 	}
-	for _, o := range outcomes {
-		c.opts.Figures.count(o)
-	}
-	now := c.now()
-	if len(outcomes) > 0 {
-		c.change(ctx, func(s State, _ bool) State { return s.Settle(c.opts.Who, now, outcomes) })
-	}
-	if !c.ends {
+	if len(c.unsettled) > 0 {
 		c.step(ctx, nil)
 	}
 }
@@ -280,54 +292,68 @@ func (c *Courier) say(d delivered) {
 }
 
 // change changes what all monitors remember, or where that cannot be reached, what this
-// process knows by itself.
-func (c *Courier) change(ctx context.Context, by func(s State, apart bool) State) {
+// process knows by itself. It reports whether it has: others may always have been faster.
+func (c *Courier) change(ctx context.Context, by func(s State, apart bool) State) (kept bool) {
 	if c.opts.Memory != nil && !c.away {
 		next, err := c.remember(ctx, by)
-		if err == nil {
+		switch {
+		case err == nil:
 			c.state, c.apart, c.said = next, false, nil
-			return
-		}
-		if c.said == nil {
+			return true
+		case errors.Is(err, monitor.ErrConflict):
+			c.opts.Log.Warn("alerts are left to other monitors: they are faster", "error", err)
+			return false
+		case c.said == nil:
 			c.opts.Log.Warn("alerts are not remembered: this process goes on alone", "error", err)
 		}
 		c.said = err
 	}
 	c.state, c.apart = by(c.state, true), true
+	return true
 }
 
-// remember changes the document that all monitors share.
-func (c *Courier) remember(ctx context.Context, by func(s State, apart bool) State) (next State, err error) {
+// remember changes the document that all monitors share. Where others do so, too, it tries
+// again after a while that chance makes longer or shorter.
+func (c *Courier) remember(ctx context.Context, by func(s State, apart bool) State) (State, error) {
 	within := memoryWithin
 	if c.ends {
 		within = graceWithin
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
 	defer cancel()
-	for range tries {
-		var (
-			body    []byte
-			version int64
-			state   State
-		)
-		if body, version, err = c.opts.Memory.Load(ctx); err != nil {
-			return next, fmt.Errorf("load document of alerts: %w", err)
-		}
-		if state, err = Decode(body); err != nil {
+	for try := time.Duration(1); ; try++ {
+		next, err := c.rewrite(ctx, by)
+		if !errors.Is(err, monitor.ErrConflict) {
 			return next, err
 		}
-		if c.apart {
-			state = state.adopt(c.state, c.opts.Host)
-		}
-		next = by(state, false)
-		if body, err = next.Encode(); err == nil {
-			err = c.opts.Memory.Save(ctx, body, version)
-		}
-		if !errors.Is(err, monitor.ErrConflict) {
-			break
+		pause := time.NewTimer(rand.N(min(try, longestTry) * firstTry))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return next, err
 		}
 	}
+}
+
+// rewrite tries once to change the document that all monitors share.
+func (c *Courier) rewrite(ctx context.Context, by func(s State, apart bool) State) (next State, err error) {
+	body, version, err := c.opts.Memory.Load(ctx)
 	if err != nil {
+		return next, fmt.Errorf("load document of alerts: %w", err)
+	}
+	state, err := Decode(body)
+	if err != nil {
+		return next, err
+	}
+	if c.apart {
+		state = state.adopt(c.state, c.opts.Host)
+	}
+	next = by(state, false)
+	if body, err = next.Encode(); err != nil {
+		return next, err
+	}
+	if err = c.opts.Memory.Save(ctx, body, version); err != nil {
 		return next, fmt.Errorf("save document of alerts: %w", err)
 	}
 	return next, nil
