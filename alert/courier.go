@@ -41,6 +41,7 @@ const DefaultWithin = 10 * time.Second
 const (
 	memoryWithin = 5 * time.Second
 	graceWithin  = 2 * time.Second // for what is under way at the end
+	goAloneAfter = time.Minute     // that the document cannot be changed although the store answers
 )
 
 // The waits when another courier was faster: at most firstTry, and longer each time.
@@ -64,10 +65,13 @@ type Courier struct {
 	apart bool  // it was not remembered
 	away  bool  // the monitor has said that the store is
 	skew  time.Duration
-	said  error // why it was not remembered, as was told
-	ends  bool  // nothing more is begun
+	ends  bool // nothing more is begun
 
-	unsettled []Outcome // that are not remembered yet
+	sick     time.Time     // since when the document cannot be changed; zero: it can
+	patience time.Duration // until this process goes on alone then
+
+	unsettled []Outcome      // that are not remembered yet
+	missed    *monitor.Round // that is not remembered yet; nil: none
 }
 
 // A delivered batch, and what came of it.
@@ -104,6 +108,7 @@ func (c *Courier) Observe(r monitor.Round) {
 // Run delivers until ctx ends. What is under way then gets a short time to end; what does not
 // is tried again by who comes next.
 func (c *Courier) Run(ctx context.Context) {
+	c.patience = goAloneAfter
 	defer c.begin(ctx).end()
 	ticker := time.NewTicker(c.opts.Every)
 	defer ticker.Stop()
@@ -114,8 +119,8 @@ func (c *Courier) Run(ctx context.Context) {
 		case d := <-c.done:
 			c.settle(ctx, d)
 		case <-ticker.C:
-			if c.state.Due(c.input(nil)) {
-				c.step(ctx, nil)
+			if in := c.input(nil); c.missed != nil || c.state.Due(in) || len(c.unsettled) > 0 {
+				c.step(ctx, c.missed)
 			}
 		case <-ctx.Done():
 			c.ends = true
@@ -127,6 +132,10 @@ func (c *Courier) Run(ctx context.Context) {
 
 // Flush takes one verdict in, and tries once to deliver what is due, within a bound.
 func (c *Courier) Flush(ctx context.Context, r monitor.Round, within time.Duration) {
+	c.patience = 0
+	if r.Revision > 0 { // the store works: who comes next will do better
+		c.patience = keepFor
+	}
 	h := c.begin(ctx)
 	defer h.end()
 	c.round(ctx, r)
@@ -247,9 +256,10 @@ func (c *Courier) step(ctx context.Context, r *monitor.Round) {
 		return s
 	})
 	if !kept {
+		c.missed = cmp.Or(r, c.missed)
 		return
 	}
-	c.unsettled = nil
+	c.unsettled, c.missed = nil, nil
 	for i, ch := range c.settings {
 		batch := slices.DeleteFunc(slices.Clone(notices), func(n Notice) bool { return n.Channel != ch.Name })
 		if len(batch) > 0 {
@@ -298,18 +308,27 @@ func (c *Courier) change(ctx context.Context, by func(s State, apart bool) State
 		next, err := c.remember(ctx, by)
 		switch {
 		case err == nil:
-			c.state, c.apart, c.said = next, false, nil
+			c.state, c.apart, c.sick = next, false, time.Time{}
 			return true
 		case errors.Is(err, monitor.ErrConflict):
 			c.opts.Log.Warn("alerts are left to other monitors: they are faster", "error", err)
 			return false
-		case c.said == nil:
-			c.opts.Log.Warn("alerts are not remembered: this process goes on alone", "error", err)
+		case c.hopes(err):
+			return false
 		}
-		c.said = err
 	}
 	c.state, c.apart = by(c.state, true), true
 	return true
+}
+
+// hopes reports whether a document that could not be changed is worth another try, before this
+// process goes on alone and tells what others may tell, too. The first time it is told.
+func (c *Courier) hopes(err error) bool {
+	if c.sick.IsZero() {
+		c.sick = time.Now()
+		c.opts.Log.Warn("alerts cannot be remembered: this process will go on alone", "after", c.patience, "error", err)
+	}
+	return !errors.Is(err, ErrState) && time.Since(c.sick) < c.patience
 }
 
 // remember changes the document that all monitors share. Where others do so, too, it tries
