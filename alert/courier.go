@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -39,8 +40,14 @@ const DefaultWithin = 10 * time.Second
 // Other bounds.
 const (
 	memoryWithin = 5 * time.Second
-	tries        = 5               // when another courier was faster
 	graceWithin  = 2 * time.Second // for what is under way at the end
+	goAloneAfter = time.Minute     // that the document cannot be changed although the store answers
+)
+
+// The waits when another courier was faster: at most firstTry, and longer each time.
+const (
+	firstTry   = 10 * time.Millisecond
+	longestTry = 20 // times firstTry
 )
 
 // A Courier tells alerts: it takes verdicts of a monitor, and delivers by its channels. Each
@@ -58,8 +65,13 @@ type Courier struct {
 	apart bool  // it was not remembered
 	away  bool  // the monitor has said that the store is
 	skew  time.Duration
-	said  error // why it was not remembered, as was told
-	ends  bool  // nothing more is begun
+	ends  bool // nothing more is begun
+
+	sick     time.Time     // since when the document cannot be changed; zero: it can
+	patience time.Duration // until this process goes on alone then
+
+	unsettled []Outcome      // that are not remembered yet
+	missed    *monitor.Round // that is not remembered yet; nil: none
 }
 
 // A delivered batch, and what came of it.
@@ -96,6 +108,7 @@ func (c *Courier) Observe(r monitor.Round) {
 // Run delivers until ctx ends. What is under way then gets a short time to end; what does not
 // is tried again by who comes next.
 func (c *Courier) Run(ctx context.Context) {
+	c.patience = goAloneAfter
 	defer c.begin(ctx).end()
 	ticker := time.NewTicker(c.opts.Every)
 	defer ticker.Stop()
@@ -106,8 +119,8 @@ func (c *Courier) Run(ctx context.Context) {
 		case d := <-c.done:
 			c.settle(ctx, d)
 		case <-ticker.C:
-			if c.state.Due(c.input(nil)) {
-				c.step(ctx, nil)
+			if in := c.input(nil); c.missed != nil || c.state.Due(in) || len(c.unsettled) > 0 {
+				c.step(ctx, c.missed)
 			}
 		case <-ctx.Done():
 			c.ends = true
@@ -119,6 +132,10 @@ func (c *Courier) Run(ctx context.Context) {
 
 // Flush takes one verdict in, and tries once to deliver what is due, within a bound.
 func (c *Courier) Flush(ctx context.Context, r monitor.Round, within time.Duration) {
+	c.patience = 0
+	if r.Revision > 0 { // the store works: who comes next will do better
+		c.patience = keepFor
+	}
 	h := c.begin(ctx)
 	defer h.end()
 	c.round(ctx, r)
@@ -224,15 +241,25 @@ func (c *Courier) input(r *monitor.Round) Input {
 	return in
 }
 
-// step decides what is to be sent, remembers that, and hands it to the channels.
+// step notes what came of the last deliveries, decides what is to be sent, remembers both, and
+// hands it to the channels. Where it cannot be remembered because others are always faster,
+// nothing is sent: they send it.
 func (c *Courier) step(ctx context.Context, r *monitor.Round) {
 	in := c.input(r)
 	var notices []Notice
-	c.change(ctx, func(s State, apart bool) State {
-		in.Apart = apart
-		s, notices = Step(s, in)
+	kept := c.change(ctx, func(s State, apart bool) State {
+		in.Apart, notices = apart, nil
+		s = s.Settle(c.opts.Who, in.Now, c.unsettled)
+		if !c.ends {
+			s, notices = Step(s, in)
+		}
 		return s
 	})
+	if !kept {
+		c.missed = cmp.Or(r, c.missed)
+		return
+	}
+	c.unsettled, c.missed = nil, nil
 	for i, ch := range c.settings {
 		batch := slices.DeleteFunc(slices.Clone(notices), func(n Notice) bool { return n.Channel != ch.Name })
 		if len(batch) > 0 {
@@ -243,22 +270,17 @@ func (c *Courier) step(ctx context.Context, r *monitor.Round) {
 	c.opts.Figures.wait(c.state, c.settings, in.Now)
 }
 
-// settle remembers what came of batches, and goes on with what waits behind them.
+// settle takes what came of batches, and goes on with what waits behind them.
 func (c *Courier) settle(ctx context.Context, batches ...delivered) {
-	var outcomes []Outcome
 	for _, d := range batches {
 		c.busy[d.channel] = false
 		c.say(d)
-		outcomes = append(outcomes, d.outcomes...)
+		for _, o := range d.outcomes {
+			c.opts.Figures.count(o)
+		}
+		c.unsettled = append(c.unsettled, d.outcomes...)
 	}
-	for _, o := range outcomes {
-		c.opts.Figures.count(o)
-	}
-	now := c.now()
-	if len(outcomes) > 0 {
-		c.change(ctx, func(s State, _ bool) State { return s.Settle(c.opts.Who, now, outcomes) })
-	}
-	if !c.ends {
+	if len(c.unsettled) > 0 {
 		c.step(ctx, nil)
 	}
 }
@@ -280,54 +302,77 @@ func (c *Courier) say(d delivered) {
 }
 
 // change changes what all monitors remember, or where that cannot be reached, what this
-// process knows by itself.
-func (c *Courier) change(ctx context.Context, by func(s State, apart bool) State) {
+// process knows by itself. It reports whether it has: others may always have been faster.
+func (c *Courier) change(ctx context.Context, by func(s State, apart bool) State) (kept bool) {
 	if c.opts.Memory != nil && !c.away {
 		next, err := c.remember(ctx, by)
-		if err == nil {
-			c.state, c.apart, c.said = next, false, nil
-			return
+		switch {
+		case err == nil:
+			c.state, c.apart, c.sick = next, false, time.Time{}
+			return true
+		case errors.Is(err, monitor.ErrConflict):
+			c.opts.Log.Warn("alerts are left to other monitors: they are faster", "error", err)
+			return false
+		case c.hopes(err):
+			return false
 		}
-		if c.said == nil {
-			c.opts.Log.Warn("alerts are not remembered: this process goes on alone", "error", err)
-		}
-		c.said = err
 	}
 	c.state, c.apart = by(c.state, true), true
+	return true
 }
 
-// remember changes the document that all monitors share.
-func (c *Courier) remember(ctx context.Context, by func(s State, apart bool) State) (next State, err error) {
+// hopes reports whether a document that could not be changed is worth another try, before this
+// process goes on alone and tells what others may tell, too. The first time it is told.
+func (c *Courier) hopes(err error) bool {
+	if c.sick.IsZero() {
+		c.sick = time.Now()
+		c.opts.Log.Warn("alerts cannot be remembered: this process will go on alone", "after", c.patience, "error", err)
+	}
+	return !errors.Is(err, ErrState) && time.Since(c.sick) < c.patience
+}
+
+// remember changes the document that all monitors share. Where others do so, too, it tries
+// again after a while that chance makes longer or shorter.
+func (c *Courier) remember(ctx context.Context, by func(s State, apart bool) State) (State, error) {
 	within := memoryWithin
 	if c.ends {
 		within = graceWithin
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
 	defer cancel()
-	for range tries {
-		var (
-			body    []byte
-			version int64
-			state   State
-		)
-		if body, version, err = c.opts.Memory.Load(ctx); err != nil {
-			return next, fmt.Errorf("load document of alerts: %w", err)
-		}
-		if state, err = Decode(body); err != nil {
+	for try := time.Duration(1); ; try++ {
+		next, err := c.rewrite(ctx, by)
+		if !errors.Is(err, monitor.ErrConflict) {
 			return next, err
 		}
-		if c.apart {
-			state = state.adopt(c.state, c.opts.Host)
-		}
-		next = by(state, false)
-		if body, err = next.Encode(); err == nil {
-			err = c.opts.Memory.Save(ctx, body, version)
-		}
-		if !errors.Is(err, monitor.ErrConflict) {
-			break
+		pause := time.NewTimer(rand.N(min(try, longestTry) * firstTry))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return next, err
 		}
 	}
+}
+
+// rewrite tries once to change the document that all monitors share.
+func (c *Courier) rewrite(ctx context.Context, by func(s State, apart bool) State) (next State, err error) {
+	body, version, err := c.opts.Memory.Load(ctx)
 	if err != nil {
+		return next, fmt.Errorf("load document of alerts: %w", err)
+	}
+	state, err := Decode(body)
+	if err != nil {
+		return next, err
+	}
+	if c.apart {
+		state = state.adopt(c.state, c.opts.Host)
+	}
+	next = by(state, false)
+	if body, err = next.Encode(); err != nil {
+		return next, err
+	}
+	if err = c.opts.Memory.Save(ctx, body, version); err != nil {
 		return next, fmt.Errorf("save document of alerts: %w", err)
 	}
 	return next, nil

@@ -149,6 +149,9 @@ func (s *session) reload(old *config.Config) (*config.Config, bool) {
 		s.env.Log.Warn("another store needs a restart: the old configuration stays")
 		return old, false
 	}
+	if next.Metrics != old.Metrics {
+		s.env.Log.Warn("metrics are shown as before: another metrics.listen or token needs a restart")
+	}
 	s.cfg = next
 	s.setLevel(next)
 	s.env.Log.Info("configuration read again")
