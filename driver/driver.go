@@ -185,6 +185,12 @@ type Attempt struct {
 	Class    Class         // how it ended
 	Error    string        // the error's text
 	Stack    string        // the stack of a panic
+	Build    string        // the version of the program that ran it; may be empty
+
+	// Of an attempt that ends in a burial: Type is the most telling type of the error,
+	// and Fingerprint is equal for failures of one fault. A transport that keeps dead
+	// letters computes what is empty from the rest. They are not part of a history.
+	Type, Fingerprint string
 }
 
 // Bounds of an Attempt's texts in bytes: a history is evidence, not a log.

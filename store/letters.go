@@ -3,9 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -24,67 +22,17 @@ type Letter struct {
 	DiedAt     time.Time
 	Discarded  time.Time // when an operator removed it; zero: it is still dead
 	Attempts   []driver.Attempt
+
+	Fingerprint string // of its group; empty until it has been computed
+	ErrorType   string // the most telling type of the last error; may be empty
+	Build       string // of the worker where it died; may be empty
 }
 
-// A LetterFilter chooses letters. Zero fields choose all.
-type LetterFilter struct {
-	IDs           []string
-	Queue, Kind   string
-	Reason, Class string
-	After, Before time.Time // died at or after, died before
-	Discarded     bool      // the removed ones instead of the dead ones
-	Past          int64     // only letters with a greater Seq, for paging
-	Limit         int       // 0 means 100
-}
-
-// Letters lists dead letters in the order in which they died, without bodies'
-// attempts.
+// Letters lists dead letters in the order in which they died, without their
+// attempts. Errors: driver.ErrInvalid for a filter that fails its Check.
 func (s *Store) Letters(ctx context.Context, f LetterFilter) ([]Letter, error) {
-	where, args := f.where()
-	limit := f.Limit
-	if limit <= 0 {
-		limit = 100
-	}
-	stmt := s.SQL.Letters + where + fmt.Sprintf(" order by seq limit %d", limit)
-	var out []Letter
-	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		return q.Query(ctx, stmt, args, func(r Row) error {
-			l, err := scanLetter(r)
-			out = append(out, l)
-			return err
-		})
-	})
-	return out, s.explain("list dead letters", err)
-}
-
-// where is the condition of the filter with its arguments. Only fixed texts go
-// into the statement.
-func (f LetterFilter) where() (string, []any) {
-	conds, args := []string{"discarded_at is null", "seq > ?"}, []any{f.Past}
-	if f.Discarded {
-		conds[0] = "discarded_at is not null"
-	}
-	add := func(cond string, v any) { conds, args = append(conds, cond), append(args, v) }
-	for _, eq := range [][2]string{
-		{"queue = ?", f.Queue}, {"kind = ?", f.Kind}, {"reason = ?", f.Reason}, {"class = ?", f.Class},
-	} {
-		if eq[1] != "" {
-			add(eq[0], eq[1])
-		}
-	}
-	if !f.After.IsZero() {
-		add("died_at >= ?", f.After.UnixMilli())
-	}
-	if !f.Before.IsZero() {
-		add("died_at < ?", f.Before.UnixMilli())
-	}
-	if len(f.IDs) > 0 {
-		conds = append(conds, "id in"+list(len(f.IDs)))
-		for _, id := range f.IDs {
-			args = append(args, id)
-		}
-	}
-	return " where " + strings.Join(conds, " and "), args
+	page, err := s.LetterPage(ctx, f)
+	return page.Letters, err
 }
 
 func scanLetter(r Row) (Letter, error) {
@@ -96,7 +44,7 @@ func scanLetter(r Row) (Letter, error) {
 		class      string
 	)
 	err := r.Scan(&l.Seq, &l.ID, &l.Kind, &l.Queue, &l.Priority, &l.Attempt, &l.Deliveries, &l.Crashes, &sent, &died,
-		&discarded, &l.Reason, &class, &l.Error, &header, &l.Body)
+		&discarded, &l.Reason, &class, &l.Error, &l.Fingerprint, &l.ErrorType, &l.Build, &header, &l.Body)
 	if err != nil {
 		return l, err
 	}
@@ -116,7 +64,7 @@ func (s *Store) Attempts(ctx context.Context, id string) ([]driver.Attempt, erro
 				started, micro int64
 				class          string
 			)
-			err := r.Scan(&a.Number, &a.Worker, &started, &micro, &class, &a.Error, &a.Stack)
+			err := r.Scan(&a.Number, &a.Worker, &started, &micro, &class, &a.Error, &a.Stack, &a.Build)
 			a.Started, a.Duration = fromMillis(started), time.Duration(micro)*time.Microsecond
 			a.Class = driver.Class(class)
 			out = append(out, a)

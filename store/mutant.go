@@ -38,7 +38,7 @@ func (b *settling) inTwo(ctx context.Context, s driver.Settlement) (bool, error)
 			n, err = q.Exec(ctx, b.store.SQL.Ack, seq, claim)
 			return err
 		}
-		n, err = q.Exec(ctx, b.store.SQL.Letter, b.now, s.Reason, "", "", seq, claim)
+		n, err = q.Exec(ctx, b.store.SQL.Letter, b.now, s.Reason, "", "", "", "", "", seq, claim)
 		return err
 	}
 	if err := b.store.write(ctx, first); err != nil || n == 0 {

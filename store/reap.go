@@ -22,13 +22,15 @@ func (s *Store) ReleaseDead(ctx context.Context, d driver.Death) (toll driver.To
 	if d.Worker == "" {
 		return toll, fmt.Errorf("release dead worker: %w: it has no id", driver.ErrInvalid)
 	}
+	var faults faultsFound
 	err = s.write(ctx, func(ctx context.Context, q Session) (err error) {
-		toll, err = s.reap(ctx, q, d)
+		toll, faults, err = s.reap(ctx, q, d)
 		return err
 	})
 	if err != nil {
 		return driver.Toll{}, s.explain("release dead worker", err)
 	}
+	s.faults.learn(faults)
 	crashed := toll.Suspected + toll.Buried
 	if d.Begun == nil {
 		crashed += toll.Released
@@ -44,7 +46,7 @@ func (s *Store) ReleaseDead(ctx context.Context, d driver.Death) (toll driver.To
 // A hold is a message that a dead worker holds, as its row is.
 type hold struct {
 	seq                          int64
-	token, id                    string
+	token, id, kind              string
 	attempt, deliveries, crashes int
 	suspect                      int
 	claimed                      int64
@@ -61,30 +63,39 @@ type reaping struct {
 	q     Session
 	now   int64
 	death driver.Death
+	build string // of the dead worker
 
 	back, log [][]any // rows of DeadBack and LogAttempt
 	trim      []string
 	bury      []hold
 	toll      driver.Toll
+	faults    faultsFound // of what was buried
 }
 
 // reap finds and locks what the worker holds, decides about each, and writes it.
-func (s *Store) reap(ctx context.Context, q Session, d driver.Death) (driver.Toll, error) {
+func (s *Store) reap(ctx context.Context, q Session, d driver.Death) (toll driver.Toll, f faultsFound, err error) {
 	now, err := q.Now(ctx)
 	if err != nil {
-		return driver.Toll{}, err
+		return toll, f, err
 	}
 	holds, err := s.holds(ctx, q, d.Worker)
 	if err != nil {
-		return driver.Toll{}, err
+		return toll, f, err
 	}
-	r := &reaping{store: s, q: q, now: now, death: d}
+	r := &reaping{store: s, q: q, now: now, death: d, faults: faultsFound{}}
+	err = q.Query(ctx, s.SQL.Version, []any{d.Worker}, func(row Row) error { return row.Scan(&r.build) })
+	if err != nil {
+		return toll, f, err
+	}
 	r.judge(holds)
 	if err := r.write(ctx); err != nil {
-		return driver.Toll{}, err
+		return toll, f, err
+	}
+	if err := s.noteGroups(ctx, q, now, r.faults); err != nil {
+		return toll, f, err
 	}
 	_, err = q.Exec(ctx, s.SQL.Deregister, d.Worker)
-	return r.toll, err
+	return r.toll, r.faults, err
 }
 
 // holds finds the messages that a worker holds, and locks them by their keys. It
@@ -109,7 +120,7 @@ func (s *Store) holds(ctx context.Context, q Session, worker string) (out []hold
 		stmt := s.SQL.HoldsOf + list(len(part)) + " order by seq" + s.SQL.Lock
 		err := q.Query(ctx, stmt, args, func(r Row) error {
 			var h hold
-			err := r.Scan(&h.seq, &h.token, &h.id, &h.attempt, &h.deliveries, &h.crashes, &h.suspect, &h.claimed)
+			err := r.Scan(&h.seq, &h.token, &h.id, &h.kind, &h.attempt, &h.deliveries, &h.crashes, &h.suspect, &h.claimed)
 			out = append(out, h)
 			return err
 		})
@@ -174,7 +185,7 @@ func (r *reaping) cause() string {
 func (r *reaping) note(h hold) {
 	r.log = append(r.log, []any{
 		h.id, h.attempt + 1, clip(r.death.Worker, driver.MaxName), h.claimed, (r.now - h.claimed) * 1000,
-		string(driver.ClassCrash), r.cause(), clip(r.death.Evidence, driver.MaxAttemptStack),
+		string(driver.ClassCrash), r.cause(), clip(r.death.Evidence, driver.MaxAttemptStack), r.build,
 	})
 	if h.deliveries > driver.MaxAttempts {
 		r.trim = append(r.trim, h.id)
@@ -214,11 +225,13 @@ func (r *reaping) keep(ctx context.Context, h hold) error {
 	if _, err := r.q.Exec(ctx, sql.DeadCount, h.seq, h.token); err != nil {
 		return err
 	}
-	_, err := r.q.Exec(ctx, sql.Letter,
-		r.now, driver.ReasonCrashed, string(driver.ClassCrash), r.cause(), h.seq, h.token)
-	if err != nil {
+	end := endingOf(h.kind, driver.ReasonCrashed, &driver.Attempt{
+		Class: driver.ClassCrash, Error: r.cause(), Build: r.build,
+	})
+	if _, err := r.q.Exec(ctx, sql.Letter, end.row(r.now, h.seq, h.token)...); err != nil {
 		return err
 	}
-	_, err = r.q.Exec(ctx, sql.Ack, h.seq, h.token)
+	r.faults.add(end)
+	_, err := r.q.Exec(ctx, sql.Ack, h.seq, h.token)
 	return err
 }

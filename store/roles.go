@@ -64,6 +64,7 @@ func rights() []right {
 		{"lease", "select, insert, update, delete", "", "select", true},
 		{"letter", "select, insert, update, delete", "", "select", false},
 		{"attempt", "select, insert, delete", "", "select", false},
+		{"group", "select, insert, update, delete", "", "select", false},
 		{"worker", "select, insert, update, delete", "", "select", false},
 		{"pause", "select, insert, update, delete", "", "select", false},
 		{"document", "select, insert, update", "", "select", false},

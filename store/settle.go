@@ -26,16 +26,21 @@ func (c *consumer) Settle(ctx context.Context, ss ...driver.Settlement) error {
 	if err != nil {
 		return fmt.Errorf("settle: %w", err)
 	}
-	var lost []driver.Delivery
+	var (
+		lost   []driver.Delivery
+		faults faultsFound
+	)
 	if len(others) > 0 {
 		w.Func = func(ctx context.Context, q Session) (err error) {
-			lost, err = c.settleEach(ctx, q, others)
+			faults = faultsFound{}
+			lost, err = c.settleEach(ctx, q, others, faults)
 			return err
 		}
 	}
 	if err := c.store.Engine.Write(ctx, w); err != nil {
 		return c.store.explain("settle", err)
 	}
+	c.store.faults.learn(faults)
 	if len(others) > 0 {
 		c.store.behind.Add(1)
 		c.store.hub.wake() // it may be due at once
@@ -89,14 +94,15 @@ type settling struct {
 	store    *Store
 	q        Session
 	now      int64
-	suspects bool // what is settled are suspects
+	suspects bool        // what is settled are suspects
+	faults   faultsFound // of what was buried
 }
 
 // settleEach settles one by one, and returns those whose claim was lost.
 func (c *consumer) settleEach(
-	ctx context.Context, q Session, ss []driver.Settlement,
+	ctx context.Context, q Session, ss []driver.Settlement, faults faultsFound,
 ) (lost []driver.Delivery, err error) {
-	b := &settling{store: c.store, q: q, suspects: c.sub.Suspects}
+	b := &settling{store: c.store, q: q, suspects: c.sub.Suspects, faults: faults}
 	if b.now, err = q.Now(ctx); err != nil {
 		return nil, err
 	}
@@ -109,7 +115,7 @@ func (c *consumer) settleEach(
 			lost = append(lost, s.Delivery)
 		}
 	}
-	return lost, nil
+	return lost, c.store.noteGroups(ctx, q, b.now, faults)
 }
 
 // one settles anything but an acknowledgement. It reports whether the claim
@@ -143,17 +149,15 @@ func (b *settling) one(ctx context.Context, s driver.Settlement) (bool, error) {
 // bury keeps the letter first and removes the message then. The message is
 // locked before, so that nobody can claim it in between: its lease may be over.
 func (b *settling) bury(ctx context.Context, s driver.Settlement, seq int64, claim string) (int64, error) {
-	var class, text string
-	if s.Attempt != nil {
-		class, text = clip(string(s.Attempt.Class), maxWord), clip(s.Attempt.Error, driver.MaxAttemptError)
-	}
 	if held, err := b.store.held(ctx, b.q, seq, claim); err != nil || !held {
 		return 0, err
 	}
-	n, err := b.q.Exec(ctx, b.store.SQL.Letter, b.now, clip(s.Reason, maxWord), class, text, seq, claim)
+	end := endingOf(s.Delivery.Kind, s.Reason, s.Attempt)
+	n, err := b.q.Exec(ctx, b.store.SQL.Letter, end.row(b.now, seq, claim)...)
 	if err != nil || n == 0 {
 		return n, err
 	}
+	b.faults.add(end)
 	return b.q.Exec(ctx, b.store.SQL.Ack, seq, claim)
 }
 
@@ -200,7 +204,7 @@ func (b *settling) log(ctx context.Context, s driver.Settlement) error {
 	}
 	_, err := b.q.Exec(ctx, b.store.SQL.LogAttempt, s.Delivery.ID, a.Number, a.Worker, a.Started.UnixMilli(),
 		a.Duration.Microseconds(), clip(string(a.Class), maxWord), clip(a.Error, driver.MaxAttemptError),
-		clip(a.Stack, driver.MaxAttemptStack))
+		clip(a.Stack, driver.MaxAttemptStack), clip(a.Build, driver.MaxName))
 	if err != nil || s.Delivery.Deliveries <= driver.MaxAttempts {
 		return err
 	}

@@ -50,9 +50,9 @@ type Statements struct {
 	Ack                string // seq, token
 	DropLog            string // message id
 	Postpone           string // state, due, wake, counted, queue, seq, token
-	Letter             string // died, reason, class, error, seq, token
+	Letter             string // died, reason, class, error, fingerprint, error type, build, seq, token
 	LogTrim            string // message id, message id, number of attempts to keep
-	LogAttempt         string // message id, number, worker, started, duration (µs), class, error, stack
+	LogAttempt         string // message id, number, worker, started, duration (µs), class, error, stack, build
 
 	Savepoint, Release, RollbackTo string // of one unit in a group
 	// Held locks the row of a claim: seq, token → 1. It waits for a backend
@@ -106,7 +106,8 @@ type Statements struct {
 	// letter; TargetsNext: operation, limit → letters; TargetsFlying: operation, past, limit
 	// → letter, whether its message is live, whether it died again; TargetsUp, followed by a
 	// list of letters: state, since, operation, letter….
-	TargetsIn, TargetLast, TargetsNext, TargetsFlying, TargetsUp string
+	// TargetIn: letter, operation, message id.
+	TargetsIn, TargetIn, TargetLast, TargetsNext, TargetsFlying, TargetsUp string
 	// Each is followed by a list. Live: id… → ids; LetterLock: seq… → seq, id, whether
 	// it is discarded, size; LettersBack: queue or empty, now, now, seq…; LettersDrop: seq…;
 	// LettersGone: when or null, seq….
@@ -121,6 +122,21 @@ type Statements struct {
 	// connections at most, connections now; empty without a server. File: → the
 	// path of the store's file; empty on a server.
 	InHand, HeldBack, NewLetters, Load, File string
+
+	// Of groups.go: GroupIn: fingerprint, algorithm, kind, class, error type, title,
+	// first seen, build, its time: adds one that is not there. GroupAgain: time,
+	// fingerprint: one that was resolved has come back. GroupsAgain: time: all that have
+	// come back. Groups: → rows. GroupSet: state, note, actor, time, fingerprint. GroupPurge: before:
+	// those without letters about which nothing was said since. GroupCounts: discarded
+	// or not → fingerprint, count, first and last sequence. Unmarked: limit → letters
+	// without a fingerprint. Mark: fingerprint, error type, seq.
+	GroupIn, GroupAgain, GroupsAgain, Groups, GroupSet, GroupPurge, GroupCounts, Unmarked, Mark string
+	// Version: worker → the version of its program.
+	Version string
+	// Of page.go: LetterSeqs is followed by the condition of a filter: → sequences.
+	// HasText and HasBytes are conditions that a column contains a parameter, byte by
+	// byte, with a verb for the column.
+	LetterSeqs, HasText, HasBytes string
 }
 
 // insertMessage names the columns that Insert and its like fill.
@@ -165,13 +181,13 @@ func Portable() Statements {
 			  token = null, worker = null, claimed_at = null
 			where seq = ? and token = ?`,
 		Letter: `insert into posthorn_letter
-			  (died_at, reason, class, error,
+			  (died_at, reason, class, error, fingerprint, error_type, build,
 			   id, kind, queue, priority, attempt, deliveries, crashes, sent_at, header, body)
-			select ?, ?, ?, ?, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, header, body
+			select ?, ?, ?, ?, ?, ?, ?, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, header, body
 			from posthorn_message where seq = ? and token = ?`,
 		LogAttempt: `insert into posthorn_attempt
-			  (message_id, number, worker, started_at, duration_us, class, error, stack)
-			values (?, ?, ?, ?, ?, ?, ?, ?)`,
+			  (message_id, number, worker, started_at, duration_us, class, error, stack, build)
+			values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		LogTrim: `delete from posthorn_attempt where message_id = ? and seq <= (select seq from (
 			  select seq from posthorn_attempt where message_id = ? order by seq desc limit 1 offset ?) old)`,
 	}
@@ -182,6 +198,7 @@ func Portable() Statements {
 	census(&s)
 	audit(&s)
 	bulks(&s)
+	groups(&s)
 	return s
 }
 
@@ -219,7 +236,7 @@ func operate(s *Statements) {
 			from posthorn_worker order by started_at, id`
 	s.PurgeWorker = `delete from posthorn_worker where seen_at < ?`
 	s.Holds = `select seq from posthorn_message where state = 2 and worker = ?`
-	s.HoldsOf = `select seq, token, id, attempt, deliveries, crashes, suspect, coalesce(claimed_at, 0)
+	s.HoldsOf = `select seq, token, id, kind, attempt, deliveries, crashes, suspect, coalesce(claimed_at, 0)
 			from posthorn_message where state = 2 and worker = ? and seq in`
 	s.DeadBack = `update posthorn_message set state = ?, wake_at = ?, crashes = crashes + ?, suspect = ?,
 			  token = null, worker = null, claimed_at = null
@@ -276,8 +293,8 @@ func inspect(s *Statements) {
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (priority > ?
 			  or priority = ? and (due_at < ? or due_at = ? and seq < ?))`
 	s.Letters = `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
-			  reason, class, error, header, body from posthorn_letter`
-	s.Attempts = `select number, worker, started_at, duration_us, class, error, stack
+			  reason, class, error, fingerprint, error_type, build, header, body from posthorn_letter`
+	s.Attempts = `select number, worker, started_at, duration_us, class, error, stack, build
 			from posthorn_attempt where message_id = ? order by seq`
 	s.LetterBack = insertMessage + `
 			select id, kind, queue, priority, 0, ?, ?, sent_at, 0, header, body

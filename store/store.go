@@ -115,6 +115,7 @@ type Store struct {
 	away    atomic.Pointer[time.Time] // when a call last failed because the store was
 	behind  atomic.Int64              // grows when something may have come to stand before consumers' marks
 	pauses  pauses
+	faults  faults
 	closing sync.Once
 }
 

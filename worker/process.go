@@ -8,6 +8,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/fingerprint"
 	"github.com/posthorn/posthorn/internal/mutant"
 )
 
@@ -149,7 +150,7 @@ func (w *Worker) attempt(p *parcel) *driver.Attempt {
 	}
 	a := &driver.Attempt{
 		Number: p.d.Attempt + 1, Worker: w.id, Started: p.begun, Duration: time.Duration(p.ran.Load()),
-		Class: p.outcome.Class, Error: p.err.Error(),
+		Class: p.outcome.Class, Error: p.err.Error(), Build: w.opts.Version,
 	}
 	if a.Started.IsZero() {
 		a.Started = time.Now()
@@ -164,5 +165,18 @@ func (w *Worker) attempt(p *parcel) *driver.Attempt {
 	if errors.As(p.err, &stuck) {
 		a.Stack = stuck.stack
 	}
+	if p.outcome.Verdict == driver.Bury {
+		mark(a, p.d.Kind, p.err)
+	}
 	return a
+}
+
+// mark says which fault an attempt died of: here is the only place that still has the
+// error itself.
+func mark(a *driver.Attempt, kind string, err error) {
+	chain := fingerprint.Chain(err)
+	a.Type = fingerprint.Type(chain)
+	a.Fingerprint = fingerprint.Of(fingerprint.Failure{
+		Kind: kind, Class: a.Class, Chain: chain, Text: a.Error, Stack: a.Stack, Own: fingerprint.Own(err),
+	})
 }

@@ -32,6 +32,8 @@ func statements() store.Statements {
 	s.Pause = store.PauseRow + `
 		on duplicate key update reason = values(reason), actor = values(actor), since_ms = values(since_ms),
 		  until_ms = values(until_ms)`
+	s.GroupIn = store.GroupRow + ` on duplicate key update fingerprint = values(fingerprint)`
+	s.HasText, s.HasBytes = `locate(cast(? as binary), cast(%s as binary)) > 0`, `locate(?, %s) > 0`
 	operate(&s)
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (turn < 0 - ?
 		  or turn = 0 - ? and (due_at < ? or due_at = ? and seq < ?))`
@@ -61,7 +63,7 @@ func operate(s *store.Statements) {
 	s.Lock = ` for update`
 	s.Holds = `select seq from posthorn_message force index (posthorn_message_wake)
 		where state = 2 and worker = ?`
-	s.HoldsOf = `select seq, token, id, attempt, deliveries, crashes, suspect, coalesce(claimed_at, 0)
+	s.HoldsOf = `select seq, token, id, kind, attempt, deliveries, crashes, suspect, coalesce(claimed_at, 0)
 		from posthorn_message force index (primary) where state = 2 and worker = ? and seq in`
 	s.SuspectsOld = `select seq from posthorn_message force index (posthorn_message_wake)
 		where state = 3 and wake_at <= ? limit 500`

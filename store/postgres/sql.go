@@ -13,6 +13,7 @@ func statements() store.Statements {
 	s.HeldBack = store.HeldBackWhere(`delayed order by due_at`)
 	s.Load = `select most, used from (` + places + `) as p (most, used, processes)`
 	leases(&s)
+	s.HasText, s.HasBytes = `strpos(%s, ?) > 0`, `position(?::bytea in %s) > 0`
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
 	return s
 }

@@ -1,0 +1,114 @@
+package store
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/fingerprint"
+)
+
+// An ending is what a letter says of how its message died.
+type ending struct {
+	reason                      string
+	kind, text, errorType, mark string
+	class                       driver.Class
+	title, build                string
+}
+
+// endingOf takes it from the last attempt. A fingerprint that nobody has computed is
+// computed from what the attempt says.
+func endingOf(kind, reason string, a *driver.Attempt) ending {
+	end := ending{kind: kind, reason: clip(reason, maxWord)}
+	if a == nil {
+		a = &driver.Attempt{}
+	}
+	f := fingerprint.Failure{Kind: kind, Class: a.Class, Text: a.Error, Stack: a.Stack}
+	end.class, end.text = driver.Class(clip(string(a.Class), maxWord)), clip(a.Error, driver.MaxAttemptError)
+	end.errorType, end.build = clip(a.Type, driver.MaxName), clip(a.Build, driver.MaxName)
+	end.title = clip(fingerprint.Title(f), maxTitle)
+	if end.mark = clip(a.Fingerprint, maxWord); end.mark == "" {
+		end.mark = fingerprint.Of(f)
+	}
+	return end
+}
+
+// maxTitle bounds a group's title in bytes.
+const maxTitle = 500
+
+// row are the arguments of Statements.Letter.
+func (e ending) row(now, seq int64, claim string) []any {
+	return []any{now, e.reason, string(e.class), e.text, e.mark, e.errorType, e.build, seq, claim}
+}
+
+// faultsFound are the faults of what was buried in one transaction, by fingerprint.
+type faultsFound map[string]ending
+
+func (f faultsFound) add(e ending) {
+	if _, there := f[e.mark]; !there {
+		f[e.mark] = e
+	}
+}
+
+// What this process knows of groups that are in the store: a burial needs to write
+// nothing about them for a while.
+const (
+	knownFor  = time.Minute
+	knownMost = 10_000
+)
+
+// faults are the fingerprints that this process has lately seen in the store.
+type faults struct {
+	mu   sync.Mutex
+	seen map[string]time.Time
+}
+
+// known reports whether a group is in the store, and not to be looked at yet.
+func (f *faults) known(mark string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at, ok := f.seen[mark]
+	return ok && time.Since(at) < knownFor
+}
+
+// learn remembers the groups of a transaction that was committed.
+func (f *faults) learn(found faultsFound) {
+	if len(found) == 0 {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seen == nil || len(f.seen) > knownMost {
+		f.seen = map[string]time.Time{}
+	}
+	for mark := range found {
+		if at, ok := f.seen[mark]; !ok || time.Since(at) >= knownFor {
+			f.seen[mark] = time.Now()
+		}
+	}
+}
+
+// noteGroups adds the groups that are not there yet, and notes that a resolved one
+// has come back. It touches a group once a minute in each process at most, so that
+// burials do not wait for each other; in the order of their keys, so that two that
+// do cannot wait in a circle.
+func (s *Store) noteGroups(ctx context.Context, q Session, now int64, found faultsFound) error {
+	for _, mark := range slices.Sorted(maps.Keys(found)) {
+		if s.faults.known(mark) {
+			continue
+		}
+		e := found[mark]
+		_, err := q.Exec(ctx, s.SQL.GroupIn, mark, fingerprint.Algorithm, e.kind, string(e.class), e.errorType,
+			e.title, now, e.build, now)
+		if err != nil {
+			return err
+		}
+		if _, err := q.Exec(ctx, s.SQL.GroupAgain, now, mark); err != nil {
+			return err
+		}
+	}
+	return nil
+}

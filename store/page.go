@@ -1,0 +1,191 @@
+package store
+
+import (
+	"context"
+	"fmt"
+)
+
+// A LetterPage is a part of a list of letters.
+type LetterPage struct {
+	Letters []Letter
+	// Next is where the next page begins, as LetterFilter.Past; 0 means that this is the
+	// last page.
+	Next int64
+	// Searched is how many letters were looked at where LetterFilter.Reach ended the
+	// search before the page was full; else 0.
+	Searched int
+}
+
+// window is how many letters one statement looks at where no index leads to what the
+// terms want, so that none runs for long.
+const window = 20_000
+
+// pageOf is how many letters a page has that names no limit.
+const pageOf = 100
+
+// LetterPage lists dead letters in the order in which they died, without their attempts.
+// Errors: driver.ErrInvalid for a filter that fails its Check.
+func (s *Store) LetterPage(ctx context.Context, f LetterFilter) (LetterPage, error) {
+	if err := f.Check(); err != nil {
+		return LetterPage{}, fmt.Errorf("list dead letters: %w", err)
+	}
+	if f.Limit <= 0 {
+		f.Limit = pageOf
+	}
+	p := &paging{store: s, filter: f}
+	for !p.done {
+		if err := p.step(ctx); err != nil {
+			return LetterPage{}, s.explain("list dead letters", err)
+		}
+	}
+	return p.page, nil
+}
+
+// paging is one page in the making.
+type paging struct {
+	store    *Store
+	filter   LetterFilter // Past moves on
+	page     LetterPage
+	searched int
+	done     bool
+}
+
+// step looks through one window, or through all if an index leads.
+func (p *paging) step(ctx context.Context) error {
+	end, looked := p.filter.Until, 0
+	if !p.filter.straight() {
+		size := window
+		if p.filter.Reach > 0 {
+			size = min(size, p.filter.Reach-p.searched)
+		}
+		seq, err := p.store.windowEnd(ctx, p.filter, size)
+		if err != nil {
+			return err
+		}
+		if seq > 0 {
+			end, looked = seq, size
+		}
+	}
+	if err := p.read(ctx, end); err != nil {
+		return err
+	}
+	if p.done || looked == 0 { // the page is full, or nothing is left
+		p.done = true
+		return nil
+	}
+	p.searched, p.filter.Past = p.searched+looked, end
+	if p.filter.Reach > 0 && p.searched >= p.filter.Reach {
+		p.done, p.page.Next, p.page.Searched = true, end, p.searched
+	}
+	return nil
+}
+
+// read takes letters up to a sequence, until the page is full and one more is seen,
+// which tells that there is another page. Letters that the database cannot judge are
+// judged here, some at a time.
+func (p *paging) read(ctx context.Context, end int64) error {
+	f := p.filter
+	f.Until = end
+	for {
+		most := f.Limit + 1 - len(p.page.Letters)
+		if !f.exact() {
+			most = max(most, pageOf)
+		}
+		got, err := p.store.readLetters(ctx, f, most)
+		if err != nil {
+			return err
+		}
+		for _, l := range got {
+			f.Past = l.Seq
+			if !f.fits(l) {
+				continue
+			}
+			if len(p.page.Letters) == f.Limit {
+				p.done, p.page.Next = true, p.page.Letters[f.Limit-1].Seq
+				return nil
+			}
+			p.page.Letters = append(p.page.Letters, l)
+		}
+		if len(got) < most {
+			return nil
+		}
+	}
+}
+
+func (s *Store) readLetters(ctx context.Context, f LetterFilter, most int) (out []Letter, err error) {
+	where := s.where(f)
+	stmt := s.SQL.Letters + where.clause() + fmt.Sprintf(" order by seq limit %d", most)
+	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
+		out = nil
+		return q.Query(ctx, stmt, where.args, func(r Row) error {
+			l, err := scanLetter(r)
+			out = append(out, l)
+			return err
+		})
+	})
+	return out, err
+}
+
+// windowEnd is the sequence of the last letter of the next window, or 0 where fewer
+// letters than that are left.
+func (s *Store) windowEnd(ctx context.Context, f LetterFilter, size int) (seq int64, err error) {
+	led := f.led()
+	stmt := s.SQL.LetterSeqs + led.clause() + fmt.Sprintf(" order by seq limit 1 offset %d", size-1)
+	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
+		seq = 0
+		return q.Query(ctx, stmt, led.args, func(r Row) error { return r.Scan(&seq) })
+	})
+	return seq, err
+}
+
+// A LetterCount is how many letters a filter chooses.
+type LetterCount struct {
+	N     int64
+	Exact bool // else there are at least N
+}
+
+// CountLetters counts the letters that a filter chooses, up to most; 0 means all. It
+// stops earlier where LetterFilter.Reach says so.
+func (s *Store) CountLetters(ctx context.Context, f LetterFilter, most int64) (LetterCount, error) {
+	if err := f.Check(); err != nil {
+		return LetterCount{}, fmt.Errorf("count dead letters: %w", err)
+	}
+	if !f.exact() || f.Reach > 0 && !f.straight() {
+		return s.countRead(ctx, f, most)
+	}
+	where := s.where(f)
+	stmt := s.SQL.LetterSeqs + where.clause()
+	if most > 0 {
+		stmt += fmt.Sprintf(" limit %d", most+1)
+	}
+	c := LetterCount{Exact: true}
+	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
+		return q.Query(ctx, "select count(*) from ("+stmt+") chosen", where.args, func(r Row) error { return r.Scan(&c.N) })
+	})
+	if most > 0 && c.N > most {
+		c = LetterCount{N: most}
+	}
+	return c, s.explain("count dead letters", err)
+}
+
+// countRead counts by reading.
+func (s *Store) countRead(ctx context.Context, f LetterFilter, most int64) (LetterCount, error) {
+	var c LetterCount
+	f.Limit = 1000
+	for {
+		page, err := s.LetterPage(ctx, f)
+		if err != nil {
+			return c, err
+		}
+		c.N += int64(len(page.Letters))
+		switch {
+		case most > 0 && c.N > most:
+			return LetterCount{N: most}, nil
+		case page.Searched > 0:
+			return c, nil
+		case page.Next == 0:
+			return LetterCount{N: c.N, Exact: true}, nil
+		}
+		f.Past = page.Next
+	}
+}
