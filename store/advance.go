@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/mutant"
 )
 
 // A Turn is the right to advance an operation. Its fence is lower than that of any
@@ -17,8 +18,9 @@ type Turn struct {
 	holder string
 	lease  int64 // milliseconds
 	fence  int64
-	batch  int  // letters at most in the next step; 0: as many as fit
-	skip   bool // the next letter cannot be changed, and is refused
+	batch  int     // letters at most in the next step; 0: as many as fit
+	skip   bool    // the next letter cannot be changed, and is refused
+	ahead  []int64 // of a planted fault: letters that were sent already
 }
 
 // An Advance is what a step has done.
@@ -37,6 +39,11 @@ type Advance struct {
 // it was committed, the next step begins with what the store holds. Errors: ErrFenced
 // when the turn is over; driver.ErrUnavailable; others may pass when it is called again.
 func (s *Store) Advance(ctx context.Context, t *Turn) (a Advance, err error) {
+	if mutant.OperationInTwo {
+		if err := s.sendAhead(ctx, t); err != nil {
+			return a, s.explain("advance operation "+t.ID, err)
+		}
+	}
 	err = s.write(ctx, func(ctx context.Context, q Session) error {
 		a = Advance{}
 		return (&stride{store: s, q: q, turn: t, done: &a}).run(ctx)
@@ -210,6 +217,9 @@ func (s *stride) move(ctx context.Context, n int) error {
 		next = append(next, seq)
 		return err
 	})
+	if mutant.OperationInTwo {
+		next = s.turn.ahead
+	}
 	if err != nil || len(next) == 0 {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/posthorn/posthorn/internal/mutant"
 )
 
 // A bulk is what one step of an operation does to letters that it has locked. Their
@@ -52,7 +54,7 @@ func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
 		return err
 	}
 	for _, l := range b.letters {
-		if live[l.ID] {
+		if live[l.ID] && !mutant.OperationInTwo {
 			b.found.add(targetRefused, l.Seq)
 		} else {
 			seqs = append(seqs, l.Seq)
@@ -63,6 +65,10 @@ func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
 	}
 	b.found.add(targetFlying, seqs...)
 	now := b.operation.Now.UnixMilli()
+	if mutant.OperationInTwo {
+		_, err := q.Exec(ctx, s.SQL.LettersDrop+list(len(seqs)), seqs...)
+		return err
+	}
 	stmts := []string{s.SQL.LettersBack + list(len(seqs)) + " order by seq", s.SQL.LettersDrop + list(len(seqs))}
 	for i, before := range [][]any{{b.operation.To, now, now}, nil} {
 		n, err := q.Exec(ctx, stmts[i], append(before, seqs...)...)

@@ -27,6 +27,9 @@ const (
 	DirtyKept = planted == "dirty_kept"
 	// A retry removes the message in one transaction, and sends it anew in another.
 	RetryInTwo = planted == "retry_in_two"
+	// An operation sends its letters in one transaction, and writes down in another that it
+	// has: after a crash in between it sends them twice.
+	OperationInTwo = planted == "operation_in_two"
 )
 
 // Planted is the name of the fault of this build; empty in a normal one.

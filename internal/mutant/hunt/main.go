@@ -50,6 +50,8 @@ func quarries() []quarry {
 		planted("bury_in_two", "--private", "postgres", "--faults", "P-1,D-1,D-3,N-1,H,M"),
 		planted("dirty_kept", "--private", "postgres", "--faults", "H"),
 		planted("retry_in_two", "--private", "postgres", "--faults", "P-1,D-1,D-3,N-1,H"),
+		{name: "operation_in_two", tag: mutant.Tag + ",operation_in_two",
+			pkg: "./internal/crashtest", test: "TestEachLetterOfAnOperationHasOneEnd/SQLite"},
 	}
 }
 
