@@ -247,7 +247,7 @@ func (w *workshop) actions() map[string]func(n int) {
 
 // settleAll heals everything, and lets all that is under way end.
 func (w *workshop) settleAll() {
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(20 * time.Second)
 	for time.Now().Before(deadline) {
 		for _, e := range w.executors {
 			e.engine.next.Store(int32(well))
