@@ -2,8 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
-	"time"
 
 	"github.com/posthorn/posthorn/internal/mutant"
 )
@@ -29,36 +29,35 @@ func bulkOf(a Action) func(*Store, context.Context, Session, bulk) error {
 	return nil
 }
 
-// numbers are the letters' numbers.
-func (b bulk) numbers() (seqs []any) {
-	for _, l := range b.letters {
-		seqs = append(seqs, l.Seq)
-	}
-	return seqs
-}
-
-// bulkRetry puts letters back, but for those whose id a live message has.
-func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
-	var names, seqs []any
+// vacant are the letters' numbers, but for those whose id a live message has: these are
+// refused.
+func (s *Store) vacant(ctx context.Context, q Session, b bulk) (seqs []any, err error) {
+	var names []any
 	for _, l := range b.letters {
 		names = append(names, l.ID)
 	}
 	live := map[string]bool{}
-	err := q.Query(ctx, s.SQL.Live+list(len(names)), names, func(r Row) error {
+	err = q.Query(ctx, s.SQL.Live+list(len(names)), names, func(r Row) error {
 		var id string
 		err := r.Scan(&id)
 		live[id] = true
 		return err
 	})
-	if err != nil {
-		return err
-	}
 	for _, l := range b.letters {
 		if live[l.ID] && !mutant.OperationInTwo {
 			b.found.add(targetRefused, l.Seq)
 		} else {
 			seqs = append(seqs, l.Seq)
 		}
+	}
+	return seqs, err
+}
+
+// bulkRetry puts letters back.
+func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
+	seqs, err := s.vacant(ctx, q, b)
+	if err != nil {
+		return err
 	}
 	if len(seqs) == 0 {
 		return nil
@@ -82,21 +81,27 @@ func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
 	return nil
 }
 
+// bulkRemove discards letters.
 func (s *Store) bulkRemove(ctx context.Context, q Session, b bulk) error {
-	return s.bulkMark(ctx, q, b, b.operation.Now)
-}
-
-func (s *Store) bulkRestore(ctx context.Context, q Session, b bulk) error {
-	return s.bulkMark(ctx, q, b, time.Time{})
-}
-
-// bulkMark says when the letters were discarded; the zero time: they are not.
-func (s *Store) bulkMark(ctx context.Context, q Session, b bulk, at time.Time) error {
-	var when any
-	if !at.IsZero() {
-		when = at.UnixMilli()
+	var seqs []any
+	for _, l := range b.letters {
+		seqs = append(seqs, l.Seq)
 	}
-	seqs := b.numbers()
+	return s.bulkMark(ctx, q, b, seqs)
+}
+
+// bulkRestore takes back that letters were discarded.
+func (s *Store) bulkRestore(ctx context.Context, q Session, b bulk) error {
+	seqs, err := s.vacant(ctx, q, b)
+	if err != nil || len(seqs) == 0 {
+		return err
+	}
+	return s.bulkMark(ctx, q, b, seqs)
+}
+
+// bulkMark writes down that letters are discarded, or that they are not.
+func (s *Store) bulkMark(ctx context.Context, q Session, b bulk, seqs []any) error {
+	when := sql.NullInt64{Int64: b.operation.Now.UnixMilli(), Valid: b.operation.Action == ActionRemove}
 	_, err := q.Exec(ctx, s.SQL.LettersGone+list(len(seqs)), append([]any{when}, seqs...)...)
 	b.found.add(targetDone, seqs...)
 	return err

@@ -126,23 +126,23 @@ func TestKilledExecutorsLoseNoLetterAndSendNoneTwice(t *testing.T) {
 		if name == "MariaDB" {
 			continue // its executors are cut off below; a start costs seconds
 		}
-		t.Run(name, func(t *testing.T) {
-			where := dsn(t)
-			s := scene(t, where)
-			defer serve(t, s)()
-			o := begin(t, s)
-			rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
-			for kills := 0; ; kills++ {
-				spawn(t, where, time.Duration(5+rnd.IntN(60))*time.Millisecond)
-				meddle(t, s, rnd)
-				if o = read(t, s, o.ID); o.Ends() {
-					t.Logf("%d executors were killed", kills)
-					break
-				}
-			}
-			judge(t, s, o)
-		})
+		t.Run(name, func(t *testing.T) { killExecutors(t, dsn(t)) })
 	}
+}
+
+func killExecutors(t *testing.T, dsn string) {
+	s := scene(t, dsn)
+	defer serve(t, s)()
+	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
+	kills := 0
+	o := begin(t, s)
+	for ; !o.Ends(); kills++ {
+		spawn(t, dsn, time.Duration(5+rnd.IntN(60))*time.Millisecond)
+		meddle(t, s, rnd)
+		o = read(t, s, o.ID)
+	}
+	t.Logf("%d executors were killed", kills)
+	judge(t, s, o)
 }
 
 // An executor's commits are cut on both sides, and it is never told which.

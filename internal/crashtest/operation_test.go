@@ -176,6 +176,9 @@ func (w *workshop) byHand(n int, change func(ctx context.Context, seqs ...int64)
 	}
 }
 
+// memory is how many turns an executor believes to hold.
+const memory = 4
+
 // advance lets an executor take what is free, and go a step with all that it believes to
 // hold.
 func (e *executor) advance() {
@@ -183,6 +186,7 @@ func (e *executor) advance() {
 	ts, err := e.store.TakeOperations(ctx, "e", time.Millisecond) // others may take it at once
 	if err == nil {
 		e.turns = append(e.turns, ts...)
+		e.turns = e.turns[max(0, len(e.turns)-memory):]
 	}
 	for i := range e.turns {
 		_, _ = e.store.Advance(ctx, &e.turns[i]) // whatever it says, the store has to be right
@@ -247,8 +251,7 @@ func (w *workshop) actions() map[string]func(n int) {
 
 // settleAll heals everything, and lets all that is under way end.
 func (w *workshop) settleAll() {
-	deadline := time.Now().Add(20 * time.Second)
-	for time.Now().Before(deadline) {
+	for range 200 { // each brings them on
 		for _, e := range w.executors {
 			e.engine.next.Store(int32(well))
 			e.advance()
