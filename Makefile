@@ -70,7 +70,7 @@ torture: build ## Torture each of the three stores for MINUTES (10)
 	@for store in "--store sqlite:bin/torture.db" "--private postgres" "--private mariadb"; do \
 		bin/posthorn torture --minutes $(or $(MINUTES),10) $(TORTUREFLAGS) $$store || exit 1; done
 
-mutants: ## Show that torture and the tests find each of 14 planted faults; about 20 minutes
+mutants: ## Show that torture and the tests find each of 15 planted faults; about 20 minutes
 	@scripts/setup.sh postgresql mariadb
 	@go run ./internal/mutant/hunt
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -25,6 +26,7 @@ type change struct {
 	verb, done       string // for the question and for the report
 	discarded        bool   // it is about those that were removed
 	final            bool   // it cannot be taken back
+	action           store.Action
 	apply            func(ctx context.Context, st *store.Store, seqs ...int64) (int, error)
 }
 
@@ -32,12 +34,14 @@ func retryLetters() change {
 	return change{
 		use: "retry [ID...]", short: "Put dead letters back on their queues",
 		long: `Put dead letters back on their own queues, due at once, with their ids and their history. Workers handle them;
-nothing runs inside this command.`,
+nothing runs inside this command. More than 100 are put back by an operation: one first, then ten, then the rest, as
+long as they do not fail again: see ops.`,
 		examples: `
 			failed retry ID
 			failed retry --kind welcome --failed-after '2026-01-31 08:00'
-			failed retry --all --yes`,
-		verb: "retry", done: "put back",
+			failed retry --all --yes
+			failed retry --kind welcome --to slow --rate 50 --wait`,
+		verb: "retry", done: "put back", action: store.ActionRetry,
 		apply: func(ctx context.Context, st *store.Store, seqs ...int64) (int, error) {
 			return st.RetryLetters(ctx, seqs...)
 		},
@@ -52,8 +56,9 @@ then they are deleted. With --purge they are deleted at once.`,
 		examples: `
 			failed remove ID
 			failed remove --reason invalid --failed-before 2026-01-01
+			failed remove --all --yes
 			failed remove --purge ID`,
-		verb: "remove", done: "removed",
+		verb: "remove", done: "removed", action: store.ActionRemove,
 		apply: func(ctx context.Context, st *store.Store, seqs ...int64) (int, error) {
 			return st.RemoveLetters(ctx, seqs...)
 		},
@@ -63,7 +68,9 @@ then they are deleted. With --purge they are deleted at once.`,
 // changeFlags are the flags of retry, remove and restore.
 type changeFlags struct {
 	letterFlags
+	bulkFlags
 	all, yes, purge bool
+	ids             []string
 }
 
 func (s *session) changeCommand(c change) *cobra.Command {
@@ -77,14 +84,15 @@ func (s *session) changeCommand(c change) *cobra.Command {
 			case f.discarded:
 				return usage("--discarded goes with --purge", "restore them, or add --purge")
 			}
-			f.discarded = c.discarded
-			return s.change(cmd.Context(), c, args, f)
+			f.ids, f.discarded = args, c.discarded
+			return s.change(cmd.Context(), c, f)
 		},
 	}
 	if c.verb == "remove" {
 		purgeFlags(cmd, &f)
 	}
-	f.define(cmd)
+	f.letterFlags.define(cmd)
+	f.bulkFlags.define(cmd, c.action == store.ActionRetry)
 	cmd.Flags().BoolVar(&f.all, "all", false, "all dead letters")
 	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most `N`, the oldest first")
 	group(cmd, "Which", "all", "limit")
@@ -106,31 +114,46 @@ func (c *chosen) add(l store.Letter) {
 	c.why[l.Kind+", "+l.Reason]++
 }
 
-func (s *session) change(ctx context.Context, c change, ids []string, f changeFlags) error {
+func (f changeFlags) check() error {
 	switch {
-	case len(ids) == 0 && !f.all && !f.any():
+	case len(f.ids) == 0 && !f.all && !f.any():
 		return usage("no dead letter is named", "give ids, a filter such as --kind, or --all")
-	case len(ids) > 0 && (f.all || f.any()):
+	case len(f.ids) > 0 && (f.all || f.any()):
 		return usage("ids and filters contradict each other", "give one of them")
 	case f.limit < 0:
 		return usage("--limit is negative", "give a positive number")
+	case f.purge && f.asked():
+		return usage("--purge goes by no operation", "leave the flags of operations out")
+	case f.rate < 0:
+		return usage("--rate is negative", "give letters per second, like 50 or 0.5")
 	}
+	return nil
+}
+
+// change does it at once where the letters are few, and by an operation where they are
+// many or the flags ask for one.
+func (s *session) change(ctx context.Context, c change, f changeFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	ctx = store.Acting(ctx, store.Act{Filter: f.words(), Reason: f.because})
 	st, err := s.existing(ctx)
 	if err != nil {
 		return err
 	}
-	picked, err := choose(ctx, st, ids, f.letterFlags)
-	if err != nil {
-		return err
+	if f.asked() {
+		return s.bulk(ctx, st, c, f)
 	}
+	picked, err := choose(ctx, st, f)
 	switch {
-	case len(picked.seqs) == 0 && len(ids) > 0:
-		return s.absent(picked.missing, len(ids))
+	case err != nil:
+		return err
+	case len(f.ids) == 0 && len(picked.seqs) > smallChange && !f.purge:
+		return s.bulk(ctx, st, c, f)
+	case len(picked.seqs) == 0 && len(f.ids) > 0:
+		return s.absent(picked.missing, len(f.ids))
 	case len(picked.seqs) == 0:
-		return &fault{
-			Code: "E-NOTHING-MATCHED", Title: "nothing matched", What: "no dead letter fits the filter", Exit: exitNothing,
-			Try: s.app.Name + " failed list",
-		}
+		return s.nothingFits()
 	case len(picked.seqs) > 1 || f.all || f.any():
 		question := s.preview(c, picked, f.yes)
 		if err := s.confirmChange(c, picked, question, f.yes); err != nil {
@@ -145,10 +168,19 @@ func (s *session) change(ctx context.Context, c change, ids []string, f changeFl
 	return s.changeAll(ctx, st, c, picked)
 }
 
-// choose finds the dead letters by their ids, or by the filter.
-func choose(ctx context.Context, st *store.Store, ids []string, f letterFlags) (*chosen, error) {
+// nothingFits says that no dead letter fits the filter.
+func (s *session) nothingFits() error {
+	return &fault{
+		Code: "E-NOTHING-MATCHED", Title: "nothing matched", What: "no dead letter fits the filter", Exit: exitNothing,
+		Try: s.app.Name + " failed list",
+	}
+}
+
+// choose finds the dead letters by their ids, or by the filter: one more of these than
+// are changed at once, or all that are to be purged.
+func choose(ctx context.Context, st *store.Store, f changeFlags) (*chosen, error) {
 	picked := &chosen{ids: map[int64]string{}, why: map[string]int{}}
-	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(f.ids))) {
 		ls, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Discarded: f.discarded, Limit: 1000})
 		if err != nil {
 			return nil, err
@@ -160,18 +192,22 @@ func choose(ctx context.Context, st *store.Store, ids []string, f letterFlags) (
 			picked.add(l)
 		}
 	}
-	if len(ids) > 0 {
+	if len(f.ids) > 0 {
 		return picked, nil
 	}
 	filter, err := f.filter()
 	if err != nil {
 		return nil, err
 	}
-	for {
-		filter.Limit = changeBatch
-		if f.limit > 0 {
-			filter.Limit = min(changeBatch, f.limit-len(picked.seqs))
-		}
+	most := smallChange + 1
+	if f.purge { // no operation does this
+		most = math.MaxInt
+	}
+	if f.limit > 0 {
+		most = min(most, f.limit)
+	}
+	for len(picked.seqs) < most {
+		filter.Limit = min(changeBatch, most-len(picked.seqs))
 		ls, err := st.Letters(ctx, filter)
 		if err != nil {
 			return nil, err
@@ -180,10 +216,11 @@ func choose(ctx context.Context, st *store.Store, ids []string, f letterFlags) (
 			picked.add(l)
 			filter.Past = l.Seq
 		}
-		if len(ls) < changeBatch || f.limit > 0 && len(picked.seqs) >= f.limit {
-			return picked, nil
+		if len(ls) < filter.Limit {
+			break
 		}
 	}
+	return picked, nil
 }
 
 // preview tells what would be changed, and returns the question.

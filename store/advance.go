@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/mutant"
 )
 
 // A Turn is the right to advance an operation. Its fence is lower than that of any
@@ -17,8 +18,9 @@ type Turn struct {
 	holder string
 	lease  int64 // milliseconds
 	fence  int64
-	batch  int  // letters at most in the next step; 0: as many as fit
-	skip   bool // the next letter cannot be changed, and is refused
+	batch  int     // letters at most in the next step; 0: as many as fit
+	skip   bool    // the next letter cannot be changed, and is refused
+	ahead  []int64 // of a planted fault: letters that were sent already
 }
 
 // An Advance is what a step has done.
@@ -37,6 +39,11 @@ type Advance struct {
 // it was committed, the next step begins with what the store holds. Errors: ErrFenced
 // when the turn is over; driver.ErrUnavailable; others may pass when it is called again.
 func (s *Store) Advance(ctx context.Context, t *Turn) (a Advance, err error) {
+	if mutant.OperationInTwo {
+		if err := s.sendAhead(ctx, t); err != nil {
+			return a, s.explain("advance operation "+t.ID, err)
+		}
+	}
 	err = s.write(ctx, func(ctx context.Context, q Session) error {
 		a = Advance{}
 		return (&stride{store: s, q: q, turn: t, done: &a}).run(ctx)
@@ -106,37 +113,6 @@ func (s *stride) run(ctx context.Context) error {
 		s.done.Wait = time.Duration(wait) * time.Millisecond
 	}
 	return s.store.saveOperation(ctx, s.q, &o)
-}
-
-// tally is what became of the letters.
-func (o *Operation) tally() string {
-	return fmt.Sprintf("done %d, failed %d, gone %d, refused %d", o.Done, o.Failed, o.Gone, o.Refused)
-}
-
-// freeze writes down the next letters that are meant.
-func (s *stride) freeze(ctx context.Context) error {
-	o, limit := s.o, operationFreeze
-	f := o.Filter
-	f.Past = o.ledger.Past
-	if o.ledger.Most > 0 {
-		limit = min(limit, o.ledger.Most-o.Total)
-	}
-	if !f.exact() {
-		return s.freezeRead(ctx, f, limit)
-	}
-	where := s.store.where(f)
-	args := append(append([]any{o.seq}, where.args...), o.ledger.Until, limit)
-	n, err := s.q.Exec(ctx, s.store.SQL.TargetsIn+where.clause()+" and seq <= ? order by seq limit ?", args...)
-	if err != nil {
-		return err
-	}
-	o.Total += int(n)
-	s.done.More = true
-	if n < operationFreeze {
-		o.State, o.Began, o.ledger.Past = OperationRunning, o.Now, o.ledger.Until
-		return nil
-	}
-	return s.q.Query(ctx, s.store.SQL.TargetLast, []any{o.seq}, func(r Row) error { return r.Scan(&o.ledger.Past) })
 }
 
 // carryOn looks after what is in flight, and lets the next letters have their turn.
@@ -241,6 +217,9 @@ func (s *stride) move(ctx context.Context, n int) error {
 		next = append(next, seq)
 		return err
 	})
+	if mutant.OperationInTwo {
+		next = s.turn.ahead
+	}
 	if err != nil || len(next) == 0 {
 		return err
 	}

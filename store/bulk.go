@@ -2,9 +2,10 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
-	"math"
-	"time"
+
+	"github.com/posthorn/posthorn/internal/mutant"
 )
 
 // A bulk is what one step of an operation does to letters that it has locked. Their
@@ -28,42 +29,45 @@ func bulkOf(a Action) func(*Store, context.Context, Session, bulk) error {
 	return nil
 }
 
-// numbers are the letters' numbers.
-func (b bulk) numbers() (seqs []any) {
-	for _, l := range b.letters {
-		seqs = append(seqs, l.Seq)
-	}
-	return seqs
-}
-
-// bulkRetry puts letters back, but for those whose id a live message has.
-func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
-	var names, seqs []any
+// vacant are the letters' numbers, but for those whose id a live message has: these are
+// refused.
+func (s *Store) vacant(ctx context.Context, q Session, b bulk) (seqs []any, err error) {
+	var names []any
 	for _, l := range b.letters {
 		names = append(names, l.ID)
 	}
 	live := map[string]bool{}
-	err := q.Query(ctx, s.SQL.Live+list(len(names)), names, func(r Row) error {
+	err = q.Query(ctx, s.SQL.Live+list(len(names)), names, func(r Row) error {
 		var id string
 		err := r.Scan(&id)
 		live[id] = true
 		return err
 	})
-	if err != nil {
-		return err
-	}
 	for _, l := range b.letters {
-		if live[l.ID] {
+		if live[l.ID] && !mutant.OperationInTwo {
 			b.found.add(targetRefused, l.Seq)
 		} else {
 			seqs = append(seqs, l.Seq)
 		}
+	}
+	return seqs, err
+}
+
+// bulkRetry puts letters back.
+func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
+	seqs, err := s.vacant(ctx, q, b)
+	if err != nil {
+		return err
 	}
 	if len(seqs) == 0 {
 		return nil
 	}
 	b.found.add(targetFlying, seqs...)
 	now := b.operation.Now.UnixMilli()
+	if mutant.OperationInTwo {
+		_, err := q.Exec(ctx, s.SQL.LettersDrop+list(len(seqs)), seqs...)
+		return err
+	}
 	stmts := []string{s.SQL.LettersBack + list(len(seqs)) + " order by seq", s.SQL.LettersDrop + list(len(seqs))}
 	for i, before := range [][]any{{b.operation.To, now, now}, nil} {
 		n, err := q.Exec(ctx, stmts[i], append(before, seqs...)...)
@@ -77,21 +81,27 @@ func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
 	return nil
 }
 
+// bulkRemove discards letters.
 func (s *Store) bulkRemove(ctx context.Context, q Session, b bulk) error {
-	return s.bulkMark(ctx, q, b, b.operation.Now)
-}
-
-func (s *Store) bulkRestore(ctx context.Context, q Session, b bulk) error {
-	return s.bulkMark(ctx, q, b, time.Time{})
-}
-
-// bulkMark says when the letters were discarded; the zero time: they are not.
-func (s *Store) bulkMark(ctx context.Context, q Session, b bulk, at time.Time) error {
-	var when any
-	if !at.IsZero() {
-		when = at.UnixMilli()
+	var seqs []any
+	for _, l := range b.letters {
+		seqs = append(seqs, l.Seq)
 	}
-	seqs := b.numbers()
+	return s.bulkMark(ctx, q, b, seqs)
+}
+
+// bulkRestore takes back that letters were discarded.
+func (s *Store) bulkRestore(ctx context.Context, q Session, b bulk) error {
+	seqs, err := s.vacant(ctx, q, b)
+	if err != nil || len(seqs) == 0 {
+		return err
+	}
+	return s.bulkMark(ctx, q, b, seqs)
+}
+
+// bulkMark writes down that letters are discarded, or that they are not.
+func (s *Store) bulkMark(ctx context.Context, q Session, b bulk, seqs []any) error {
+	when := sql.NullInt64{Int64: b.operation.Now.UnixMilli(), Valid: b.operation.Action == ActionRemove}
 	_, err := q.Exec(ctx, s.SQL.LettersGone+list(len(seqs)), append([]any{when}, seqs...)...)
 	b.found.add(targetDone, seqs...)
 	return err
@@ -106,6 +116,7 @@ func bulks(s *Statements) {
 		set state = ?, active = ?, holder = ?, fence = ?, lease_until = ?, ended_at = ?, body = ? where seq = ?`
 	s.TargetsIn = `insert into posthorn_target (operation, letter, message_id, state, since)
 		select ?, seq, id, 0, 0 from posthorn_letter`
+	s.TargetIn = `insert into posthorn_target (letter, operation, message_id, state, since) values (?, ?, ?, 0, 0)`
 	s.TargetLast = `select max(letter) from posthorn_target where operation = ? and state = 0`
 	s.TargetsNext = `select letter from posthorn_target where operation = ? and state = 0 order by letter limit ?`
 	s.TargetsFlying = `select t.letter,
@@ -129,40 +140,4 @@ func bulks(s *Statements) {
 	s.OperationDrop = `delete from posthorn_operation where seq = ?`
 	s.TargetsOld = `select letter from posthorn_target where operation = ? limit 500`
 	s.TargetsDrop = `delete from posthorn_target where operation = ? and letter in`
-}
-
-// A LetterCount says how many letters of a kind there are.
-type LetterCount struct {
-	Kind, Queue, Reason string
-	Count               int
-	Oldest, Newest      time.Time // deaths
-}
-
-// CountLetters counts the letters that a filter chooses, the most frequent first.
-// Filter.Limit bounds them; 0 means all.
-func (s *Store) CountLetters(ctx context.Context, f LetterFilter) (out []LetterCount, err error) {
-	if err := f.Check(); err != nil {
-		return nil, fmt.Errorf("count dead letters: %w", err)
-	}
-	if f.Limit <= 0 {
-		f.Limit = math.MaxInt32
-	}
-	if !f.exact() {
-		return s.countRead(ctx, f)
-	}
-	where := s.where(f)
-	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		out = nil
-		return q.Query(ctx, fmt.Sprintf(s.SQL.LetterSums, where.clause()), append(where.args, f.Limit), func(r Row) error {
-			var (
-				c           LetterCount
-				first, last int64
-			)
-			err := r.Scan(&c.Kind, &c.Queue, &c.Reason, &c.Count, &first, &last)
-			c.Oldest, c.Newest = fromMillis(first), fromMillis(last)
-			out = append(out, c)
-			return err
-		})
-	})
-	return out, s.explain("count dead letters", err)
 }

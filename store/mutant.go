@@ -68,3 +68,52 @@ func (b *settling) inTwo(ctx context.Context, s driver.Settlement) (bool, error)
 	n, err = b.q.Exec(ctx, b.store.SQL.Ack, seq, claim)
 	return n > 0, err
 }
+
+// sendAhead sends the next letters of an operation, in a transaction of its own.
+func (s *Store) sendAhead(ctx context.Context, t *Turn) error {
+	t.ahead = nil
+	return s.write(ctx, func(ctx context.Context, q Session) error {
+		o, err := s.lockOperation(ctx, q, t.ID)
+		if err != nil || o.fence != t.fence || o.Action != ActionRetry || o.allowed(o.Now.UnixMilli()) == 0 {
+			return nil //nolint:nilerr // the next transaction says so
+		}
+		if err := q.Query(ctx, s.SQL.TargetsNext, []any{o.seq, o.allowed(o.Now.UnixMilli())}, func(r Row) error {
+			var seq int64
+			err := r.Scan(&seq)
+			t.ahead = append(t.ahead, seq)
+			return err
+		}); err != nil {
+			return err
+		}
+		return s.sendLetters(ctx, q, t, o.Now.UnixMilli())
+	})
+}
+
+// sendLetters sends those that are dead, and whose ids are not live.
+func (s *Store) sendLetters(ctx context.Context, q Session, t *Turn, now int64) error {
+	var sent []int64
+	for _, seq := range t.ahead {
+		n, err := q.Exec(ctx, s.SQL.LettersBack+list(1)+` and discarded_at is null
+			and not exists (select 1 from posthorn_message m where m.id = posthorn_letter.id)`, "", now, now, seq)
+		if err != nil {
+			return err
+		}
+		waits := false // for the end of a live message
+		if n == 0 {
+			err = q.Query(ctx, s.SQL.LetterLock+list(1), []any{seq}, func(r Row) error {
+				var discarded bool
+				err := r.Scan(new(int64), new(string), &discarded, new(int64))
+				waits = !discarded
+				return err
+			})
+		}
+		if err != nil {
+			return err
+		}
+		if !waits {
+			sent = append(sent, seq)
+		}
+	}
+	t.ahead = sent
+	return nil
+}

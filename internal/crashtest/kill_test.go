@@ -64,7 +64,26 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if dsn := os.Getenv(executorEnv); dsn != "" {
+		if err := execute(dsn); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	bound(map[string]string{"rapid.checks": "10", "rapid.shrinktime": "1s"})
 	os.Exit(servers.Main(m).Run())
+}
+
+// bound sets flags that were not given.
+func bound(values map[string]string) {
+	flag.Parse()
+	flag.Visit(func(f *flag.Flag) { delete(values, f.Name) })
+	for name, value := range values {
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
+		}
+	}
 }
 
 // work is the life of a worker process, until it is killed or told to stop.

@@ -31,6 +31,9 @@ const (
 	InnocentsCharged = planted == "innocents_charged"
 	// The release of a dead worker's claims ends claims that others have now.
 	ReleasedTwice = planted == "released_twice"
+	// An operation sends its letters in one transaction, and writes down in another that it
+	// has: after a crash in between it sends them twice.
+	OperationInTwo = planted == "operation_in_two"
 )
 
 // Two more are in package supervisor, which imports nothing of the project: gives_up, by

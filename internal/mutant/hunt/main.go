@@ -56,6 +56,8 @@ func quarries() []quarry {
 			pkg: "./store/sqlite", test: "TestSQLiteKeepsTheContract/(declares|suspect)"},
 		{name: "released_twice", tag: mutant.Tag + ",released_twice",
 			pkg: "./store/sqlite", test: "TestSQLiteKeepsTheContract/(declares|suspect)"},
+		{name: "operation_in_two", tag: mutant.Tag + ",operation_in_two",
+			pkg: "./internal/crashtest", test: "TestEachLetterOfAnOperationHasOneEnd/SQLite"},
 	}
 }
 
