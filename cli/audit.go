@@ -71,8 +71,8 @@ func (s *session) auditListCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List acts, the newest first",
-		Long: `List what operators have done: retries, removals, pauses, orders to workers, operations. An act is kept
-in the transaction of what was done: neither is there without the other. Acts are kept for 400 days, a million at most.`,
+		Long: `List what operators have done: retries, removals, pauses, orders to workers, operations. An act is kept in the
+transaction of what was done: neither is there without the other. Acts are kept for 400 days, a million at most.`,
 		Example: s.example(`
 			audit list
 			audit list --verb operation --by ann@shop
@@ -99,7 +99,8 @@ func (f auditFlags) filter() (out store.ActFilter, err error) {
 		return out, usage("--limit is below 1, or --past below 0", "give a positive number")
 	}
 	out = store.ActFilter{
-		Verb: store.Verb(f.verb), Actor: f.actor, Subject: f.subject, Message: f.message, Past: f.past, Limit: f.limit + 1,
+		Verb: store.Verb(f.verb), Actor: f.actor, Subject: f.subject, Message: f.message,
+		Past: f.past, Limit: f.limit + 1,
 	}
 	if out.After, err = parseTime("after", f.after); err != nil {
 		return out, err

@@ -43,7 +43,7 @@ that are given win. The first SIGTERM, SIGINT or SIGQUIT stops gracefully, the s
 			if f.sleep != "" && s.io.StderrTerminal {
 				s.say("--sleep has no effect: Posthorn wakes up by itself when there is a message\n")
 			}
-			return s.runWorker(cmd.Context(), &stint{plan: func(cfg *config.Config) (worker.Options, error) {
+			return s.runWorker(cmd.Context(), &stint{operates: true, plan: func(cfg *config.Config) (worker.Options, error) {
 				o, err := s.planConsume(cfg, args, f)
 				s.limitHeap(o.Limits.Memory)
 				return o, err

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -121,6 +122,23 @@ func (f *letterFlags) filter() (store.LetterFilter, error) {
 	}
 	out.Before, err = parseTime("failed-before", f.before)
 	return out, err
+}
+
+// words are the filter as people read it.
+func (f *letterFlags) words() string {
+	var out []string
+	for _, w := range [][2]string{
+		{"queue", f.queue}, {"kind", f.kind}, {"reason", f.reason}, {"class", f.class}, {"after", f.after},
+		{"before", f.before},
+	} {
+		if w[1] != "" {
+			out = append(out, w[0]+":"+w[1])
+		}
+	}
+	if f.limit > 0 {
+		out = append(out, "limit:"+strconv.Itoa(f.limit))
+	}
+	return strings.Join(out, " ")
 }
 
 // any reports whether a filter was given.

@@ -23,6 +23,7 @@ type change struct {
 	use, short, long string
 	examples         string
 	verb, done       string // for the question and for the report
+	action           store.Action
 	apply            func(ctx context.Context, st *store.Store, seqs ...int64) (int, error)
 }
 
@@ -30,12 +31,14 @@ func retryLetters() change {
 	return change{
 		use: "retry [ID...]", short: "Put dead letters back on their queues",
 		long: `Put dead letters back on their own queues, due at once, with their ids and their history. Workers handle them;
-nothing runs inside this command.`,
+nothing runs inside this command. More than 100 are put back by an operation: one first, then ten, then the rest, as
+long as they do not fail again: see ops.`,
 		examples: `
 			failed retry ID
 			failed retry --kind welcome --failed-after '2026-01-31 08:00'
-			failed retry --all --yes`,
-		verb: "retry", done: "put back",
+			failed retry --all --yes
+			failed retry --kind welcome --to slow --rate 50 --wait`,
+		verb: "retry", done: "put back", action: store.ActionRetry,
 		apply: func(ctx context.Context, st *store.Store, seqs ...int64) (int, error) {
 			return st.RetryLetters(ctx, seqs...)
 		},
@@ -50,7 +53,7 @@ func removeLetters() change {
 			failed remove ID
 			failed remove --reason invalid --failed-before 2026-01-01
 			failed remove --all --yes`,
-		verb: "remove", done: "removed",
+		verb: "remove", done: "removed", action: store.ActionRemove,
 		apply: func(ctx context.Context, st *store.Store, seqs ...int64) (int, error) {
 			return st.RemoveLetters(ctx, seqs...)
 		},
@@ -60,16 +63,22 @@ func removeLetters() change {
 // changeFlags are the flags of retry and remove.
 type changeFlags struct {
 	letterFlags
+	bulkFlags
 	all, yes bool
+	ids      []string
 }
 
 func (s *session) changeCommand(c change) *cobra.Command {
 	var f changeFlags
 	cmd := &cobra.Command{
 		Use: c.use, Short: c.short, Long: c.long, Example: s.example(c.examples),
-		RunE: func(cmd *cobra.Command, args []string) error { return s.change(cmd.Context(), c, args, f) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.ids = args
+			return s.change(cmd.Context(), c, f)
+		},
 	}
-	f.define(cmd)
+	f.letterFlags.define(cmd)
+	f.bulkFlags.define(cmd, c.action == store.ActionRetry)
 	cmd.Flags().BoolVar(&f.all, "all", false, "all dead letters")
 	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most `N`, the oldest first")
 	group(cmd, "Which", "all", "limit")
@@ -91,31 +100,44 @@ func (c *chosen) add(l store.Letter) {
 	c.why[l.Kind+", "+l.Reason]++
 }
 
-func (s *session) change(ctx context.Context, c change, ids []string, f changeFlags) error {
+func (f changeFlags) check() error {
 	switch {
-	case len(ids) == 0 && !f.all && !f.any():
+	case len(f.ids) == 0 && !f.all && !f.any():
 		return usage("no dead letter is named", "give ids, a filter such as --kind, or --all")
-	case len(ids) > 0 && (f.all || f.any()):
+	case len(f.ids) > 0 && (f.all || f.any()):
 		return usage("ids and filters contradict each other", "give one of them")
 	case f.limit < 0:
 		return usage("--limit is negative", "give a positive number")
+	case f.rate < 0:
+		return usage("--rate is negative", "give letters per second, like 50 or 0.5")
 	}
+	return nil
+}
+
+// change does it at once where the letters are few, and by an operation where they are
+// many or the flags ask for one.
+func (s *session) change(ctx context.Context, c change, f changeFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	ctx = store.Acting(ctx, store.Act{Filter: f.words(), Reason: f.because})
 	st, err := s.existing(ctx)
 	if err != nil {
 		return err
 	}
-	picked, err := choose(ctx, st, ids, f.letterFlags)
-	if err != nil {
-		return err
+	if f.asked() {
+		return s.bulk(ctx, st, c, f)
 	}
+	picked, err := choose(ctx, st, f)
 	switch {
-	case len(picked.seqs) == 0 && len(ids) > 0:
-		return s.absent(picked.missing, len(ids))
+	case err != nil:
+		return err
+	case len(f.ids) == 0 && len(picked.seqs) > smallChange:
+		return s.bulk(ctx, st, c, f)
+	case len(picked.seqs) == 0 && len(f.ids) > 0:
+		return s.absent(picked.missing, len(f.ids))
 	case len(picked.seqs) == 0:
-		return &fault{
-			Code: "E-NOTHING-MATCHED", Title: "nothing matched", What: "no dead letter fits the filter", Exit: exitNothing,
-			Try: s.app.Name + " failed list",
-		}
+		return s.nothingFits()
 	case len(picked.seqs) > 1 || f.all || f.any():
 		if err := s.confirm(s.preview(c, picked, f.yes), f.yes); err != nil {
 			return err
@@ -124,10 +146,19 @@ func (s *session) change(ctx context.Context, c change, ids []string, f changeFl
 	return s.changeAll(ctx, st, c, picked)
 }
 
-// choose finds the dead letters by their ids, or by the filter.
-func choose(ctx context.Context, st *store.Store, ids []string, f letterFlags) (*chosen, error) {
+// nothingFits says that no dead letter fits the filter.
+func (s *session) nothingFits() error {
+	return &fault{
+		Code: "E-NOTHING-MATCHED", Title: "nothing matched", What: "no dead letter fits the filter", Exit: exitNothing,
+		Try: s.app.Name + " failed list",
+	}
+}
+
+// choose finds the dead letters by their ids, or by the filter: one more of these than
+// are changed at once.
+func choose(ctx context.Context, st *store.Store, f changeFlags) (*chosen, error) {
 	picked := &chosen{ids: map[int64]string{}, why: map[string]int{}}
-	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(f.ids))) {
 		ls, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Limit: 1000})
 		if err != nil {
 			return nil, err
@@ -139,30 +170,22 @@ func choose(ctx context.Context, st *store.Store, ids []string, f letterFlags) (
 			picked.add(l)
 		}
 	}
-	if len(ids) > 0 {
+	if len(f.ids) > 0 {
 		return picked, nil
 	}
 	filter, err := f.filter()
 	if err != nil {
 		return nil, err
 	}
-	for {
-		filter.Limit = changeBatch
-		if f.limit > 0 {
-			filter.Limit = min(changeBatch, f.limit-len(picked.seqs))
-		}
-		ls, err := st.Letters(ctx, filter)
-		if err != nil {
-			return nil, err
-		}
-		for _, l := range ls {
-			picked.add(l)
-			filter.Past = l.Seq
-		}
-		if len(ls) < changeBatch || f.limit > 0 && len(picked.seqs) >= f.limit {
-			return picked, nil
-		}
+	filter.Limit = smallChange + 1
+	if f.limit > 0 {
+		filter.Limit = min(filter.Limit, f.limit)
 	}
+	ls, err := st.Letters(ctx, filter)
+	for _, l := range ls {
+		picked.add(l)
+	}
+	return picked, err
 }
 
 // preview tells what would be changed, and returns the question.

@@ -37,6 +37,9 @@ With health.listen it serves /healthz and /readyz.`,
 			if once {
 				return s.monitorOnce(cmd.Context(), cfg)
 			}
+			if st, err := s.existing(cmd.Context()); err == nil { // else it is the monitor's to say
+				defer s.operate(cmd.Context(), st, "")()
+			}
 			return s.runMonitor(cmd.Context(), cfg, nil)
 		},
 	}

@@ -180,7 +180,10 @@ func progressOf(o store.Operation) string {
 	for _, p := range []struct {
 		n    int
 		what string
-	}{{o.Gone, "gone"}, {o.Refused, "refused, since a live message has the id"}, {o.Flying, "in flight"}, {o.Left(), "left"}} {
+	}{
+		{o.Gone, "gone"}, {o.Refused, "refused, since a live message has the id"}, {o.Flying, "in flight"},
+		{o.Left(), "left"},
+	} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
 		}
@@ -260,7 +263,8 @@ if it has any.`,
 		},
 		{
 			use: "cancel", short: "End an operation; what had no turn stays dead", done: "cancelled",
-			long: `End an operation. Letters that have had no turn stay dead letters. What is in flight is handled all the same.`,
+			long: `End an operation. Letters that have had no turn stay dead letters. What is in flight is handled all the
+same.`,
 			apply: func(ctx context.Context, st *store.Store, id, why string) (store.Operation, error) {
 				return st.CancelOperation(ctx, id, why)
 			},

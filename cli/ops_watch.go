@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,8 +41,8 @@ func (s *session) opsWatchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "watch ID", Short: "Watch an operation until it is over",
 		Long: `Watch an operation until it is over or has stopped by itself. Where no other process carries it on, this one
-does. An interruption ends the watching; the operation goes on. Exit code: 0 all went well, 1 it has stopped by itself, 4
-some failed again or it was cancelled.`,
+does. An interruption ends the watching; the operation goes on. Exit code: 0 all went well, 1 it has stopped by itself
+or nothing went well, 4 some failed again or it was cancelled.`,
 		Example: s.example(`
 			ops watch ID
 			ops watch ID -o ndjson`),
@@ -92,12 +93,11 @@ func (s *session) whoGoesOn(ctx context.Context, st *store.Store, id string) str
 
 // endOf says how an operation has ended, with the exit code for it.
 func (s *session) endOf(o store.Operation, as string) error {
-	if as != formTable && as != formWide {
-		err := show(s, as, operationListing([]operationRow{operationRowOf(o)}))
-		if err != nil || as != formNDJSON {
-			return errors.Join(err, exitOf(o))
-		}
+	if as == formNDJSON { // it has been told already
 		return exitOf(o)
+	}
+	if as != formTable && as != formWide {
+		return cmp.Or(show(s, as, operationListing([]operationRow{operationRowOf(o)})), exitOf(o))
 	}
 	switch o.State {
 	case store.OperationStopped:

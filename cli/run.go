@@ -76,8 +76,8 @@ func (s *session) root() *cobra.Command {
 	s.add(root, groupRun, s.upCommand(), s.superviseCommand(), s.consumeCommand(), s.dispatchCommand(), s.stopCommand(),
 		s.restartCommand(), s.monitorCommand())
 	root.AddCommand(s.workCommand(), s.guardCommand())
-	s.add(root, groupOperate, s.statusCommand(), s.statsCommand(), s.healthCommand(), s.failedCommand(), s.whyCommand(),
-		s.queuesCommand(), s.workersCommand(), s.doctorCommand(), s.tortureCommand())
+	s.add(root, groupOperate, s.statusCommand(), s.statsCommand(), s.healthCommand(), s.failedCommand(), s.opsCommand(),
+		s.whyCommand(), s.queuesCommand(), s.workersCommand(), s.auditCommand(), s.doctorCommand(), s.tortureCommand())
 	s.add(root, groupSetup, s.initCommand(), s.configCommand(), s.transportCommand(), s.migrateCommand(),
 		s.versionCommand())
 	s.add(root, groupOperate, s.aliveCommand())

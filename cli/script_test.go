@@ -87,6 +87,11 @@ func handleGreet(ctx context.Context, g greet) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if file, ok := strings.CutPrefix(g.Fail, "while "); ok {
+		if _, err := os.Stat(file); err != nil {
+			return nil
+		}
+	}
 	if g.Fail != "" {
 		return posthorn.Reject(errors.New(g.Fail))
 	}

@@ -22,6 +22,8 @@ type stint struct {
 	plan    func(*config.Config) (worker.Options, error)
 	named   func(id string)   // the worker has its id; nil: nobody asks
 	stopped func(cause error) // the worker has stopped; nil: nobody asks
+	// operates says that the process carries operations on: its supervisor does not.
+	operates bool
 
 	mu  sync.Mutex
 	now *worker.Worker
@@ -46,6 +48,9 @@ func (s *session) runWorker(ctx context.Context, st *stint) error {
 		return err
 	}
 	defer view.show(ctx)()
+	if st.operates {
+		defer s.operate(ctx, s.env.Store, "")()
+	}
 	hup := make(chan struct{}, 1)
 	defer s.sig.attend(st.abort, hup)()
 	for {

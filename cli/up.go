@@ -117,6 +117,7 @@ func (s *session) supervise(ctx context.Context, only []string, watched bool) er
 	wg.Go(func() { f.reloads(aside, cfg, hup) })
 	if s.env.Store != nil { // else no program has workers
 		wg.Go(func() { f.quarantine.run(aside) })
+		wg.Go(func() { _ = s.executor(s.env.Store, "").Run(aside) }) // it returns nil
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

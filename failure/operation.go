@@ -53,6 +53,7 @@ type Executor struct {
 	store *store.Store
 	opts  ExecutorOptions
 	turns []*hold
+	blind bool // what there is to do cannot be seen
 }
 
 // A hold is an operation that the executor advances.
@@ -113,9 +114,10 @@ func (e *Executor) take(ctx context.Context) {
 		only = append(only, e.opts.Only)
 	}
 	turns, err := e.store.TakeOperations(ctx, e.opts.Name, e.opts.Lease, only...)
-	if err != nil && ctx.Err() == nil {
-		e.opts.Log.Warn("operations cannot be taken", "error", err)
+	if err != nil && ctx.Err() == nil && !e.blind {
+		e.opts.Log.Warn("operations cannot be taken", "error", err) // once: it is tried again soon
 	}
+	e.blind = err != nil
 	for _, t := range turns {
 		e.turns = append(e.turns, &hold{turn: t})
 	}

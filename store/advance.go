@@ -108,37 +108,6 @@ func (s *stride) run(ctx context.Context) error {
 	return s.store.saveOperation(ctx, s.q, &o)
 }
 
-// tally is what became of the letters.
-func (o *Operation) tally() string {
-	return fmt.Sprintf("done %d, failed %d, gone %d, refused %d", o.Done, o.Failed, o.Gone, o.Refused)
-}
-
-// freeze writes down the next letters that are meant.
-func (s *stride) freeze(ctx context.Context) error {
-	o, limit := s.o, operationFreeze
-	f := o.Filter
-	f.Past = o.ledger.Past
-	if o.ledger.Most > 0 {
-		limit = min(limit, o.ledger.Most-o.Total)
-	}
-	if !f.exact() {
-		return s.freezeRead(ctx, f, limit)
-	}
-	where := s.store.where(f)
-	args := append(append([]any{o.seq}, where.args...), o.ledger.Until, limit)
-	n, err := s.q.Exec(ctx, s.store.SQL.TargetsIn+where.clause()+" and seq <= ? order by seq limit ?", args...)
-	if err != nil {
-		return err
-	}
-	o.Total += int(n)
-	s.done.More = true
-	if n < operationFreeze {
-		o.State, o.Began, o.ledger.Past = OperationRunning, o.Now, o.ledger.Until
-		return nil
-	}
-	return s.q.Query(ctx, s.store.SQL.TargetLast, []any{o.seq}, func(r Row) error { return r.Scan(&o.ledger.Past) })
-}
-
 // carryOn looks after what is in flight, and lets the next letters have their turn.
 func (s *stride) carryOn(ctx context.Context) error {
 	if err := s.look(ctx); err != nil {

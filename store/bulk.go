@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -106,6 +105,7 @@ func bulks(s *Statements) {
 		set state = ?, active = ?, holder = ?, fence = ?, lease_until = ?, ended_at = ?, body = ? where seq = ?`
 	s.TargetsIn = `insert into posthorn_target (operation, letter, message_id, state, since)
 		select ?, seq, id, 0, 0 from posthorn_letter`
+	s.TargetIn = `insert into posthorn_target (letter, operation, message_id, state, since) values (?, ?, ?, 0, 0)`
 	s.TargetLast = `select max(letter) from posthorn_target where operation = ? and state = 0`
 	s.TargetsNext = `select letter from posthorn_target where operation = ? and state = 0 order by letter limit ?`
 	s.TargetsFlying = `select t.letter,
@@ -129,40 +129,4 @@ func bulks(s *Statements) {
 	s.OperationDrop = `delete from posthorn_operation where seq = ?`
 	s.TargetsOld = `select letter from posthorn_target where operation = ? limit 500`
 	s.TargetsDrop = `delete from posthorn_target where operation = ? and letter in`
-}
-
-// A LetterCount says how many letters of a kind there are.
-type LetterCount struct {
-	Kind, Queue, Reason string
-	Count               int
-	Oldest, Newest      time.Time // deaths
-}
-
-// CountLetters counts the letters that a filter chooses, the most frequent first.
-// Filter.Limit bounds them; 0 means all.
-func (s *Store) CountLetters(ctx context.Context, f LetterFilter) (out []LetterCount, err error) {
-	if err := f.Check(); err != nil {
-		return nil, fmt.Errorf("count dead letters: %w", err)
-	}
-	if f.Limit <= 0 {
-		f.Limit = math.MaxInt32
-	}
-	if !f.exact() {
-		return s.countRead(ctx, f)
-	}
-	where := s.where(f)
-	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		out = nil
-		return q.Query(ctx, fmt.Sprintf(s.SQL.LetterSums, where.clause()), append(where.args, f.Limit), func(r Row) error {
-			var (
-				c           LetterCount
-				first, last int64
-			)
-			err := r.Scan(&c.Kind, &c.Queue, &c.Reason, &c.Count, &first, &last)
-			c.Oldest, c.Newest = fromMillis(first), fromMillis(last)
-			out = append(out, c)
-			return err
-		})
-	})
-	return out, s.explain("count dead letters", err)
 }

@@ -90,10 +90,9 @@ type ledger struct {
 
 // Bounds of what an operation does at a time.
 const (
-	operationBatch  = 200     // letters in one transaction
-	operationBytes  = 4 << 20 // of their bodies in one transaction, but for the first
-	operationFreeze = 1000    // letters that are written down in one transaction
-	operationLook   = 500     // letters in flight that are looked at in one transaction
+	operationBatch = 200     // letters in one transaction
+	operationBytes = 4 << 20 // of their bodies in one transaction, but for the first
+	operationLook  = 500     // letters in flight that are looked at in one transaction
 	// operationFlying bounds the letters in flight: so many at most have gone back
 	// before it is known that they fail again.
 	operationFlying = 2000
@@ -105,6 +104,11 @@ func canarySteps() []int { return []int{1, 10} }
 
 // Left is the number of letters that have had no turn.
 func (o *Operation) Left() int { return o.Total - o.Done - o.Failed - o.Flying - o.Gone - o.Refused }
+
+// tally is what became of the letters.
+func (o *Operation) tally() string {
+	return fmt.Sprintf("done %d, failed %d, gone %d, refused %d", o.Done, o.Failed, o.Gone, o.Refused)
+}
 
 // Ends reports whether an operation is over: nothing more will become of it.
 func (o *Operation) Ends() bool {
@@ -122,6 +126,8 @@ func (o *Operation) check() error {
 	switch {
 	case bulkOf(o.Action) == nil:
 		return fmt.Errorf("%w: action %q", driver.ErrInvalid, string(o.Action))
+	case o.Filter.Check() != nil:
+		return o.Filter.Check()
 	case o.Rate < 0 || math.IsNaN(o.Rate) || math.IsInf(o.Rate, 0):
 		return fmt.Errorf("%w: a rate of %v", driver.ErrInvalid, o.Rate)
 	case o.To != "" && o.Action != ActionRetry:

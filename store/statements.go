@@ -106,7 +106,8 @@ type Statements struct {
 	// letter; TargetsNext: operation, limit → letters; TargetsFlying: operation, past, limit
 	// → letter, whether its message is live, whether it died again; TargetsUp, followed by a
 	// list of letters: state, since, operation, letter….
-	TargetsIn, TargetLast, TargetsNext, TargetsFlying, TargetsUp string
+	// TargetIn: letter, operation, message id.
+	TargetsIn, TargetIn, TargetLast, TargetsNext, TargetsFlying, TargetsUp string
 	// Each is followed by a list. Live: id… → ids; LetterLock: seq… → seq, id, whether
 	// it is discarded, size; LettersBack: queue or empty, now, now, seq…; LettersDrop: seq…;
 	// LettersGone: when or null, seq….

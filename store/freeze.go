@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"fmt"
+)
+
+// Bounds of how much is done at a time to write the letters of an operation down.
+const (
+	freezeBatch = 1000 // letters
+	freezeRead  = 200  // letters that are read, where the database cannot judge them
+	freezeReach = 5000 // letters that are looked at, where no index leads to what is wanted
+)
+
+// freeze writes down the next letters that are meant. When all are, the operation runs.
+func (s *stride) freeze(ctx context.Context) error {
+	o := s.o
+	f := o.Filter
+	f.Past, f.Until, f.Reach = o.ledger.Past, o.ledger.Until, 0
+	if err := s.narrow(ctx, &f); err != nil {
+		return err
+	}
+	most := freezeBatch
+	if o.ledger.Most > 0 {
+		most = min(most, o.ledger.Most-o.Total)
+	}
+	var (
+		n   int
+		err error
+	)
+	if f.exact() {
+		n, o.ledger.Past, err = s.copyLetters(ctx, f, most)
+	} else {
+		n, o.ledger.Past, err = s.readLetters(ctx, f, most)
+	}
+	if err != nil {
+		return err
+	}
+	o.Total += n
+	s.done.More = true
+	if o.ledger.Past >= o.ledger.Until || o.ledger.Most > 0 && o.Total >= o.ledger.Most {
+		o.State, o.Began, o.ledger.Past = OperationRunning, o.Now, o.ledger.Until
+	}
+	return nil
+}
+
+// narrow ends a filter at the window that may be looked through at a time.
+func (s *stride) narrow(ctx context.Context, f *LetterFilter) error {
+	if f.straight() {
+		return nil
+	}
+	led := f.led()
+	stmt := s.store.SQL.LetterSeqs + led.clause() + fmt.Sprintf(" order by seq limit 1 offset %d", freezeReach-1)
+	return s.q.Query(ctx, stmt, led.args, func(r Row) error { return r.Scan(&f.Until) })
+}
+
+// copyLetters writes down letters that the database chooses by itself. It returns how many
+// they are, and the last letter that has been judged.
+func (s *stride) copyLetters(ctx context.Context, f LetterFilter, most int) (n int, past int64, err error) {
+	where := s.store.where(f)
+	stmt := s.store.SQL.TargetsIn + where.clause() + " order by seq limit ?"
+	count, err := s.q.Exec(ctx, stmt, append(append([]any{s.o.seq}, where.args...), most)...)
+	if err != nil || int(count) < most {
+		return int(count), f.Until, err
+	}
+	err = s.q.Query(ctx, s.store.SQL.TargetLast, []any{s.o.seq}, func(r Row) error { return r.Scan(&past) })
+	return int(count), past, err
+}
+
+// readLetters writes down letters that have to be read to be judged. It returns as
+// copyLetters does.
+func (s *stride) readLetters(ctx context.Context, f LetterFilter, most int) (n int, past int64, err error) {
+	where := s.store.where(f)
+	stmt := s.store.SQL.Letters + where.clause() + fmt.Sprintf(" order by seq limit %d", freezeRead)
+	var rows [][]any
+	read := 0
+	err = s.q.Query(ctx, stmt, where.args, func(r Row) error {
+		l, err := scanLetter(r)
+		if err != nil || len(rows) == most {
+			return err
+		}
+		read, past = read+1, l.Seq
+		if f.fits(l) {
+			rows = append(rows, []any{l.Seq, s.o.seq, l.ID})
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	if read < freezeRead && len(rows) < most {
+		past = f.Until
+	}
+	if len(rows) > 0 {
+		_, err = s.q.ExecMany(ctx, s.store.SQL.TargetIn, rows)
+	}
+	return len(rows), past, err
+}

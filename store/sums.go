@@ -1,0 +1,89 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+)
+
+// A LetterSum says how many letters of a kind there are.
+type LetterSum struct {
+	Kind, Queue, Reason string
+	Count               int
+	Oldest, Newest      time.Time // deaths
+}
+
+// SumLetters counts the letters that a filter chooses, by kind, queue and reason, the most
+// frequent first. Filter.Limit bounds them, the oldest first; 0 means all. Errors:
+// driver.ErrInvalid for a filter that fails its Check.
+func (s *Store) SumLetters(ctx context.Context, f LetterFilter) (out []LetterSum, err error) {
+	f.Reach = 0
+	if err := f.Check(); err != nil {
+		return nil, fmt.Errorf("count dead letters: %w", err)
+	}
+	if !f.exact() {
+		return s.sumRead(ctx, f)
+	}
+	where := s.where(f)
+	if f.Limit <= 0 {
+		f.Limit = math.MaxInt32
+	}
+	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
+		out = nil
+		stmt := fmt.Sprintf(s.SQL.LetterSums, where.clause())
+		return q.Query(ctx, stmt, append(where.args, f.Limit), func(r Row) error {
+			var (
+				c           LetterSum
+				first, last int64
+			)
+			err := r.Scan(&c.Kind, &c.Queue, &c.Reason, &c.Count, &first, &last)
+			c.Oldest, c.Newest = fromMillis(first), fromMillis(last)
+			out = append(out, c)
+			return err
+		})
+	})
+	return out, s.explain("count dead letters", err)
+}
+
+// sumRead counts by reading.
+func (s *Store) sumRead(ctx context.Context, f LetterFilter) ([]LetterSum, error) {
+	sums, most, n := map[[3]string]LetterSum{}, f.Limit, 0
+	for f.Limit = freezeBatch; ; {
+		page, err := s.LetterPage(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range page.Letters {
+			if n++; most > 0 && n > most {
+				break
+			}
+			key := [3]string{l.Kind, l.Queue, l.Reason}
+			sums[key] = sums[key].with(l)
+		}
+		if f.Past = page.Next; f.Past == 0 || most > 0 && n >= most {
+			return slices.SortedFunc(maps.Values(sums), func(a, b LetterSum) int {
+				return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Kind, b.Kind),
+					cmp.Compare(a.Queue, b.Queue), cmp.Compare(a.Reason, b.Reason))
+			}), nil
+		}
+	}
+}
+
+// with counts one letter more.
+func (c LetterSum) with(l Letter) LetterSum {
+	if c.Count == 0 {
+		c = LetterSum{Kind: l.Kind, Queue: l.Queue, Reason: l.Reason, Oldest: l.DiedAt, Newest: l.DiedAt}
+	}
+	c.Count++
+	if l.DiedAt.Before(c.Oldest) {
+		c.Oldest = l.DiedAt
+	}
+	if l.DiedAt.After(c.Newest) {
+		c.Newest = l.DiedAt
+	}
+	return c
+}
