@@ -117,7 +117,7 @@ func (f *letterFlags) define(cmd *cobra.Command) {
 	fs.StringVar(&f.before, "failed-before", "", "only that failed before this `time`")
 	fs.StringVar(&f.kind, "class-filter", "", "the same as --kind, in Symfony's word")
 	fs.StringVar(&f.group, "group", "", "only of the group whose `fingerprint` begins so")
-	fs.StringVar(&f.query, "query", "", "only what fits the `query`, like 'error:\"no such user\" payload.order_id:A-17 age>1h'")
+	fs.StringVar(&f.query, "query", "", "only what fits the `query`, like 'error:\"no user\" payload.id:A-17 age>1h'")
 	group(cmd, "Which", "queue", "kind", "reason", "class", "class-filter", "failed-after", "failed-before",
 		"group", "query")
 }

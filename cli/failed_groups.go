@@ -87,8 +87,8 @@ func (s *session) groupsCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "groups", Short: "List dead letters by what they died of",
-		Long: `List the groups of dead letters: those of one group died of the same fault. Groups that are muted or resolved, and
-those whose letters are gone, are shown with --all or --state.`,
+		Long: `List the groups of dead letters: those of one group died of the same fault. Groups that are muted or resolved,
+and those whose letters are gone, are shown with --all or --state.`,
 		Example: s.example(`
 			failed groups
 			failed groups show 1f0c
@@ -105,7 +105,7 @@ those whose letters are gone, are shown with --all or --state.`,
 		},
 	}
 	cmd.Flags().BoolVar(&f.All, "all", false, "muted and resolved ones, and those without letters, too")
-	cmd.Flags().StringSliceVar(&states, "state", nil, "only in this `state`: open, acknowledged, muted, resolved, regressed")
+	cmd.Flags().StringSliceVar(&states, "state", nil, "only in this `state`, like regressed")
 	cmd.Flags().StringVar(&f.Kind, "kind", "", "only of this `kind`")
 	cmd.Flags().StringVar((*string)(&f.Class), "class", "", "only whose last attempt ended in this `class`")
 	group(cmd, "Which", "all", "state", "kind", "class")
