@@ -61,6 +61,26 @@ func Snooze(d time.Duration) error {
 	return &laterError{err: fmt.Errorf("snoozed for %s", d), after: d, snooze: true}
 }
 
+// faultError is an error that says which fault it stands for.
+type faultError struct {
+	err   error
+	fault string
+}
+
+func (e *faultError) Error() string       { return e.err.Error() }
+func (e *faultError) Unwrap() error       { return e.err }
+func (e *faultError) Fingerprint() string { return e.fault }
+
+// WithFingerprint says which fault an error stands for: dead letters of one kind and
+// class that died of errors with the same fault are one group, whatever their texts. An
+// error type can say it by itself, by a method Fingerprint() string. A nil error stays nil.
+func WithFingerprint(err error, fault string) error {
+	if err == nil {
+		return nil
+	}
+	return &faultError{err: err, fault: fault}
+}
+
 // An InvalidError says that Validate refused the message.
 type InvalidError struct{ Err error }
 

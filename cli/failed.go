@@ -4,13 +4,17 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/internal/printable"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -90,7 +94,7 @@ func (s *session) failedCommand() *cobra.Command {
 			failed retry ID`),
 		Args: cobra.ArbitraryArgs, RunE: s.family,
 	}
-	cmd.AddCommand(s.failedListCommand(), s.failedShowCommand(),
+	cmd.AddCommand(s.groupsCommand(), s.failedListCommand(), s.failedShowCommand(),
 		s.changeCommand(retryLetters()), s.changeCommand(removeLetters()),
 		s.failedEditCommand(), s.changeCommand(restoreLetters()), s.failedExportCommand(), s.failedImportCommand(),
 		s.failedTryCommand())
@@ -100,8 +104,10 @@ func (s *session) failedCommand() *cobra.Command {
 // letterFlags are the filters of dead letters.
 type letterFlags struct {
 	queue, kind, reason, class, after, before string
+	group, query                              string
 	discarded                                 bool
 	limit                                     int
+	past                                      int64
 }
 
 func (f *letterFlags) define(cmd *cobra.Command) {
@@ -112,19 +118,27 @@ func (f *letterFlags) define(cmd *cobra.Command) {
 	fs.StringVar(&f.class, "class", "", "only whose last attempt ended in this `class`, like timeout")
 	fs.StringVar(&f.after, "failed-after", "", "only that failed at this `time` or later")
 	fs.StringVar(&f.before, "failed-before", "", "only that failed before this `time`")
-	group(cmd, "Which", "queue", "kind", "reason", "class", "failed-after", "failed-before")
+	fs.StringVar(&f.kind, "class-filter", "", "the same as --kind, in Symfony's word")
+	fs.StringVar(&f.group, "group", "", "only of the group whose `fingerprint` begins so")
+	fs.StringVar(&f.query, "query", "", "only what fits the `query`, like 'error:\"no user\" payload.id:A-17 age>1h'")
+	group(cmd, "Which", "queue", "kind", "reason", "class", "class-filter", "failed-after", "failed-before",
+		"group", "query")
 }
 
 func (f *letterFlags) filter() (store.LetterFilter, error) {
 	out := store.LetterFilter{
 		Queue: f.queue, Kind: f.kind, Reason: f.reason, Class: f.class, Discarded: f.discarded, Limit: f.limit,
+		Group: f.group,
 	}
 	var err error
 	if out.After, err = parseTime("failed-after", f.after); err != nil {
 		return out, err
 	}
-	out.Before, err = parseTime("failed-before", f.before)
-	return out, err
+	if out.Before, err = parseTime("failed-before", f.before); err != nil {
+		return out, err
+	}
+	out.Terms, err = failure.ParseQuery(f.query, time.Now())
+	return out, queryFault(err)
 }
 
 // words are the filter as people read it.
@@ -132,11 +146,14 @@ func (f *letterFlags) words() string {
 	var out []string
 	for _, w := range [][2]string{
 		{"queue", f.queue}, {"kind", f.kind}, {"reason", f.reason}, {"class", f.class}, {"after", f.after},
-		{"before", f.before},
+		{"before", f.before}, {"group", f.group},
 	} {
 		if w[1] != "" {
 			out = append(out, w[0]+":"+w[1])
 		}
+	}
+	if f.query != "" {
+		out = append(out, f.query)
 	}
 	if f.limit > 0 {
 		out = append(out, "limit:"+strconv.Itoa(f.limit))
@@ -146,7 +163,31 @@ func (f *letterFlags) words() string {
 
 // any reports whether a filter was given.
 func (f *letterFlags) any() bool {
-	return f.queue+f.kind+f.reason+f.class+f.after+f.before != ""
+	return f.queue+f.kind+f.reason+f.class+f.after+f.before+f.group+f.query != ""
+}
+
+// narrow is filter with the group's whole fingerprint.
+func (s *session) narrow(ctx context.Context, st *store.Store, f *letterFlags) (store.LetterFilter, error) {
+	out, err := f.filter()
+	if err != nil || f.group == "" {
+		return out, err
+	}
+	g, err := s.findGroup(ctx, st, f.group)
+	out.Group = g.Fingerprint
+	return out, err
+}
+
+// queryFault shows the place in the query.
+func queryFault(err error) error {
+	var wrong *failure.QueryError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	before := uniseg.StringWidth(printable.Text(wrong.Query[:wrong.At]))
+	return &fault{
+		Code: "E-USAGE", Title: "cannot understand the query", What: wrong.Error(), Try: wrong.Try, Exit: exitUsage,
+		Excerpt: printable.Text(wrong.Query) + "\n" + strings.Repeat(" ", before) + "^",
+	}
 }
 
 // defaultLetters is how many dead letters a list shows.
@@ -167,7 +208,8 @@ func (s *session) failedListCommand() *cobra.Command {
 	f.define(cmd)
 	cmd.Flags().BoolVar(&f.discarded, "discarded", false, "those that somebody removed")
 	cmd.Flags().IntVar(&f.limit, "limit", defaultLetters, "at most `N`")
-	group(cmd, "Which", "discarded", "limit")
+	cmd.Flags().Int64Var(&f.past, "after", 0, "go on after the page that ended with this `cursor`")
+	group(cmd, "Which", "discarded", "limit", "after")
 	outputFlag(cmd, &output)
 	return cmd
 }
@@ -176,32 +218,60 @@ func (s *session) listFailed(ctx context.Context, f letterFlags, as string) erro
 	if f.limit < 1 {
 		return usage("--limit is below 1", "give a positive number")
 	}
-	filter, err := f.filter()
-	if err != nil {
-		return err
-	}
 	st, err := s.existing(ctx)
 	if err != nil {
 		return err
 	}
-	filter.Limit++ // one more tells whether there are more
-	letters, err := st.Letters(ctx, filter)
+	filter, err := s.narrow(ctx, st, &f)
 	if err != nil {
 		return err
 	}
-	more := len(letters) > f.limit
-	if more {
-		letters = letters[:f.limit]
+	filter.Past, filter.Reach = f.past, searchReach
+	page, err := st.LetterPage(ctx, filter)
+	if err != nil {
+		return err
 	}
-	rows := make([]letterRow, len(letters))
-	for i, l := range letters {
+	rows := make([]letterRow, len(page.Letters))
+	for i, l := range page.Letters {
 		rows[i] = rowOf(l)
 	}
-	err = show(s, as, letterListing(rows))
-	if more {
-		s.say("there are more: show them with --limit\n")
+	list := letterListing(rows)
+	if page.Next > 0 {
+		list.extra = map[string]any{"next": page.Next, "searched": page.Searched}
 	}
-	return err
+	if err := show(s, as, list); err != nil || page.Next == 0 {
+		return err
+	}
+	return s.sayMore(ctx, st, filter, page)
+}
+
+// Bounds of how far a list looks and counts.
+const (
+	searchReach = 200_000 // letters for one page
+	countMost   = 10_000
+)
+
+// sayMore says how much a list has not shown, and how to go on.
+func (s *session) sayMore(ctx context.Context, st *store.Store, f store.LetterFilter, p store.LetterPage) error {
+	rest := f
+	rest.Past = p.Next
+	if p.Searched > 0 {
+		rest.Terms, rest.Reason, rest.Class = nil, "", ""
+	}
+	n, err := st.TotalLetters(ctx, rest, countMost)
+	if err != nil {
+		return err
+	}
+	more := strconv.FormatInt(n.N, 10)
+	if !n.Exact {
+		more += "+"
+	}
+	if p.Searched > 0 {
+		s.say("searched %d dead letters, and not %s others: go on with --after %d\n", p.Searched, more, p.Next)
+		return nil
+	}
+	s.say("there are more, %s: go on with --after %d\n", more, p.Next)
+	return nil
 }
 
 func letterListing(rows []letterRow) listing[letterRow] {

@@ -73,7 +73,7 @@ func (s *session) planned(
 	o = store.Operation{
 		Action: c.action, To: f.to, Rate: f.rate, Canary: !f.noCanary, Reason: f.because, Chosen: f.words(),
 	}
-	if o.Filter, err = f.filter(); err != nil {
+	if o.Filter, err = s.narrow(ctx, st, &f.letterFlags); err != nil {
 		return o, p, err
 	}
 	o.Filter.IDs = f.ids

@@ -144,7 +144,7 @@ func (s *session) change(ctx context.Context, c change, f changeFlags) error {
 	if f.asked() {
 		return s.bulk(ctx, st, c, f)
 	}
-	picked, err := choose(ctx, st, f)
+	picked, err := s.choose(ctx, st, f)
 	switch {
 	case err != nil:
 		return err
@@ -178,7 +178,7 @@ func (s *session) nothingFits() error {
 
 // choose finds the dead letters by their ids, or by the filter: one more of these than
 // are changed at once, or all that are to be purged.
-func choose(ctx context.Context, st *store.Store, f changeFlags) (*chosen, error) {
+func (s *session) choose(ctx context.Context, st *store.Store, f changeFlags) (*chosen, error) {
 	picked := &chosen{ids: map[int64]string{}, why: map[string]int{}}
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(f.ids))) {
 		ls, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Discarded: f.discarded, Limit: 1000})
@@ -195,7 +195,7 @@ func choose(ctx context.Context, st *store.Store, f changeFlags) (*chosen, error
 	if len(f.ids) > 0 {
 		return picked, nil
 	}
-	filter, err := f.filter()
+	filter, err := s.narrow(ctx, st, &f.letterFlags)
 	if err != nil {
 		return nil, err
 	}

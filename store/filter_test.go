@@ -205,10 +205,6 @@ func TestBulkWorkByThePayloadTouchesNoOtherLetter(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		buryAll(t, s, someDead()...)
 		f := store.LetterFilter{Terms: []store.Term{term("payload.order_id", store.OpIs, "A-17")}}
-		counts, err := s.CountLetters(t.Context(), f)
-		if err != nil || len(counts) != 2 || counts[0].Kind != "mail" || counts[0].Count != 2 || counts[1].Count != 1 {
-			t.Errorf("counted %+v, %v", counts, err)
-		}
 		first := f
 		first.Limit = 1
 		for _, c := range []struct {

@@ -293,7 +293,9 @@ func (c GroupChange) check() error {
 	return nil
 }
 
-func (s *Store) changeGroup(ctx context.Context, q Session, mark string, c GroupChange) (was, is Group, err error) {
+func (s *Store) changeGroup(
+	ctx context.Context, q Session, mark string, c GroupChange,
+) (was, is Group, err error) {
 	now, err := q.Now(ctx)
 	if err != nil {
 		return was, is, err

@@ -20,18 +20,25 @@ var (
 	uuid   = regexp.MustCompile(`\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b`)
 	moment = regexp.MustCompile(`\b\d{4}[-/]\d\d[-/]\d\d` +
 		`(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: ?(?:Z|[+-]\d\d:?\d\d|UTC))*)?(?: m=\S+)?`)
-	ip4      = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b`)
-	ip6      = regexp.MustCompile(`\[[0-9a-fA-F]*:[0-9a-fA-F:.]*(?:%\w+)?\](?::\d+)?`)
-	hex      = regexp.MustCompile(`\b0[xX][0-9a-fA-F]+\b`)
-	quote    = regexp.MustCompile(`(^|[\s=(,:;\[{>])("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|` + "`[^`]*`)")
+	ip4 = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b`)
+	ip6 = regexp.MustCompile(`\[[0-9a-fA-F]*:[0-9a-fA-F:.]*(?:%\w+)?\](?::\d+)?`)
+	hex = regexp.MustCompile(`\b0[xX][0-9a-fA-F]+\b`)
+	// MySQL does not escape the value that it shows here.
+	entry = regexp.MustCompile(`(Duplicate entry )'.*'( for key )`)
+	quote = regexp.MustCompile(`(?i)(?:(\b(?:constraint|relation|table|column|field|for key|index|sequence|schema|` +
+		`near|in) )|(^|[\s=(,:;\[{>]))` +
+		`("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|` + "`[^`]*`)")
+	// What a name in quotes looks like, and the first word of a statement.
+	named    = regexp.MustCompile(`^[A-Za-z_][\w.$-]*(?: [a-z]+)?$`)
+	firstOne = regexp.MustCompile(`^\w+`)
 	filePath = regexp.MustCompile(`(^|[\s=(,:\[])((?:/[\w.@%+~-]+){2,}/?)`)
 	code     = regexp.MustCompile(`(?i)\b((?:status(?: code)?|code|errno|error|sqlstate|http|http/[\d.]+|exit status|` +
 		`signal)[ :=#(]{1,2})(\d{1,5}|[0-9A-Z]{5})\b`)
 	longWord = regexp.MustCompile(`\b[A-Za-z0-9_-]{8,}\b`)
 	number   = regexp.MustCompile(
 		`[-+]?\d+(?:[.,:]\d+)*(?:(?:ns|us|µs|ms|s|m|h)(?:\d[\d.]*(?:ns|us|µs|ms|s|m|h))*\b)?`)
-	listed      = regexp.MustCompile(`\?(?:, ?\?)+`)
-	listedLists = regexp.MustCompile(`\(\?\)(?:, ?\(\?\))+`)
+	articleCode = regexp.MustCompile(`\b[A-Z]{1,4}-\d[\dA-Z-]*\b`)
+	listed      = regexp.MustCompile(`\([?#](?:, ?[?#])*\)(?:, ?\([?#](?:, ?[?#])*\))*`)
 	numbers     = regexp.MustCompile(`#(?:,? #)+`)
 	digits      = regexp.MustCompile(`\d+`)
 )
@@ -44,19 +51,18 @@ func Normal(text string) string {
 	text = each(address, text, func(g []string) string {
 		return g[1] + "://" + digits.ReplaceAllString(g[2], "#") + staticPath(g[3])
 	})
-	text = mail.ReplaceAllString(text, "<mail>")
-	text = uuid.ReplaceAllString(text, "<id>")
-	text = moment.ReplaceAllString(text, "<time>")
-	text = ip4.ReplaceAllString(text, "<ip>")
-	text = ip6.ReplaceAllString(text, "<ip>")
-	text = hex.ReplaceAllString(text, "<hex>")
-	text = each(quote, text, func(g []string) string { return g[1] + "?" })
 	text = each(filePath, text, func(g []string) string { return g[1] + staticPath(g[2]) })
+	text = mail.ReplaceAllString(text, "<mail>")
+	for _, find := range []*regexp.Regexp{uuid, moment, ip4, ip6, hex} {
+		text = find.ReplaceAllString(text, "#")
+	}
+	text = entry.ReplaceAllString(text, "$1?$2")
+	text = each(quote, text, func(g []string) string { return g[1] + g[2] + quoted(g[1], g[3][1:len(g[3])-1]) })
 	text = each(code, text, func(g []string) string { return g[1] + spelled(g[2]) })
+	text = articleCode.ReplaceAllString(text, "#")
 	text = longWord.ReplaceAllStringFunc(text, name)
 	text = number.ReplaceAllString(text, "#")
-	text = listed.ReplaceAllString(text, "?")
-	text = listedLists.ReplaceAllString(text, "(?)")
+	text = listed.ReplaceAllString(text, "(?)")
 	text = numbers.ReplaceAllString(text, "#")
 	text = strings.Join(strings.Fields(text), " ")
 	return strings.ToValidUTF8(text[:min(len(text), maxNormal)], "")
@@ -82,6 +88,18 @@ func staticPath(s string) string {
 	return strings.Join(parts, "/")
 }
 
+// quoted keeps what is quoted where it names a part of the program, as the word before
+// it says, and of a statement the word that the server did not expect.
+func quoted(before, content string) string {
+	switch {
+	case strings.HasSuffix(strings.ToLower(before), "near "):
+		return "'" + firstOne.FindString(content) + "'"
+	case before != "" && named.MatchString(content):
+		return "'" + content + "'"
+	}
+	return "?"
+}
+
 // spelled writes digits in a form that no pattern takes for digits.
 func spelled(s string) string {
 	return strings.Map(func(r rune) rune {
@@ -95,7 +113,7 @@ func spelled(s string) string {
 // name replaces a long word that is more like an id than like a name.
 func name(s string) string {
 	if len(digits.FindAllString(s, 2)) == 2 {
-		return "<id>"
+		return "#"
 	}
 	return s
 }

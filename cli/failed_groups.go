@@ -1,0 +1,292 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/store"
+)
+
+// groupRow is a group of dead letters, as output shows it.
+type groupRow struct {
+	Fingerprint string     `json:"fingerprint"`
+	Algorithm   string     `json:"algorithm"`
+	Kind        string     `json:"kind"`
+	Class       string     `json:"class"`
+	ErrorType   string     `json:"error_type,omitempty"`
+	Title       string     `json:"title"`
+	Count       int64      `json:"count"`
+	Trend       []int64    `json:"deaths_by_hour"`
+	First       time.Time  `json:"first_seen_at"`
+	FirstBuild  string     `json:"first_seen_build,omitempty"`
+	Last        *time.Time `json:"last_seen_at,omitempty"`
+	State       string     `json:"state"`
+	Note        string     `json:"note,omitempty"`
+	Actor       string     `json:"actor,omitempty"`
+	Changed     time.Time  `json:"state_since"`
+	Sample      string     `json:"sample_id,omitempty"`
+	SampleError string     `json:"sample_error,omitempty"`
+}
+
+func groupRowOf(g store.Group) groupRow {
+	r := groupRow{
+		Fingerprint: g.Fingerprint, Algorithm: g.Algorithm, Kind: g.Kind, Class: string(g.Class), ErrorType: g.ErrorType,
+		Title: g.Title, Count: g.Count, Trend: g.Trend[:], First: g.First.UTC(), FirstBuild: g.FirstBuild,
+		State: string(g.State), Note: g.Note, Actor: g.Actor, Changed: g.Changed.UTC(),
+	}
+	if g.Sample != nil {
+		last := g.Last.UTC()
+		r.Last, r.Sample, r.SampleError = &last, g.Sample.ID, g.Sample.Error
+	}
+	return r
+}
+
+// shortMark is how much of a fingerprint a table shows; as much as finds a group again
+// in all but odd cases.
+const shortMark = 8
+
+// mark is the fingerprint for a table.
+func (r groupRow) mark() string {
+	if r.Fingerprint == "" {
+		return "(none yet)"
+	}
+	return r.Fingerprint[:min(shortMark, len(r.Fingerprint))]
+}
+
+// bars draws numbers as bars of eight heights.
+func bars(ns []int64) string {
+	most := int64(1)
+	for _, n := range ns {
+		most = max(most, n)
+	}
+	var b strings.Builder
+	for _, n := range ns {
+		switch {
+		case n == 0:
+			b.WriteByte('.')
+		default:
+			b.WriteRune('▁' + rune((n*8-1)/most))
+		}
+	}
+	return b.String()
+}
+
+func (s *session) groupsCommand() *cobra.Command {
+	var (
+		f      failure.GroupFilter
+		states []string
+		output string
+	)
+	cmd := &cobra.Command{
+		Use: "groups", Short: "List dead letters by what they died of",
+		Long: `List the groups of dead letters: those of one group died of the same fault. Groups that are muted or resolved,
+and those whose letters are gone, are shown with --all or --state.`,
+		Example: s.example(`
+			failed groups
+			failed groups show 1f0c
+			failed groups ack 1f0c --note 'the bank changed its format'`),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, state := range states {
+				if !slices.Contains(store.GroupStates(), store.GroupState(state)) {
+					return usage("--state "+state+" is none", "open, acknowledged, muted, resolved or regressed")
+				}
+				f.States = append(f.States, store.GroupState(state))
+			}
+			return s.listGroups(cmd.Context(), f, output)
+		},
+	}
+	cmd.Flags().BoolVar(&f.All, "all", false, "muted and resolved ones, and those without letters, too")
+	cmd.Flags().StringSliceVar(&states, "state", nil, "only in this `state`, like regressed")
+	cmd.Flags().StringVar(&f.Kind, "kind", "", "only of this `kind`")
+	cmd.Flags().StringVar((*string)(&f.Class), "class", "", "only whose last attempt ended in this `class`")
+	group(cmd, "Which", "all", "state", "kind", "class")
+	outputFlag(cmd, &output)
+	cmd.AddCommand(s.groupShowCommand())
+	for _, c := range groupChanges() {
+		cmd.AddCommand(s.groupChangeCommand(c))
+	}
+	return cmd
+}
+
+func (s *session) listGroups(ctx context.Context, f failure.GroupFilter, as string) error {
+	st, err := s.existing(ctx)
+	if err != nil {
+		return err
+	}
+	gs, err := failure.Groups(ctx, st, f)
+	if err != nil {
+		return err
+	}
+	rows := make([]groupRow, len(gs))
+	for i, g := range gs {
+		rows[i] = groupRowOf(g)
+		if g.Fingerprint == "" {
+			s.say("%s of an older version will be grouped by a worker's housekeeping\n", plural(int(g.Count), "letter"))
+		}
+	}
+	return show(s, as, groupListing(rows))
+}
+
+func groupListing(rows []groupRow) listing[groupRow] {
+	return listing[groupRow]{
+		kind: "FailedGroups", rows: rows, name: func(r groupRow) string { return r.Fingerprint },
+		columns: []column[groupRow]{
+			{head: "GROUP", cell: groupRow.mark},
+			{head: "COUNT", right: true, cell: func(r groupRow) string { return strconv.FormatInt(r.Count, 10) }},
+			{head: fmt.Sprintf("LAST %d H", store.TrendHours), cell: func(r groupRow) string { return bars(r.Trend) }},
+			{head: "STATE", cell: func(r groupRow) string { return r.State }},
+			{head: "KIND", flex: true, cell: func(r groupRow) string { return r.Kind }},
+			{head: "CLASS", wide: true, cell: func(r groupRow) string { return r.Class }},
+			{head: "TYPE", wide: true, cell: func(r groupRow) string { return r.ErrorType }},
+			{head: "FIRST SEEN", cell: func(r groupRow) string { return moment(r.First) }},
+			{head: "BUILD", wide: true, cell: func(r groupRow) string { return r.FirstBuild }},
+			{head: "LAST SEEN", cell: func(r groupRow) string {
+				if r.Last == nil {
+					return "-"
+				}
+				return moment(*r.Last)
+			}},
+			{head: "FAULT", flex: true, cell: func(r groupRow) string { return r.Title }},
+			{head: "NOTE", flex: true, cell: func(r groupRow) string { return r.Note }},
+		},
+	}
+}
+
+func (s *session) groupShowCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use: "show FINGERPRINT", Short: "Show a group of dead letters",
+		Example: s.example(`failed groups show 1f0c`), Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.showGroup(cmd.Context(), args[0], output) },
+	}
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func (s *session) showGroup(ctx context.Context, prefix, as string) error {
+	st, err := s.existing(ctx)
+	if err != nil {
+		return err
+	}
+	g, err := s.findGroup(ctx, st, prefix)
+	if err != nil {
+		return err
+	}
+	r := groupRowOf(g)
+	if as != formTable && as != formWide {
+		return show(s, as, groupListing([]groupRow{r}))
+	}
+	line := func(name, value string) { s.print("%-11s %s\n", name, value) }
+	line("group", r.Fingerprint)
+	line("fault", r.Title)
+	line("kind", r.Kind)
+	line("class", strings.TrimSpace(r.Class+" "+r.ErrorType))
+	line("letters", fmt.Sprintf("%d dead now, by hour %s", r.Count, bars(r.Trend)))
+	line("first seen", strings.TrimSpace(moment(r.First)+" "+r.FirstBuild))
+	if r.Last != nil {
+		line("last seen", moment(*r.Last))
+		line("sample", r.Sample+": "+r.SampleError)
+	}
+	line("state", fmt.Sprintf("%s since %s %s", r.State, moment(r.Changed), r.Actor))
+	if r.Note != "" {
+		line("note", r.Note)
+	}
+	s.print("\ntry %s failed list --group %s\n", s.app.Name, r.mark())
+	return nil
+}
+
+// findGroup finds a group by the beginning of its fingerprint.
+func (s *session) findGroup(ctx context.Context, st *store.Store, prefix string) (store.Group, error) {
+	g, err := failure.FindGroup(ctx, st, prefix)
+	return g, s.groupFault(err)
+}
+
+// A groupChange is something to say of a group.
+type groupChange struct {
+	use, short string
+	state      store.GroupState // empty: only the note
+}
+
+func groupChanges() []groupChange {
+	return []groupChange{
+		{"ack FINGERPRINT", "Say that somebody looks after a group", store.GroupAcknowledged},
+		{"mute FINGERPRINT", "Do not list a group any more", store.GroupMuted},
+		{"resolve FINGERPRINT", "Say that a fault is gone: the next death of it is a regression", store.GroupResolved},
+		{"reopen FINGERPRINT", "Make a group an open one again", store.GroupOpen},
+		{"note FINGERPRINT TEXT", "Write a note on a group; an empty one removes it", ""},
+	}
+}
+
+func (s *session) groupChangeCommand(c groupChange) *cobra.Command {
+	var note string
+	verb, _, _ := strings.Cut(c.use, " ")
+	cmd := &cobra.Command{
+		Use: c.use, Short: c.short, Args: cobra.ExactArgs(1),
+		Example: s.example(`failed groups ` + verb + ` 1f0c --note 'ticket 17'`),
+	}
+	change := store.GroupChange{}
+	if c.state != "" {
+		change.State = &c.state
+		cmd.Flags().StringVar(&note, "note", "", "write this `text` on it, too")
+		group(cmd, "What", "note")
+	} else {
+		cmd.Args, cmd.Example = cobra.ExactArgs(2), s.example(`failed groups note 1f0c 'ticket 17'`)
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case c.state == "":
+			change.Note = &args[1]
+		case cmd.Flags().Changed("note"):
+			change.Note = &note
+		}
+		return s.changeGroup(cmd.Context(), args[0], change)
+	}
+	return cmd
+}
+
+func (s *session) changeGroup(ctx context.Context, prefix string, c store.GroupChange) error {
+	st, err := s.existing(ctx)
+	if err != nil {
+		return err
+	}
+	g, err := s.findGroup(ctx, st, prefix)
+	if err != nil {
+		return err
+	}
+	was, is, err := st.ChangeGroup(ctx, g.Fingerprint, c)
+	if err != nil {
+		return s.groupFault(err)
+	}
+	switch {
+	case was.State != is.State:
+		s.say("group %s is %s, and was %s\n", is.Fingerprint, string(is.State), string(g.State))
+	case was.Note != is.Note:
+		s.say("group %s has another note\n", is.Fingerprint)
+	default:
+		s.say("group %s is as it was\n", is.Fingerprint)
+	}
+	return nil
+}
+
+// groupFault words what may be wrong with a fingerprint.
+func (s *session) groupFault(err error) error {
+	switch {
+	case errors.Is(err, store.ErrNoGroup):
+		return &fault{
+			Code: "E-NOTHING-MATCHED", Title: "no such group", What: err.Error(), Exit: exitNothing,
+			Try: s.app.Name + " failed groups --all",
+		}
+	case errors.Is(err, failure.ErrAmbiguous):
+		return usage(err.Error(), "give more of the fingerprint")
+	}
+	return err
+}

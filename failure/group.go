@@ -1,0 +1,72 @@
+package failure
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+)
+
+// A GroupFilter chooses groups. Zero fields choose those that somebody may have to look
+// at: with dead letters, and neither muted nor resolved.
+type GroupFilter struct {
+	All    bool               // whatever their state, and without letters, too
+	States []store.GroupState // only these, without letters, too
+	Kind   string
+	Class  driver.Class
+}
+
+// chooses reports whether the filter chooses a group.
+func (f GroupFilter) chooses(g store.Group) bool {
+	if f.Kind != "" && f.Kind != g.Kind || f.Class != "" && f.Class != g.Class {
+		return false
+	}
+	switch {
+	case len(f.States) > 0:
+		return slices.Contains(f.States, g.State)
+	case f.All:
+		return true
+	}
+	return g.Count > 0 && g.State != store.GroupMuted && g.State != store.GroupResolved
+}
+
+// Groups lists the groups that a filter chooses, those with the most letters first.
+func Groups(ctx context.Context, s *store.Store, f GroupFilter) ([]store.Group, error) {
+	all, _, err := s.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gs := slices.DeleteFunc(all, func(g store.Group) bool { return !f.chooses(g) })
+	slices.SortStableFunc(gs, func(a, b store.Group) int { return cmp.Compare(b.Count, a.Count) })
+	return gs, nil
+}
+
+// ErrAmbiguous: several groups have fingerprints that begin so.
+var ErrAmbiguous = errors.New("several groups begin with this")
+
+// FindGroup finds the one group whose fingerprint begins with a text. Errors:
+// store.ErrNoGroup, ErrAmbiguous.
+func FindGroup(ctx context.Context, s *store.Store, prefix string) (store.Group, error) {
+	all, _, err := s.Groups(ctx)
+	if err != nil {
+		return store.Group{}, err
+	}
+	var found []store.Group
+	for _, g := range all {
+		if g.Fingerprint != "" && strings.HasPrefix(g.Fingerprint, strings.ToLower(prefix)) {
+			found = append(found, g)
+		}
+	}
+	switch {
+	case len(found) == 0 || prefix == "":
+		return store.Group{}, fmt.Errorf("%w: %q", store.ErrNoGroup, prefix)
+	case len(found) > 1:
+		return store.Group{}, fmt.Errorf("%w: %q is the beginning of %d", ErrAmbiguous, prefix, len(found))
+	}
+	return found[0], nil
+}
