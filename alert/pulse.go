@@ -14,8 +14,6 @@ import (
 type Pulse struct {
 	web   web
 	beats chan struct{} // at most one waits
-
-	resting chan struct{} // closed when no more beats will come
 }
 
 // NewPulse makes a Pulse; its address is a secret.

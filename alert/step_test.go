@@ -122,6 +122,7 @@ func (w *world) check(n alert.Notice) {
 	if _, silenced := w.state.Silenced(n.Condition, w.now); silenced && n.Event != alert.Resolved {
 		w.t.Fatalf("silenced, and told: %+v", n)
 	}
+	w.inOrder(n, w.channels[i].Once)
 	if len(before) == 0 {
 		if n.Event != alert.Firing && n.Event != alert.Resolved || !w.owed[k] {
 			w.t.Fatalf("the first that is told is %+v", n)
@@ -146,6 +147,21 @@ func drawConditions(t *rapid.T) (cs []monitor.Condition) {
 		}
 	}
 	return cs
+}
+
+// inOrder wants that a channel has been told all of earlier alerts of the same condition.
+func (w *world) inOrder(n alert.Notice, once bool) {
+	for _, a := range w.state.Alerts {
+		if a.ID == n.ID {
+			return
+		}
+		k := n.Channel + " " + a.ID
+		told := w.told[k]
+		done := len(told) > 0 && (once || told[len(told)-1].Event == alert.Resolved)
+		if a.Condition.Name == n.Condition.Name && w.owed[k] && !done {
+			w.t.Fatalf("%s is told before an earlier one has ended there", n.Condition.Name)
+		}
+	}
 }
 
 func TestEachAlertIsToldOnceToEachChannelAndNoneIsLost(t *testing.T) {

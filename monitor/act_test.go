@@ -333,3 +333,25 @@ func TestARoundThatAnotherMonitorOvertookIsMadeAgain(t *testing.T) {
 		t.Errorf("done is %q", got)
 	}
 }
+
+func TestEachRoundIsShownWithItsPlaceAmongAll(t *testing.T) {
+	t.Parallel()
+	memory := &paper{}
+	var rounds []monitor.Round
+	r := healthy(noon)
+	m := monitor.New(func(context.Context) monitor.Reading { return r }, monitor.Options{
+		Memory: memory, Observe: func(r monitor.Round) { rounds = append(rounds, r) },
+	})
+	m.Once(t.Context())
+	memory.version += 3 // other monitors
+	m.Once(t.Context())
+	memory.saved = func() error { return errors.New("disk full") }
+	m.Once(t.Context())
+	faults()[monitor.RuleStore].cause(&r, 0)
+	m.Once(t.Context())
+	for i, want := range []monitor.Round{{Revision: 1}, {Revision: 5}, {}, {Away: true}} {
+		if got := rounds[i]; got.Revision != want.Revision || got.Away != want.Away || got.Host != "a" || got.At != r.At {
+			t.Errorf("round %d is %+v", i, got)
+		}
+	}
+}
