@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 LINTER    := .tools/golangci-lint
 TIMEOUT   ?= 15m
 TESTFLAGS ?=
+RUNFLAGS  ?=# of the long checks: -short, -v, or -args -record FILE
 
 .DEFAULT_GOAL := help
 
@@ -74,6 +75,10 @@ mutants: ## Show that torture and the tests find each of 12 planted faults; abou
 	@scripts/setup.sh postgresql mariadb
 	@go run ./internal/mutant/hunt
 
+failpoints: ## Kill a process at each moment in which a message moves, on each store
+	@scripts/setup.sh postgresql mariadb
+	@go test -tags posthorn_failpoints -count=1 -parallel 8 ./internal/crashtest -run ADeathAtEachPoint $(RUNFLAGS)
+
 mutant-settle-last: ## Show that the tests find a settlement that comes after its effect
 	@go test -count=1 -v -run 'Settlement|OrderOf' ./internal/safety
 
@@ -95,4 +100,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: help setup test schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
-	torture mutants mutant-settle-last fuzz-short cover ci
+	torture mutants failpoints mutant-settle-last fuzz-short cover ci

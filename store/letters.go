@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 )
 
 // A Letter is a dead letter: a message that will not be tried again unless
@@ -136,6 +137,7 @@ func (s *Store) RetryLetters(ctx context.Context, seqs ...int64) (int, error) {
 		if err != nil || moved == 0 {
 			return 0, err
 		}
+		failpoint.Pass(failpoint.MidLetterBack)
 		dropped, err := q.Exec(ctx, s.SQL.LetterDrop, seq)
 		if err == nil && dropped == 0 { // somebody else put it back in between
 			err = driver.ErrDuplicate

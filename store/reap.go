@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 )
 
 // unknownDeath is the cause of a death of which nothing is known.
@@ -194,6 +195,7 @@ func (r *reaping) write(ctx context.Context) error {
 		if _, err := r.q.ExecMany(ctx, part.stmt, part.rows); err != nil {
 			return err
 		}
+		failpoint.Pass(failpoint.MidReap)
 	}
 	for _, id := range r.trim {
 		if _, err := r.q.Exec(ctx, sql.LogTrim, id, id, driver.MaxAttempts); err != nil {
@@ -219,6 +221,7 @@ func (r *reaping) keep(ctx context.Context, h hold) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Pass(failpoint.MidReapBury)
 	_, err = r.q.Exec(ctx, sql.Ack, h.seq, h.token)
 	return err
 }

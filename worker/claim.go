@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 )
 
 // suspectAfter is the number of crashes after which a message is handled with
@@ -36,6 +37,7 @@ func (w *Worker) take(taking context.Context) {
 			w.weather.bad(taking, w.opts.Log, err)
 			continue
 		}
+		failpoint.Pass(failpoint.AfterClaim)
 		w.weather.good(w.opts.Log)
 		alone, suspect = w.accept(ds, time.Now())
 	}
