@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 LINTER    := .tools/golangci-lint
 TIMEOUT   ?= 15m
 TESTFLAGS ?=
-RUNFLAGS  ?=# of the long checks: -short, -v, or -args -record FILE
+RUNFLAGS  ?=
 
 .DEFAULT_GOAL := help
 
@@ -77,7 +77,11 @@ mutants: ## Show that torture and the tests find each of 12 planted faults; abou
 
 failpoints: ## Kill a process at each moment in which a message moves, on each store
 	@scripts/setup.sh postgresql mariadb
-	@go test -tags posthorn_failpoints -count=1 -parallel 8 ./internal/crashtest -run ADeathAtEachPoint $(RUNFLAGS)
+	@go test -tags posthorn_failpoints -count=1 -parallel 8 ./internal/crashtest -run ADeathAtEachPoint -args $(RUNFLAGS)
+
+sweep: ## Cut a SQLite store off at each of its writes and syncs; about 5 minutes
+	@scripts/setup.sh strace
+	@go test -count=1 -timeout 20m -parallel 4 ./internal/sweeptest -run CutOff -args -all $(RUNFLAGS)
 
 mutant-settle-last: ## Show that the tests find a settlement that comes after its effect
 	@go test -count=1 -v -run 'Settlement|OrderOf' ./internal/safety
@@ -100,4 +104,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: help setup test schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
-	torture mutants failpoints mutant-settle-last fuzz-short cover ci
+	torture mutants failpoints sweep mutant-settle-last fuzz-short cover ci
