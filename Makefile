@@ -66,10 +66,11 @@ servers:
 	@scripts/setup.sh postgresql mariadb
 	@scripts/setup.sh redis-server || true # without it, asynq is left out
 
-torture: build ## Torture each of the three stores for MINUTES (10)
+torture: build ## Torture each of the STORES (sqlite postgres mariadb) for MINUTES (10)
 	@scripts/setup.sh postgresql mariadb
-	@for store in "--store sqlite:bin/torture.db" "--private postgres" "--private mariadb"; do \
-		bin/posthorn torture --minutes $(or $(MINUTES),10) $(TORTUREFLAGS) $$store || exit 1; done
+	@for store in $(or $(STORES),sqlite postgres mariadb); do \
+		case $$store in sqlite) place="--store sqlite:bin/torture.db" ;; *) place="--private $$store" ;; esac; \
+		bin/posthorn torture --minutes $(or $(MINUTES),10) $(TORTUREFLAGS) $$place || exit 1; done
 
 mutants: ## Show that torture and the tests find each of 12 planted faults; about 20 minutes
 	@scripts/setup.sh postgresql mariadb
@@ -82,6 +83,10 @@ failpoints: ## Kill a process at each moment in which a message moves, on each s
 sweep: ## Cut a SQLite store off at each of its writes and syncs; about 5 minutes
 	@scripts/setup.sh strace
 	@go test -count=1 -timeout 20m -parallel 4 ./internal/sweeptest -run CutOff -args -all $(RUNFLAGS)
+
+powercuts: ## Take the power away from each store CUTS (50) times, where file systems can be mounted
+	@scripts/setup.sh postgresql mariadb
+	@go test -count=1 -timeout 60m -v ./internal/powertest -args -cuts $(or $(CUTS),50) $(RUNFLAGS) | grep -v '^==='
 
 mutant-settle-last: ## Show that the tests find a settlement that comes after its effect
 	@go test -count=1 -v -run 'Settlement|OrderOf' ./internal/safety
@@ -104,4 +109,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: help setup test schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
-	torture mutants failpoints sweep mutant-settle-last fuzz-short cover ci
+	torture mutants failpoints sweep powercuts mutant-settle-last fuzz-short cover ci

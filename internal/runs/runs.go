@@ -31,7 +31,7 @@ type Run struct {
 	// the check finds a loss.
 	Weakened string        `json:"weakened,omitempty"`
 	Times    int           `json:"times"`    // the fault was injected
-	Accepted int           `json:"accepted"` // messages, in the whole run
+	Accepted int           `json:"accepted"` // messages that were looked for
 	Lost     int           `json:"lost"`     // of these
 	Doubled  int           `json:"doubled"`  // effects
 	Broken   int           `json:"broken"`   // findings of any kind
