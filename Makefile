@@ -88,6 +88,9 @@ powercuts: ## Take the power away from each store CUTS (50) times, where file sy
 	@scripts/setup.sh postgresql mariadb
 	@go test -count=1 -timeout 60m -v ./internal/powertest -args -cuts $(or $(CUTS),50) $(RUNFLAGS) | grep -v '^==='
 
+guarantees: ## Write docs/guarantees.md again, with the runs in the files RUNS added to its record
+	@go run ./internal/guarantee/write $(RUNS)
+
 mutant-settle-last: ## Show that the tests find a settlement that comes after its effect
 	@go test -count=1 -v -run 'Settlement|OrderOf' ./internal/safety
 
@@ -109,4 +112,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: help setup test schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
-	torture mutants failpoints sweep powercuts mutant-settle-last fuzz-short cover ci
+	torture mutants failpoints sweep powercuts guarantees mutant-settle-last fuzz-short cover ci

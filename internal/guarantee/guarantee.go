@@ -64,6 +64,14 @@ func contract() map[string]Test {
 	}
 }
 
+// tortured is a run of torture on each store.
+func tortured() map[string]Test {
+	shared := Test{"torture/run_test.go", "TestARunOnASharedServerTouchesNothingButItsScratch"}
+	return map[string]Test{
+		sqlite: {"torture/run_test.go", "TestARunOnSQLiteHoldsAndLeavesNothing"}, postgres: shared, mariaDB: shared,
+	}
+}
+
 // Guarantees lists what is promised of a store.
 func Guarantees() []Guarantee {
 	return []Guarantee{
@@ -71,6 +79,7 @@ func Guarantees() []Guarantee {
 			"Its handler may start more than once.", once()},
 		{"S2", "Only the newest claim of a message settles it: whoever lost the lease commits nothing.", []Case{
 			{"P-7", "a worker stands still beyond its lease, and goes on", anyDurable, contract()},
+			{"P-9", "handlers that never end, and outlive their lease", anyDurable, tortured()},
 		}},
 		{"S3", "Leases and due times are decided by the clock of the store.", []Case{
 			{"C-1", "the database's clock jumps by an hour", anyDurable,
@@ -86,7 +95,9 @@ func Guarantees() []Guarantee {
 			{"P-2", "the process dies at each moment in which a message moves", anyDurable,
 				everywhere("internal/crashtest/point_test.go", "TestADeathAtEachPointLosesAndDoublesNothing")},
 			{"P-9", "handlers that end their process, or never end", anyDurable, map[string]Test{
-				sqlite: {"internal/fleettest/poison_test.go", "TestProcessKillersAreFoundAndInnocentsPayNothing"}}},
+				sqlite:   {"internal/fleettest/poison_test.go", "TestProcessKillersAreFoundAndInnocentsPayNothing"},
+				postgres: {"internal/fleettest/poison_test.go", "TestProcessKillersAreFoundAndInnocentsPayNothing"},
+				mariaDB:  tortured()[mariaDB]}},
 		}},
 		{"S8", "Work is found without a notification.", []Case{
 			{"D-3", "the server ends the connections of those who listen", anyDurable,
@@ -128,12 +139,13 @@ func once() []Case {
 
 // resuming are the cases of S12.
 func resuming() []Case {
-	run := Test{"torture/run_test.go", "TestARunOnAPrivateServerHarmsIt"}
 	return []Case{
 		{"P-4", "the supervisor is killed, or its process group", anyDurable,
 			map[string]Test{sqlite: {"cli/supervise_test.go", "TestNothingOutlivesAKilledUp"}}},
-		{"P-6", "workers get SIGTERM", anyDurable, map[string]Test{
-			sqlite: {"torture/run_test.go", "TestARunOnSQLiteHoldsAndLeavesNothing"}, postgres: run, mariaDB: run}},
+		{"P-6", "workers get SIGTERM", anyDurable, tortured()},
+		{"P-12", "workers reach their limits", anyDurable, tortured()},
+		{"D-9", "somebody holds the lock that writers need", anyDurable, map[string]Test{sqlite: tortured()[sqlite]}},
+		{"M", "bodies, kinds, ids and times that are odd", anyDurable, tortured()},
 		{"D-4", "the server stands still", anyDurable,
 			servers("internal/faulttest/server_test.go", "TestAFrozenServerIsWaitedFor")},
 		{"D-5", "somebody takes all connections", anyDurable,

@@ -23,13 +23,18 @@ func TestEachTestThatIsNamedExists(t *testing.T) {
 			if len(c.Tests) == 0 {
 				t.Errorf("%s: nothing shows it under %s", g.ID, c.Fault)
 			}
-			for store, named := range c.Tests {
-				text, err := os.ReadFile(filepath.Join(root, named.File))
-				if err != nil || !bytes.Contains(text, []byte("\nfunc "+named.Name+"(t *testing.T)")) {
-					t.Errorf("%s %s on %s: there is no %s in %s (%v)", g.ID, c.Fault, store, named.Name, named.File, err)
-				}
+			for _, named := range c.Tests {
+				wantTest(t, named)
 			}
 		}
+	}
+}
+
+func wantTest(t *testing.T, named guarantee.Test) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, named.File))
+	if err != nil || !bytes.Contains(text, []byte("\nfunc "+named.Name+"(t *testing.T)")) {
+		t.Errorf("there is no %s in %s (%v)", named.Name, named.File, err)
 	}
 }
 
@@ -67,9 +72,10 @@ func TestWhatHasNoRunSaysSo(t *testing.T) {
 }
 
 func TestAReportOfTortureIsARunOfEachFaultThatItInjected(t *testing.T) {
-	rs, err := guarantee.Decode([]byte(`{"kind": "TortureReport", "report": {"store": "mysql", "durability": "power-safe",
+	rs, err := guarantee.Decode([]byte(`{"kind": "TortureReport", "summary": {"report": {
+		"store": "mysql", "durability": "power-safe",
 		"messages": {"accepted": 1234}, "findings": [{}], "host": {"go": "go1"}, "faults": [
-		{"fault": "P-1", "injected": 7, "worst_ns": 1500000000}, {"fault": "D-1", "injected": 0}]}}`))
+		{"fault": "P-1", "injected": 7, "worst_ns": 1500000000}, {"fault": "D-1", "injected": 0}]}}}`))
 	if err != nil || len(rs) != 1 || rs[0].Held() {
 		t.Fatalf("%+v, %v", rs, err)
 	}
@@ -77,7 +83,7 @@ func TestAReportOfTortureIsARunOfEachFaultThatItInjected(t *testing.T) {
 	if got := guarantee.Figure(rs[0]); got != want {
 		t.Errorf("figure is %q", got)
 	}
-	for _, bad := range []string{"{}", "", `{"report": {}}`, "nonsense"} {
+	for _, bad := range []string{"{}", "", `{"summary": {"report": {}}}`, "nonsense"} {
 		if _, err := guarantee.Decode([]byte(bad)); err == nil {
 			t.Errorf("%q is a run", bad)
 		}

@@ -11,14 +11,15 @@ import (
 // head begins the page.
 const head = `# Guarantees
 
-Written by ` + "`make guarantees`" + ` from [the record of runs](guarantees.json): a cell names the test that shows a
-guarantee on a store under a fault, and the figures of the last recorded run that injected the fault. What has no recorded
-run says so; its test runs in CI all the same. Of a run that is not of the test itself, the check is named: torture is
-` + "`posthorn torture`" + `, which anybody can repeat on a store of their own.
+Written by ` + "`make guarantees`" + ` from [the record of runs](guarantees.json): a cell names the test that
+shows a guarantee on a store under a fault, and the figures of the last recorded run that injected the fault, with the
+check that did: ` + "`posthorn torture`" + `, which anybody can repeat on a store of their own, or ` +
+	"`make failpoints`, `make sweep`" + ` or ` + "`make powercuts`" + `. What has no recorded run says so; its test
+runs in CI all the same. A dash says that the store cannot have the fault, or that no test has it there.
 
 A store is *power-safe* or *process-safe* by its own settings, which Posthorn reads when it opens the store, and says
-(` + "`posthorn doctor`" + `). What holds for process-safe stores holds for power-safe ones, too. S5 and S6 are about brokers,
-which there are none of.
+(` + "`posthorn doctor`" + `). What holds for process-safe stores holds for power-safe ones, too. S5 and S6 are about
+brokers, of which there are none.
 `
 
 // Write writes the page.

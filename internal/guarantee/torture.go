@@ -2,6 +2,7 @@ package guarantee
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,21 +12,29 @@ import (
 
 // A document is what a check writes as JSON: a list of runs, or the report of torture.
 type document struct {
-	Report struct {
-		Store      string            `json:"store"`
-		Durability driver.Durability `json:"durability"`
-		Messages   struct {
-			Accepted int `json:"accepted"`
-		} `json:"messages"`
-		Faults []struct {
-			Fault    string        `json:"fault"`
-			Injected int           `json:"injected"`
-			Worst    time.Duration `json:"worst_ns"`
-		} `json:"faults"`
-		Findings []json.RawMessage `json:"findings"`
-		Host     runs.Host         `json:"host"`
-	} `json:"report"`
+	Summary struct {
+		Report report `json:"report"`
+	} `json:"summary"`
 }
+
+// A report is what is read of torture's.
+type report struct {
+	Store      string            `json:"store"`
+	Durability driver.Durability `json:"durability"`
+	Messages   struct {
+		Accepted int `json:"accepted"`
+	} `json:"messages"`
+	Faults []struct {
+		Fault    string        `json:"fault"`
+		Injected int           `json:"injected"`
+		Worst    time.Duration `json:"worst_ns"`
+	} `json:"faults"`
+	Findings []json.RawMessage `json:"findings"`
+	Host     runs.Host         `json:"host"`
+}
+
+// errNoReport: it is neither a record of runs nor a report of torture.
+var errNoReport = errors.New("neither a record of runs nor a report of torture")
 
 // Decode reads the runs of a check: a record, or what torture -o json says. All findings
 // of torture count against each of its faults, since it injects them into one load.
@@ -34,16 +43,20 @@ func Decode(text []byte) (rs []runs.Run, err error) {
 		return rs, nil
 	}
 	var d document
-	if err := json.Unmarshal(text, &d); err != nil || d.Report.Store == "" {
-		return nil, fmt.Errorf("neither a record of runs nor a report of torture: %w", err)
+	if err := json.Unmarshal(text, &d); err != nil {
+		return nil, fmt.Errorf("read runs: %w", err)
 	}
-	for _, f := range d.Report.Faults {
+	r := d.Summary.Report
+	if r.Store == "" {
+		return nil, errNoReport
+	}
+	for _, f := range r.Faults {
 		if f.Injected == 0 {
 			continue
 		}
 		rs = append(rs, runs.Run{
-			Check: "torture", Fault: f.Fault, Store: d.Report.Store, Class: d.Report.Durability, Times: f.Injected,
-			Accepted: d.Report.Messages.Accepted, Broken: len(d.Report.Findings), Worst: f.Worst, Host: d.Report.Host,
+			Check: "torture", Fault: f.Fault, Store: r.Store, Class: r.Durability, Times: f.Injected,
+			Accepted: r.Messages.Accepted, Broken: len(r.Findings), Worst: f.Worst, Host: r.Host,
 		})
 	}
 	return rs, nil
