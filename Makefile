@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 LINTER    := .tools/golangci-lint
 TIMEOUT   ?= 15m
 TESTFLAGS ?=
+RUNFLAGS  ?=
 
 .DEFAULT_GOAL := help
 
@@ -65,10 +66,11 @@ servers:
 	@scripts/setup.sh postgresql mariadb
 	@scripts/setup.sh redis-server || true # without it, asynq is left out
 
-torture: build ## Torture each of the three stores for MINUTES (10)
+torture: build ## Torture each of the STORES (sqlite postgres mariadb) for MINUTES (10)
 	@scripts/setup.sh postgresql mariadb
-	@for store in "--store sqlite:bin/torture.db" "--private postgres" "--private mariadb"; do \
-		bin/posthorn torture --minutes $(or $(MINUTES),10) $(TORTUREFLAGS) $$store || exit 1; done
+	@for store in $(or $(STORES),sqlite postgres mariadb); do \
+		case $$store in sqlite) place="--store sqlite:bin/torture.db" ;; *) place="--private $$store" ;; esac; \
+		bin/posthorn torture --minutes $(or $(MINUTES),10) $(TORTUREFLAGS) $$place || exit 1; done
 
 mutants: ## Show that torture and the tests find each of 15 planted faults; about 20 minutes
 	@scripts/setup.sh postgresql mariadb
@@ -79,6 +81,21 @@ sim: ## Play SEEDS (10000) seeds of the simulator; SIMFLAGS="-seed 7 -v" shows o
 
 sim-mutants: ## Show that the simulator finds each of 13 planted faults within 1000 seeds
 	@go run ./internal/mutant/hunt -sim
+
+failpoints: ## Kill a process at each moment in which a message moves, on each store
+	@scripts/setup.sh postgresql mariadb
+	@go test -tags posthorn_failpoints -count=1 -parallel 8 ./internal/crashtest -run ADeathAtEachPoint -args $(RUNFLAGS)
+
+sweep: ## Cut a SQLite store off at each of its writes and syncs; about 5 minutes
+	@scripts/setup.sh strace
+	@go test -count=1 -timeout 20m -parallel 4 ./internal/sweeptest -run CutOff -args -all $(RUNFLAGS)
+
+powercuts: ## Take the power away from each store CUTS (50) times, where file systems can be mounted
+	@scripts/setup.sh postgresql mariadb
+	@go test -count=1 -timeout 60m -v ./internal/powertest -args -cuts $(or $(CUTS),50) $(RUNFLAGS) | grep -v '^==='
+
+guarantees: ## Write docs/guarantees.md again, with the runs in the files RUNS added to its record
+	@go run ./internal/guarantee/write $(RUNS)
 
 mutant-settle-last: ## Show that the tests find a settlement that comes after its effect
 	@go test -count=1 -v -run 'Settlement|OrderOf' ./internal/safety
@@ -101,4 +118,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: help setup test schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
-	torture mutants sim sim-mutants mutant-settle-last fuzz-short cover ci
+	torture mutants sim sim-mutants failpoints sweep powercuts guarantees mutant-settle-last fuzz-short cover ci

@@ -115,7 +115,7 @@ func (s *session) lookup(name string) (string, bool) {
 // logger makes the run's logger; it writes to stderr.
 func (s *session) logger(cfg *config.Config) *slog.Logger {
 	s.setLevel(cfg)
-	o := &slog.HandlerOptions{Level: &s.level, ReplaceAttr: newRedactor(cfg).attr}
+	o := &slog.HandlerOptions{Level: &s.level, ReplaceAttr: config.NewRedactor(cfg).Attr}
 	if cfg.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(plainWriter{s.io.Stderr}, o))
 	}

@@ -23,8 +23,9 @@ var (
 	// ErrUnavailable: the transport cannot be reached just now.
 	ErrUnavailable = errors.New("transport unavailable")
 	// ErrOutcomeUnknown: the connection was lost while a commit was under way,
-	// and nobody could be asked since. Neither run nor count it again: the lease
-	// decides.
+	// and nobody could be asked since; or the disk failed under it, and a crash
+	// would show that it had been committed. Neither run nor count it again: the
+	// lease decides.
 	ErrOutcomeUnknown = errors.New("outcome of the commit is unknown")
 	// ErrClosed: the transport or the consumer was closed.
 	ErrClosed = errors.New("closed")

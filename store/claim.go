@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 )
 
 // claim takes deliveries from those of the consumer's queues that are named, each in
@@ -96,6 +97,7 @@ func (c *consumer) promote(ctx context.Context) (n int, err error) {
 			return err
 		}
 		_, err = q.ExecMany(ctx, c.store.SQL.Promote, due)
+		failpoint.Pass(failpoint.MidPromote)
 		return err
 	})
 	return n, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 )
 
 // extend renews claims, and returns those that are lost. It never waits for a
@@ -41,6 +42,7 @@ func (s *Store) extend(
 		if _, err := q.ExecMany(ctx, s.SQL.Extend, rows); err != nil {
 			return nil, err
 		}
+		failpoint.Pass(failpoint.MidExtend)
 	}
 	return s.gone(ctx, q, others)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/ruling"
 )
 
@@ -138,8 +139,10 @@ func (g *group) commit(ctx context.Context, c Conn, done, rest []int) {
 		g.todo = rest
 		return
 	}
+	failpoint.Pass(failpoint.BeforeCommit)
 	err := c.Commit(ctx)
 	if err == nil {
+		failpoint.Pass(failpoint.AfterCommit)
 		g.store.opts.Meter.Committed(len(done))
 		g.todo = rest
 		return
@@ -221,6 +224,7 @@ func (g *group) effect(c Conn, i int, raw *sql.Tx, alone bool) (queued []Queued,
 	if u.Timeout > 0 {
 		limit = u.Timeout + g.store.opts.StuckGrace
 	}
+	failpoint.Pass(failpoint.BeforeEffect)
 	err = g.run.do(func() error {
 		err := u.Effect(ctx, t)
 		if err != nil || !alone {
@@ -228,6 +232,7 @@ func (g *group) effect(c Conn, i int, raw *sql.Tx, alone bool) (queued []Queued,
 		}
 		return t.flush()
 	}, limit)
+	failpoint.Pass(failpoint.AfterEffect)
 	if dirty := t.end(); dirty != "" {
 		g.dirty = true
 		g.store.opts.Meter.LeftDirty(u.Delivery.Kind)

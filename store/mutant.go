@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/mutant"
 )
 
@@ -61,10 +62,12 @@ func (b *settling) inTwo(ctx context.Context, s driver.Settlement) (bool, error)
 		return false, err
 	}
 	if mutant.RetryInTwo {
+		failpoint.Pass(failpoint.MidRetry)
 		again := s.Delivery.Envelope
 		again.Attempt, again.Delay = again.Attempt+1, s.Delay
 		return true, b.store.Send(ctx, again)
 	}
+	failpoint.Pass(failpoint.MidBury)
 	n, err = b.q.Exec(ctx, b.store.SQL.Ack, seq, claim)
 	return n > 0, err
 }

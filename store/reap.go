@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/internal/ruling"
 )
@@ -202,6 +203,7 @@ func (r *reaping) write(ctx context.Context) error {
 		if _, err := r.q.ExecMany(ctx, part.stmt, part.rows); err != nil {
 			return err
 		}
+		failpoint.Pass(failpoint.MidReap)
 	}
 	for _, id := range r.trim {
 		if _, err := r.q.Exec(ctx, sql.LogTrim, id, id, driver.MaxAttempts); err != nil {
@@ -229,6 +231,7 @@ func (r *reaping) keep(ctx context.Context, h hold) error {
 		return err
 	}
 	r.faults.add(end)
+	failpoint.Pass(failpoint.MidReapBury)
 	_, err := r.q.Exec(ctx, sql.Ack, h.seq, h.token)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/internal/ruling"
 	"github.com/posthorn/posthorn/internal/safety"
@@ -116,6 +117,7 @@ func (s *Store) rescue(ctx context.Context, q Session, after, until int64) (n in
 				return 0, err
 			}
 		}
+		failpoint.Pass(failpoint.MidRescue)
 		if _, err = q.ExecMany(ctx, s.SQL.Promote, due); err != nil {
 			return 0, err
 		}

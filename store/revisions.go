@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 )
 
 // A Revision is what a dead letter was before somebody edited it. The first one is what
@@ -111,6 +112,7 @@ func (s *Store) letterBack(ctx context.Context, q Session, now, seq int64) (int6
 	if err != nil || moved == 0 {
 		return 0, err
 	}
+	failpoint.Pass(failpoint.MidLetterBack)
 	dropped, err := q.Exec(ctx, s.SQL.LetterDrop, seq)
 	if err == nil && dropped == 0 { // somebody else put it back in between
 		err = driver.ErrDuplicate

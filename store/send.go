@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 )
 
 // The states of a live message.
@@ -32,6 +33,7 @@ func (s *Store) Send(ctx context.Context, envs ...driver.Envelope) error {
 	if err := s.Engine.Write(ctx, &Write{Send: ms}); err != nil {
 		return s.explain("send", err)
 	}
+	failpoint.Pass(failpoint.AfterSend)
 	s.hub.wake()
 	return nil
 }

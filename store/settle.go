@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/internal/ruling"
 	"github.com/posthorn/posthorn/internal/safety"
@@ -38,10 +39,12 @@ func (c *consumer) Settle(ctx context.Context, ss ...driver.Settlement) error {
 			return err
 		}
 	}
+	failpoint.Pass(failpoint.BeforeSettle)
 	if err := c.store.Engine.Write(ctx, w); err != nil {
 		return c.store.explain("settle", err)
 	}
 	c.store.faults.learn(faults)
+	failpoint.Pass(failpoint.AfterSettle)
 	if len(others) > 0 {
 		c.store.behind.Add(1)
 		c.store.hub.wake() // it may be due at once
@@ -136,8 +139,12 @@ func (b *settling) one(ctx context.Context, s driver.Settlement) (bool, error) {
 	switch s.Verdict {
 	case driver.Bury:
 		n, err = b.bury(ctx, s, seq, claim)
-	case driver.Retry, driver.Release:
+	case driver.Retry:
 		n, err = b.postpone(ctx, s, seq, claim)
+		failpoint.Pass(failpoint.MidRetry)
+	case driver.Release:
+		n, err = b.postpone(ctx, s, seq, claim)
+		failpoint.Pass(failpoint.MidRelease)
 	default:
 		err = fmt.Errorf("%w: verdict %d", driver.ErrInvalid, s.Verdict)
 	}
@@ -159,6 +166,7 @@ func (b *settling) bury(ctx context.Context, s driver.Settlement, seq int64, cla
 		return n, err
 	}
 	b.faults.add(end)
+	failpoint.Pass(failpoint.MidBury)
 	return b.q.Exec(ctx, b.store.SQL.Ack, seq, claim)
 }
 

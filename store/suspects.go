@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 )
 
 // Suspects counts the messages of some queues that are suspected of having killed
@@ -61,6 +62,7 @@ func (c *consumer) freeSuspects(ctx context.Context, q Session, old []int64, now
 		rows[i] = []any{seq, since}
 	}
 	_, err := q.ExecMany(ctx, c.store.SQL.SuspectFree, rows)
+	failpoint.Pass(failpoint.MidFree)
 	c.store.behind.Add(1)
 	return err
 }

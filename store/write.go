@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+
+	"github.com/posthorn/posthorn/internal/failpoint"
 )
 
 // A Write is what one caller wants written in a transaction that it may share.
@@ -118,6 +120,7 @@ func (s *Statements) Plainly(ctx context.Context, q Session, ws []*Write) error 
 		if err := s.take(ctx, q, w.Take); err != nil {
 			return err
 		}
+		failpoint.Pass(failpoint.MidClaim)
 	}
 	return nil
 }
@@ -154,6 +157,7 @@ func (s *Statements) sendAll(ctx context.Context, q Session, ws []*Write) error 
 		}
 	}
 	_, err = q.ExecMany(ctx, s.Insert, rows)
+	failpoint.Pass(failpoint.MidSend)
 	return err
 }
 
@@ -171,6 +175,7 @@ func (s *Statements) ackAll(ctx context.Context, q Session, ws []*Write) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Pass(failpoint.MidAck)
 	for _, w := range ws {
 		if err := s.dropLogs(ctx, q, w, touched[:len(w.Ack)]); err != nil {
 			return err

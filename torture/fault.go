@@ -112,10 +112,10 @@ func kinds() []kind {
 // elsewhere are the faults that no run can inject, and what does.
 func elsewhere() []Skipped {
 	return []Skipped{
-		{"P-2", "it needs a build with failpoints"},
-		{"P-3", "it needs strace"},
+		{"P-2", "it needs a build with failpoints: make failpoints"},
+		{"P-3", "it needs strace: make sweep"},
 		{"C-1", "it needs a server under libfaketime; internal/faulttest does it"},
-		{"D-2", "it needs a file system of its own to cut the power of"},
+		{"D-2", "it needs a file system of its own to cut the power of: make powercuts"},
 		{"D-7", "it needs a small file system of its own"},
 		{"D-11", "it needs idleness; internal/faulttest does it"},
 	}

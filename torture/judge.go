@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/runs"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/torture/oracle"
 )
@@ -21,6 +22,11 @@ func (s *stage) judge(ctx context.Context) error {
 		return fmt.Errorf("collect evidence: %w", err)
 	}
 	r := s.report
+	version, err := runs.Version(ctx, s.control.DB(), s.control.Dialect())
+	if err != nil {
+		return fmt.Errorf("collect evidence: %w", err)
+	}
+	r.Host = runs.Here(version)
 	r.Findings = append(append([]oracle.Finding{}, oracle.Check(e)...), s.crew.found...)
 	r.Crew = s.crew.counts
 	r.Messages = countMessages(e)

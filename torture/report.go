@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/runs"
 	"github.com/posthorn/posthorn/torture/oracle"
 )
 
@@ -25,6 +26,7 @@ type Report struct {
 	Promises   []Promise         `json:"promises"`
 	Findings   []oracle.Finding  `json:"findings"`
 	Steps      []Step            `json:"steps"`
+	Host       runs.Host         `json:"host"`
 	Dir        string            `json:"dir,omitempty"` // the ledgers and logs, when a promise was broken
 }
 

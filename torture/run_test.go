@@ -71,11 +71,15 @@ func run(t *testing.T, o torture.Options) *torture.Report {
 			t.Errorf("%+v", r.Promises[i])
 		}
 	}
+	if r.Host.Server == "" || r.Host.Time.IsZero() {
+		t.Errorf("the run does not say where it was: %+v", r.Host)
+	}
 	t.Logf("%+v; %+v; %+v", r.Messages, r.Crew, r.Faults)
 	return r
 }
 
 func TestARunOnSQLiteHoldsAndLeavesNothing(t *testing.T) {
+	t.Parallel() // as all runs: most of their time they wait for what must come back by itself
 	o, dir := options(t), t.TempDir()
 	o.Store = "sqlite:" + filepath.Join(dir, "mine.db")
 	run(t, o)
@@ -103,6 +107,7 @@ func TestARunOnASharedServerTouchesNothingButItsScratch(t *testing.T) {
 			where table_schema not in ('information_schema', 'mysql', 'performance_schema', 'sys')`},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			d := c.database(t)
 			db := d.Open(t)
 			exec(t, db, "create table mine (id integer)")
@@ -143,6 +148,7 @@ func look(t *testing.T, db *sql.DB, query string) (found string) {
 func TestARunOnAPrivateServerHarmsIt(t *testing.T) {
 	for _, private := range []string{torture.PrivatePostgreSQL, torture.PrivateMariaDB} {
 		t.Run(private, func(t *testing.T) {
+			t.Parallel()
 			o := options(t)
 			o.Private, o.Messages, o.Time = private, 0, 10*time.Second
 			o.Faults = []torture.Fault{torture.KillServer, torture.CutCommits, torture.KillWorker, torture.BadHandlers}
@@ -156,6 +162,7 @@ func TestARunOnAPrivateServerHarmsIt(t *testing.T) {
 
 // A run that is told to stop finishes what it began, and judges what there is.
 func TestARunThatIsToldToStopJudges(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Store, o.Time, o.Messages = "sqlite:"+filepath.Join(t.TempDir(), "a.db"), time.Hour, 0
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
@@ -183,6 +190,7 @@ func TestARunRefusesWhatItCannotTorture(t *testing.T) {
 
 // The processes that die are found by the report, as well as the messages.
 func TestARunWhoseProcessesDieDoesNotHold(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Store, o.Time, o.Command = "sqlite:"+filepath.Join(t.TempDir(), "a.db"), time.Second, []string{"/bin/false"}
 	r, err := torture.Run(t.Context(), o)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/worker/verdict"
 )
 
@@ -32,6 +33,7 @@ func (w *Worker) take(taking context.Context) {
 			w.weather.bad(taking, w.opts.Log, err)
 			continue
 		}
+		failpoint.Pass(failpoint.AfterClaim)
 		w.weather.good(w.opts.Log)
 		alone, suspect = w.accept(ds, time.Now())
 	}

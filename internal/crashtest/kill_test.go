@@ -57,18 +57,18 @@ func (planTx) Kind() string { return "plan_tx" }
 var servers testserver.Shared
 
 func TestMain(m *testing.M) {
+	is, err := played()
 	if dsn := os.Getenv(childEnv); dsn != "" {
-		if err := work(dsn); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+		is, err = true, work(dsn)
 	}
 	if dsn := os.Getenv(executorEnv); dsn != "" {
-		if err := execute(dsn); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+		is, err = true, execute(dsn)
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	case is:
 		os.Exit(0)
 	}
 	bound(map[string]string{"rapid.checks": "10", "rapid.shrinktime": "1s"})
@@ -203,18 +203,23 @@ func (f *fleet) stop() {
 }
 
 func TestKilledWorkersLoseAndDoubleNothing(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dsn  func(t *testing.T) string
-	}{
-		{"on SQLite", func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "store.db") }},
-		{"on PostgreSQL", func(t *testing.T) string { return servers.PostgreSQL(t).DSN() }},
-		{"on MariaDB", func(t *testing.T) string {
+	for name, dsn := range places() {
+		t.Run(name, func(t *testing.T) { killing(t, dsn(t)) })
+	}
+}
+
+// onSQLite is the place that needs no server.
+const onSQLite = "on SQLite"
+
+// places are the stores by name; each gives the address of an empty one.
+func places() map[string]func(t *testing.T) string {
+	return map[string]func(t *testing.T) string{
+		onSQLite:        func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "store.db") },
+		"on PostgreSQL": func(t *testing.T) string { return servers.PostgreSQL(t).DSN() },
+		"on MariaDB": func(t *testing.T) string {
 			d := servers.MariaDB(t)
 			return fmt.Sprintf("mysql://%s@%s/%s", d.Server.Superuser(), d.Server.Addr(), d.Name)
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) { killing(t, c.dsn(t)) })
+		},
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"github.com/posthorn/posthorn/internal/failpoint"
 )
 
 // A Schema is a dialect's migrations, and how its server keeps migrators from
@@ -102,6 +104,7 @@ func (s Schema) apply(ctx context.Context, c Conn) (ran int, err error) {
 		if _, err := c.ExecContext(ctx, m.SQL); err != nil {
 			return ran, fmt.Errorf("run migration %04d_%s: %w", m.Version, m.Name, err)
 		}
+		failpoint.Pass(failpoint.MidMigrate)
 		insert := s.named(fmt.Sprintf("insert into posthorn_migration (version, name, applied_at) values (%d, '%s', %d)",
 			m.Version, m.Name, time.Now().UnixMilli()))
 		if _, err := c.ExecContext(ctx, insert); err != nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/migrate"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/guard"
@@ -203,6 +204,7 @@ func (c oneByOne) ExecContext(ctx context.Context, query string, args ...any) (r
 		if res, err = c.Conn.ExecContext(ctx, stmt, args...); err != nil {
 			return nil, err
 		}
+		failpoint.Pass(failpoint.MidMigrate)
 	}
 	return res, nil
 }

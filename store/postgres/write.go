@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/store"
 )
@@ -93,7 +94,26 @@ func (w writer) do(ctx context.Context, conn *sql.Conn, ws []*store.Write) error
 	if b.Len() == 0 {
 		return nil
 	}
-	return native(conn, func(c *pgx.Conn) error { return c.SendBatch(ctx, b).Close() })
+	return native(conn, func(c *pgx.Conn) error {
+		answers := c.SendBatch(ctx, b)
+		pass(ws)
+		return answers.Close()
+	})
+}
+
+// pass is the moment in which the server has been told, and has not answered.
+func pass(ws []*store.Write) {
+	for _, w := range ws {
+		if len(w.Send) > 0 {
+			failpoint.Pass(failpoint.MidSend)
+		}
+		if len(w.Ack) > 0 {
+			failpoint.Pass(failpoint.MidAck)
+		}
+		if w.Take != nil {
+			failpoint.Pass(failpoint.MidClaim)
+		}
+	}
 }
 
 // queueTakes adds the claims.

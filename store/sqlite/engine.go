@@ -50,7 +50,7 @@ func (e *files) transaction(ctx context.Context, _ int, ws []*store.Write) (err 
 	}
 	if err := s.Commit(ctx); err != nil {
 		s.Rollback(ctx)
-		return err
+		return unsure(err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
+	"fmt"
 
 	engine "modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -72,6 +73,17 @@ func broken(err error) bool {
 		return true
 	}
 	return false
+}
+
+// unsure marks the error of a COMMIT that could not write or sync its log. The transaction
+// may stand there as a whole: it does not count while anybody has the file open, and the
+// next one takes its place, but whoever opens the file after a crash finds it committed
+// (https://www.sqlite.org/walformat.html#recovery).
+func unsure(err error) error {
+	if !hasCode(err, lib.SQLITE_IOERR) {
+		return err
+	}
+	return fmt.Errorf("%w: %w: %w", driver.ErrUnavailable, driver.ErrOutcomeUnknown, err)
 }
 
 // hasCode reports whether err is SQLite's with this primary result code.

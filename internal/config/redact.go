@@ -1,27 +1,26 @@
-package cli
+package config
 
 import (
 	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/posthorn/posthorn/internal/config"
 )
 
 // minSecret is the shortest secret that is looked for by its letters: a shorter one is in
 // every other word.
 const minSecret = 4
 
-// A redactor hides secrets in log lines: those of the configuration wherever they stand,
+// A Redactor hides secrets in log lines: those of the configuration wherever they stand,
 // and in any text what stands where a password, a token or a key would.
-type redactor struct {
+type Redactor struct {
 	known   *strings.Replacer
 	guessed []*regexp.Regexp // the groups are kept
 }
 
-func newRedactor(cfg *config.Config) *redactor {
-	r := &redactor{guessed: []*regexp.Regexp{
+// NewRedactor makes one that knows the secrets of a configuration.
+func NewRedactor(cfg *Config) *Redactor {
+	r := &Redactor{guessed: []*regexp.Regexp{
 		regexp.MustCompile(`(://[^\s/:@]*:)\S*(@)`),
 		regexp.MustCompile(`(?i)\b((?:bearer|basic) )[a-z0-9._~+/=-]{4,}`),
 		regexp.MustCompile(`(?i)((?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key)["']?\s*[=:]\s*["']?)[^\s"'&;,]+`),
@@ -43,18 +42,19 @@ func newRedactor(cfg *config.Config) *redactor {
 	return r
 }
 
-// attr is for slog.HandlerOptions.
-func (r *redactor) attr(_ []string, a slog.Attr) slog.Attr {
+// Attr is for slog.HandlerOptions.
+func (r *Redactor) Attr(_ []string, a slog.Attr) slog.Attr {
 	switch v := a.Value.Any().(type) {
 	case string:
-		a.Value = slog.StringValue(r.text(v))
+		a.Value = slog.StringValue(r.Text(v))
 	case error:
-		a.Value = slog.StringValue(r.text(v.Error()))
+		a.Value = slog.StringValue(r.Text(v.Error()))
 	}
 	return a
 }
 
-func (r *redactor) text(s string) string {
+// Text is a text without its secrets.
+func (r *Redactor) Text(s string) string {
 	s = r.known.Replace(s)
 	for _, re := range r.guessed {
 		s = re.ReplaceAllString(s, "$1***$2")
