@@ -29,6 +29,9 @@ type letterRow struct {
 	Attempts   int               `json:"attempts"`
 	Deliveries int               `json:"deliveries"`
 	Crashes    int               `json:"crashes"`
+	Group      string            `json:"fingerprint,omitempty"`
+	ErrorType  string            `json:"error_type,omitempty"`
+	Build      string            `json:"build,omitempty"`
 	SentAt     time.Time         `json:"sent_at"`
 	DiedAt     time.Time         `json:"died_at"`
 	Discarded  *time.Time        `json:"discarded_at,omitempty"`
@@ -47,6 +50,7 @@ type attemptRow struct {
 	Duration float64   `json:"duration_seconds"`
 	Class    string    `json:"class"`
 	Worker   string    `json:"worker"`
+	Build    string    `json:"build,omitempty"`
 	Error    string    `json:"error,omitempty"`
 	Stack    string    `json:"stack,omitempty"`
 
@@ -57,7 +61,8 @@ func rowOf(l store.Letter) letterRow {
 	r := letterRow{
 		ID: l.ID, Kind: l.Kind, Queue: l.Queue, Reason: l.Reason, Class: string(l.Class), Error: l.Error,
 		Attempts: l.Attempt, Deliveries: l.Deliveries, Crashes: l.Crashes, SentAt: l.SentAt.UTC(), DiedAt: l.DiedAt.UTC(),
-		Priority: l.Priority, Edits: l.Revision, Header: l.Header,
+		Priority: l.Priority, Edits: l.Revision, Header: l.Header, Group: l.Fingerprint, ErrorType: l.ErrorType,
+		Build: l.Build,
 	}
 	if l.Class.Counts() { // the last attempt is not among those that the envelope counts
 		r.Attempts++
@@ -79,7 +84,7 @@ func (r letterRow) withContent(l store.Letter, history []driver.Attempt) letterR
 	for _, a := range history {
 		r.History = append(r.History, attemptRow{
 			Number: a.Number, Started: a.Started.UTC(), Duration: a.Duration.Seconds(), Class: string(a.Class),
-			Worker: a.Worker, Error: a.Error, Stack: a.Stack, took: a.Duration,
+			Worker: a.Worker, Build: a.Build, Error: a.Error, Stack: a.Stack, took: a.Duration,
 		})
 	}
 	return r

@@ -131,20 +131,14 @@ func (s *session) describe(r letterRow) {
 	if r.Edits > 0 {
 		line("edited", plural(r.Edits, "time"))
 	}
-	line("error", r.Error)
+	line("error", strings.TrimSpace(r.ErrorType+" "+r.Error))
+	if r.Group != "" {
+		line("group", r.Group)
+	}
 	for _, key := range slices.Sorted(maps.Keys(r.Header)) {
 		line("header", key+": "+r.Header[key])
 	}
-	s.print("\nhistory\n")
-	if len(r.History) == 0 {
-		s.print("  none was kept\n")
-	}
-	for _, a := range r.History {
-		s.print("  %2d  %s  %8s  %-14s %s  %s\n", a.Number, moment(a.Started), spent(a), a.Class, a.Worker, a.Error)
-		if a.Stack != "" {
-			s.block(a.Stack, "        ")
-		}
-	}
+	s.timeline(r)
 	s.print("\nbody\n")
 	s.block(pretty(r), "  ")
 }

@@ -101,7 +101,8 @@ func TestAQueryThatIsWrongSaysWhere(t *testing.T) {
 
 func FuzzParseQuery(f *testing.F) {
 	for _, seed := range []string{
-		`kind:a,b -queue:x* error:"no \"such\"" payload.a.b>=1 age<2d header.x:y`, `died>2026-01-31`, `-`, `"`, `a:"`, "\xff", `kind:"a"*,"b"*`,
+		`kind:a,b -queue:x* error:"no \"such\"" payload.a.b>=1 age<2d header.x:y`,
+		`died>2026-01-31`, `-`, `"`, `a:"`, "\xff", `kind:"a"*,"b"*`,
 	} {
 		f.Add(seed)
 	}

@@ -313,7 +313,8 @@ func (s *Store) changeGroup(
 	if c.Note != nil {
 		is.Note = clip(*c.Note, MaxNote)
 	}
-	if _, err := q.Exec(ctx, s.SQL.GroupSet, string(is.State), is.Note, is.Actor, is.Changed.UnixMilli(), mark); err != nil {
+	at := is.Changed.UnixMilli()
+	if _, err := q.Exec(ctx, s.SQL.GroupSet, string(is.State), is.Note, is.Actor, at, mark); err != nil {
 		return was, is, err
 	}
 	return was, is, s.audit(ctx, q, Act{

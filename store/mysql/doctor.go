@@ -56,6 +56,8 @@ func (x examiner) schema(ctx context.Context) (store.Finding, error) {
 // These find the keys of a table in a migration.
 var (
 	tableStatement = regexp.MustCompile(`(?is)create table if not exists (\w+) \((.*?)\n\)`)
+	alterStatement = regexp.MustCompile(`(?is)'alter table (\w+) (.*?)', 'do 0'`)
+	keyAdded       = regexp.MustCompile(`\badd (key) (\w+) (\(.*?\))`)
 	keyLine        = regexp.MustCompile(`(?m)^  ((?:unique )?key) (\w+) (\(.*?\)),?$`)
 )
 
@@ -67,14 +69,17 @@ func keys(ms []migrate.Migration) []migrate.Index {
 			continue
 		}
 		for _, table := range tableStatement.FindAllStringSubmatch(m.SQL, -1) {
-			out = append(out, keysOf(table[1], table[2])...)
+			out = append(out, keysOf(table[1], keyLine, table[2])...)
+		}
+		for _, table := range alterStatement.FindAllStringSubmatch(m.SQL, -1) {
+			out = append(out, keysOf(table[1], keyAdded, table[2])...)
 		}
 	}
 	return out
 }
 
-func keysOf(table, body string) (out []migrate.Index) {
-	for _, key := range keyLine.FindAllStringSubmatch(body, -1) {
+func keysOf(table string, line *regexp.Regexp, body string) (out []migrate.Index) {
+	for _, key := range line.FindAllStringSubmatch(body, -1) {
 		out = append(out, migrate.Index{
 			Name: key[2], SQL: fmt.Sprintf("alter table %s add %s %s %s;", table, key[1], key[2], key[3]),
 		})

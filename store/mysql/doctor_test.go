@@ -108,12 +108,13 @@ func TestALostIndexIsFoundAndItsFixMakesItAgain(t *testing.T) {
 	r := newRig(t)
 	for _, key := range []string{
 		"posthorn_message drop key posthorn_message_id", "posthorn_letter drop key posthorn_letter_died",
+		"posthorn_letter drop key posthorn_letter_group",
 	} {
 		r.exec("alter table " + key)
 		found := examine(t, r.store)
 		found.want(t, "MYSQL-INDEX", store.LevelError, key[strings.LastIndex(key, " ")+1:])
 		r.exec(found["MYSQL-INDEX"].Fix)
-		examine(t, r.store).want(t, "MYSQL-INDEX", store.LevelOK, "all 6 are there")
+		examine(t, r.store).want(t, "MYSQL-INDEX", store.LevelOK, "are there")
 	}
 }
 

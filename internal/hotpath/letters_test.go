@@ -1,0 +1,110 @@
+package hotpath_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/transport/open"
+)
+
+// letters is how many dead letters BenchmarkLetters looks through: HOTPATH_LETTERS, or
+// 20,000.
+func letters() int {
+	if n, err := strconv.Atoi(os.Getenv("HOTPATH_LETTERS")); err == nil && n > 0 {
+		return n
+	}
+	return 20_000
+}
+
+// fillLetters makes n dead letters of 100 faults, one of which has a tenth of them, and
+// one in ten thousand is a panic. They died within the last day.
+func fillLetters(b *testing.B, s *store.Store, n int) {
+	b.Helper()
+	numbers, text := fmt.Sprintf("(select seq as i from seq_1_to_%d) n", n), func(s string) string { return s }
+	with := ""
+	switch s.Dialect() {
+	case "sqlite":
+		with = fmt.Sprintf("with recursive n(i) as (select 1 union all select i + 1 from n where i < %d) ", n)
+		numbers, text = "n", func(s string) string { return "cast(" + s + " as blob)" }
+	case "postgres":
+		numbers = fmt.Sprintf("generate_series(1, %d) i", n)
+		text = func(s string) string { return "convert_to(" + s + ", 'UTF8')" }
+	}
+	died := fmt.Sprintf("%d + i * %d", time.Now().Add(-23*time.Hour).UnixMilli(), max(1, 23*3600*1000/n))
+	stmt := with + `insert into posthorn_letter (id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at,
+		  reason, class, error, fingerprint, error_type, build, body)
+		select concat('m', i), concat('kind', i % 100 % 7), concat('q', i % 3), 0, 3, 4, 0, ` + died + `, ` + died + `,
+		  'retries_exhausted', case when i % 10000 = 0 then 'panic' else 'failure' end, concat('no such user ', i),
+		  case when i % 10 = 0 then 'f' else concat('f', i % 100) end, '*pgconn.PgError', 'b1',
+		  ` + text(`concat('{"text":"`+newNote().Text+`","order_id":', i, '}')`) + ` from ` + numbers
+	stmts := []string{stmt}
+	switch s.Dialect() {
+	case "postgres":
+		stmts = append(stmts, "vacuum analyze posthorn_letter")
+	case "mysql":
+		stmts = append(stmts, "analyze table posthorn_letter")
+	}
+	for _, stmt := range stmts {
+		if _, err := s.DB().ExecContext(b.Context(), stmt); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// looks are what is asked of many dead letters.
+func looks(n int) map[string]store.LetterFilter {
+	last := []string{strconv.Itoa(n - 1)}
+	payload := store.Term{Field: store.FieldPayload, Path: "order_id", Op: store.OpIs, Values: last}
+	has := store.Term{Field: store.FieldError, Op: store.OpHas, Values: []string{"user 999"}}
+	return map[string]store.LetterFilter{
+		"page":               {},
+		"page of a group":    {Group: "f17"},
+		"last page of group": {Group: "f", Past: int64(n - 2000)},
+		"page of a kind":     {Kind: "kind3", Queue: "q1"},
+		"page of a class":    {Class: "panic", Reach: 200_000},
+		"page of a time":     {After: time.Now().Add(-time.Hour)},
+		"page of a text":     {Terms: []store.Term{has}, Reach: 200_000},
+		"one by its payload": {Terms: []store.Term{payload}},
+	}
+}
+
+// BenchmarkLetters looks through many dead letters, as operators do.
+func BenchmarkLetters(b *testing.B) {
+	for _, k := range kinds() {
+		b.Run(k.name, func(b *testing.B) {
+			s, err := open.Store(b.Context(), k.address(b), store.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = s.Close() }()
+			fillLetters(b, s, letters())
+			lookAll(b, s)
+		})
+	}
+}
+
+func lookAll(b *testing.B, s *store.Store) {
+	b.Run("groups", func(b *testing.B) {
+		for b.Loop() {
+			if gs, err := failure.Groups(b.Context(), s, failure.GroupFilter{}); err != nil || len(gs) != 91 {
+				b.Fatal(len(gs), err)
+			}
+		}
+	})
+	for name, f := range looks(letters()) {
+		b.Run(name, func(b *testing.B) { look(b, s, f) })
+	}
+}
+
+func look(b *testing.B, s *store.Store, f store.LetterFilter) {
+	for b.Loop() {
+		if page, err := s.LetterPage(b.Context(), f); err != nil || len(page.Letters) == 0 && page.Searched == 0 {
+			b.Fatal(page, err)
+		}
+	}
+}
