@@ -103,11 +103,33 @@ func (d *Dispatcher) Dispatch(ctx context.Context, msg Message, opts ...Dispatch
 	if err != nil {
 		return "", err
 	}
-	return env.ID, d.send(ctx, d.transport.Send, env)
+	return env.ID, d.send(ctx, unlessTried(d.transport.Send), env)
 }
 
 // A sender is the end of a send: the transport's, or one inside a transaction.
 type sender func(ctx context.Context, envs ...driver.Envelope) error
+
+// recordKey is the context key of what WithoutSending was given.
+type recordKey struct{}
+
+// WithoutSending returns a context in which every Dispatcher hands the messages that it
+// would send outside the transaction of a handler to record, and sends none. It is
+// for trying handlers; record may be called concurrently. Tx.Dispatch still sends in its
+// transaction.
+func WithoutSending(ctx context.Context, record func(envs ...driver.Envelope)) context.Context {
+	return context.WithValue(ctx, recordKey{}, record)
+}
+
+// unlessTried is the end of a send outside a handler's transaction.
+func unlessTried(end sender) sender {
+	return func(ctx context.Context, envs ...driver.Envelope) error {
+		if record, ok := ctx.Value(recordKey{}).(func(...driver.Envelope)); ok {
+			record(envs...)
+			return nil
+		}
+		return end(ctx, envs...)
+	}
+}
 
 // send sends through the middleware.
 func (d *Dispatcher) send(ctx context.Context, end sender, envs ...driver.Envelope) error {
@@ -135,7 +157,7 @@ func (d *Dispatcher) DispatchMany(ctx context.Context, msgs []Message, opts ...D
 	if len(envs) == 0 {
 		return nil, nil
 	}
-	return ids, d.send(ctx, d.transport.Send, envs...)
+	return ids, d.send(ctx, unlessTried(d.transport.Send), envs...)
 }
 
 // DispatchTx sends in the caller's own transaction, which must be one on the
@@ -153,9 +175,9 @@ func (d *Dispatcher) DispatchTx(
 	if err != nil {
 		return "", err
 	}
-	return env.ID, d.send(ctx, func(ctx context.Context, envs ...driver.Envelope) error {
+	return env.ID, d.send(ctx, unlessTried(func(ctx context.Context, envs ...driver.Envelope) error {
 		return t.SendTx(ctx, tx, envs...)
-	}, env)
+	}), env)
 }
 
 // DispatchRaw sends a body that is encoded already. It is not validated: only
@@ -167,7 +189,7 @@ func (d *Dispatcher) DispatchRaw(
 	if err != nil {
 		return "", err
 	}
-	return env.ID, d.send(ctx, d.transport.Send, env)
+	return env.ID, d.send(ctx, unlessTried(d.transport.Send), env)
 }
 
 // Envelope makes and checks the envelope that DispatchRaw would send.

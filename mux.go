@@ -47,6 +47,7 @@ type Handler struct {
 	timeout time.Duration
 	retry   *RetryPolicy
 	tx, raw bool
+	slow    bool // it does something before its transaction
 	decode  func(body []byte) (any, error)
 	start   func(ctx context.Context, d driver.Delivery, msg any) (Effect, error)
 }
@@ -65,6 +66,10 @@ func (h *Handler) Transactional() bool { return h.tx }
 
 // Alone reports whether it needs a transaction of its own.
 func (h *Handler) Alone() bool { return h.raw }
+
+// Slow reports whether Start runs a part of the handler before its transaction, which a
+// rollback does not undo.
+func (h *Handler) Slow() bool { return h.slow }
 
 // Check decodes and validates a body. Its error is a *DecodeError or an
 // *InvalidError.
@@ -143,7 +148,9 @@ func HandleTx[T Message](m *Mux, fn func(ctx context.Context, tx *Tx, msg T) err
 // message; the effect commits once. A nil Effect only acknowledges. It panics
 // like Handle.
 func HandleEffect[T Message](m *Mux, fn func(ctx context.Context, msg T) (Effect, error), opts ...HandlerOption) {
-	register[T](m, &Handler{tx: true, start: func(ctx context.Context, d driver.Delivery, msg any) (Effect, error) {
+	register[T](m, &Handler{tx: true, slow: true, start: func(
+		ctx context.Context, d driver.Delivery, msg any,
+	) (Effect, error) {
 		var effect Effect
 		err := m.wrap(ctx, d, func(ctx context.Context) (err error) {
 			effect, err = fn(ctx, msg.(T))

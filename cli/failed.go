@@ -29,6 +29,7 @@ type letterRow struct {
 	DiedAt     time.Time         `json:"died_at"`
 	Discarded  *time.Time        `json:"discarded_at,omitempty"`
 	Priority   int               `json:"priority"`
+	Edits      int               `json:"edits,omitempty"` // since it died
 	Header     map[string]string `json:"header,omitempty"`
 	Body       json.RawMessage   `json:"body,omitempty"`        // if it is JSON
 	Base64     string            `json:"body_base64,omitempty"` // if it is not
@@ -52,7 +53,7 @@ func rowOf(l store.Letter) letterRow {
 	r := letterRow{
 		ID: l.ID, Kind: l.Kind, Queue: l.Queue, Reason: l.Reason, Class: string(l.Class), Error: l.Error,
 		Attempts: l.Attempt, Deliveries: l.Deliveries, Crashes: l.Crashes, SentAt: l.SentAt.UTC(), DiedAt: l.DiedAt.UTC(),
-		Priority: l.Priority, Header: l.Header,
+		Priority: l.Priority, Edits: l.Revision, Header: l.Header,
 	}
 	if l.Class.Counts() { // the last attempt is not among those that the envelope counts
 		r.Attempts++
@@ -82,7 +83,7 @@ func (r letterRow) withContent(l store.Letter, history []driver.Attempt) letterR
 
 func (s *session) failedCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "failed", Short: "List, show, retry and remove dead letters",
+		Use: "failed", Short: "List, show, try, edit, retry and remove dead letters",
 		Example: s.example(`
 			failed list
 			failed show ID
@@ -90,7 +91,9 @@ func (s *session) failedCommand() *cobra.Command {
 		Args: cobra.ArbitraryArgs, RunE: s.family,
 	}
 	cmd.AddCommand(s.failedListCommand(), s.failedShowCommand(),
-		s.changeCommand(retryLetters()), s.changeCommand(removeLetters()))
+		s.changeCommand(retryLetters()), s.changeCommand(removeLetters()),
+		s.failedEditCommand(), s.changeCommand(restoreLetters()), s.failedExportCommand(), s.failedImportCommand(),
+		s.failedTryCommand())
 	return cmd
 }
 

@@ -24,6 +24,8 @@ type change struct {
 	examples         string
 	verb, done       string // for the question and for the report
 	action           store.Action
+	discarded        bool // it is about those that were removed
+	final            bool // it cannot be taken back
 	apply            func(ctx context.Context, st *store.Store, seqs ...int64) (int, error)
 }
 
@@ -48,11 +50,12 @@ long as they do not fail again: see ops.`,
 func removeLetters() change {
 	return change{
 		use: "remove [ID...]", short: "Remove dead letters",
-		long: `Remove dead letters. They are listed with --discarded until their retention is over; then they are deleted.`,
+		long: `Remove dead letters. They are listed with --discarded, and can be restored, until their retention is over;
+then they are deleted. With --purge they are deleted at once.`,
 		examples: `
 			failed remove ID
 			failed remove --reason invalid --failed-before 2026-01-01
-			failed remove --all --yes`,
+			failed remove --purge ID`,
 		verb: "remove", done: "removed", action: store.ActionRemove,
 		apply: func(ctx context.Context, st *store.Store, seqs ...int64) (int, error) {
 			return st.RemoveLetters(ctx, seqs...)
@@ -60,12 +63,12 @@ func removeLetters() change {
 	}
 }
 
-// changeFlags are the flags of retry and remove.
+// changeFlags are the flags of retry, remove and restore.
 type changeFlags struct {
 	letterFlags
 	bulkFlags
-	all, yes bool
-	ids      []string
+	all, yes, purge bool
+	ids             []string
 }
 
 func (s *session) changeCommand(c change) *cobra.Command {
@@ -74,8 +77,18 @@ func (s *session) changeCommand(c change) *cobra.Command {
 		Use: c.use, Short: c.short, Long: c.long, Example: s.example(c.examples),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.ids = args
+			switch {
+			case f.purge:
+				c = purgeLetters(f.discarded)
+			case f.discarded:
+				return usage("--discarded goes with --purge", "restore them, or add --purge")
+			}
+			f.discarded = c.discarded
 			return s.change(cmd.Context(), c, f)
 		},
+	}
+	if c.verb == "remove" {
+		purgeFlags(cmd, &f)
 	}
 	f.letterFlags.define(cmd)
 	f.bulkFlags.define(cmd, c.action == store.ActionRetry)
@@ -125,21 +138,27 @@ func (s *session) change(ctx context.Context, c change, f changeFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.asked() {
+	if f.asked() && c.action != "" {
 		return s.bulk(ctx, st, c, f)
 	}
-	picked, err := choose(ctx, st, f)
+	picked, err := choose(ctx, st, c, f)
 	switch {
 	case err != nil:
 		return err
-	case len(f.ids) == 0 && len(picked.seqs) > smallChange:
+	case len(f.ids) == 0 && c.action != "" && len(picked.seqs) > smallChange:
 		return s.bulk(ctx, st, c, f)
 	case len(picked.seqs) == 0 && len(f.ids) > 0:
 		return s.absent(picked.missing, len(f.ids))
 	case len(picked.seqs) == 0:
 		return s.nothingFits()
 	case len(picked.seqs) > 1 || f.all || f.any():
-		if err := s.confirm(s.preview(c, picked, f.yes), f.yes); err != nil {
+		question := s.preview(c, picked, f.yes)
+		if err := s.confirmChange(c, picked, question, f.yes); err != nil {
+			return err
+		}
+	case c.final:
+		question := fmt.Sprintf("%s %s for good?", c.verb, picked.ids[picked.seqs[0]])
+		if err := s.confirmChange(c, picked, question, f.yes); err != nil {
 			return err
 		}
 	}
@@ -154,12 +173,12 @@ func (s *session) nothingFits() error {
 	}
 }
 
-// choose finds the dead letters by their ids, or by the filter: one more of these than
-// are changed at once.
-func choose(ctx context.Context, st *store.Store, f changeFlags) (*chosen, error) {
+// choose finds the dead letters by their ids, or by the filter. What can be done by an
+// operation is, if there are more than are changed at once: then one more is enough.
+func choose(ctx context.Context, st *store.Store, c change, f changeFlags) (*chosen, error) {
 	picked := &chosen{ids: map[int64]string{}, why: map[string]int{}}
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(f.ids))) {
-		ls, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Limit: 1000})
+		ls, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Discarded: f.discarded, Limit: 1000})
 		if err != nil {
 			return nil, err
 		}
@@ -177,15 +196,24 @@ func choose(ctx context.Context, st *store.Store, f changeFlags) (*chosen, error
 	if err != nil {
 		return nil, err
 	}
-	filter.Limit = smallChange + 1
-	if f.limit > 0 {
-		filter.Limit = min(filter.Limit, f.limit)
+	most := f.limit
+	if c.action != "" && (most == 0 || most > smallChange) {
+		most = smallChange + 1
 	}
-	ls, err := st.Letters(ctx, filter)
-	for _, l := range ls {
-		picked.add(l)
+	for {
+		filter.Limit = changeBatch
+		if most > 0 {
+			filter.Limit = min(changeBatch, most-len(picked.seqs))
+		}
+		ls, err := st.Letters(ctx, filter)
+		for _, l := range ls {
+			picked.add(l)
+			filter.Past = l.Seq
+		}
+		if err != nil || len(ls) < changeBatch || most > 0 && len(picked.seqs) >= most {
+			return picked, err
+		}
 	}
-	return picked, err
 }
 
 // preview tells what would be changed, and returns the question.

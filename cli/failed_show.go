@@ -128,6 +128,9 @@ func (s *session) describe(r letterRow) {
 		line("removed", moment(*r.Discarded))
 	}
 	line("attempts", fmt.Sprintf("%d failed, %d deliveries, %d crashes", r.Attempts, r.Deliveries, r.Crashes))
+	if r.Edits > 0 {
+		line("edited", plural(r.Edits, "time"))
+	}
 	line("error", r.Error)
 	for _, key := range slices.Sorted(maps.Keys(r.Header)) {
 		line("header", key+": "+r.Header[key])

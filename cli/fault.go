@@ -161,6 +161,7 @@ func callMeanings() []meaning {
 			"store the data elsewhere and send where it is", exitFailed},
 		{driver.ErrDuplicate, "E-MESSAGE-DUPLICATE", "a live message has this id",
 			"wait until it is done, or give another id", exitFailed},
+		{store.ErrChanged, "E-LETTER-CHANGED", "somebody else was faster", "look at it again: failed show", exitFailed},
 		{driver.ErrInvalid, "E-MESSAGE-INVALID", "the message is not valid", "see dispatch --help", exitFailed},
 		{driver.ErrUnsupported, "E-UNSUPPORTED", "the transport cannot do this", "use a transport in the store", exitFailed},
 		{driver.ErrWrongStore, "E-WRONG-STORE", "two stores are mixed up",

@@ -2,80 +2,132 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/store"
 )
 
-// answer is what why says about one message.
+// answer is what why says about one message or queue.
 type answer struct {
-	ID       string       `json:"id"`
-	Kind     string       `json:"kind"`
+	ID       string       `json:"id,omitempty"`
+	Kind     string       `json:"kind,omitempty"`
 	Queue    string       `json:"queue"`
-	Place    string       `json:"place"`
+	Place    string       `json:"place,omitempty"`
+	Blocked  bool         `json:"blocked"`
 	Because  []string     `json:"because"`
+	Reasons  []reasonRow  `json:"reasons"`
 	Try      string       `json:"try,omitempty"`
 	Attempts int          `json:"attempts"`
 	Crashes  int          `json:"crashes"`
 	History  []attemptRow `json:"history,omitempty"`
 }
 
+// reasonRow is a failure.Reason, as output shows it.
+type reasonRow struct {
+	Name   string     `json:"name"`
+	Blocks bool       `json:"blocks"`
+	Text   string     `json:"text"`
+	Until  *time.Time `json:"until,omitempty"`
+}
+
 func (s *session) whyCommand() *cobra.Command {
-	var output string
+	var output, queue string
 	cmd := &cobra.Command{
-		Use: "why ID...", Short: "Explain why a message is not done",
+		Use: "why [ID...]", Short: "Explain why a message or a queue is not done",
 		Example: s.example(`
 			why 01890a5d-ac96-774b-bcce-b302099a8057
+			why --queue async
 			why ID -o json`),
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return s.why(cmd.Context(), args, output) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case queue == "" && len(args) == 0:
+				return usage("nothing is named", "give ids, or --queue")
+			case queue != "" && len(args) > 0:
+				return usage("ids and --queue contradict each other", "give one of them")
+			case queue != "":
+				return s.whyQueue(cmd.Context(), queue, output)
+			}
+			return s.why(cmd.Context(), args, output)
+		},
 	}
+	cmd.Flags().StringVar(&queue, "queue", "", "explain a whole `queue`")
+	group(cmd, "Which", "queue")
 	outputFlag(cmd, &output)
 	return cmd
 }
+
+// sample is for how long why watches a queue to tell how fast it moves.
+const sample = time.Second
 
 func (s *session) why(ctx context.Context, ids []string, as string) error {
 	st, err := s.existing(ctx)
 	if err != nil {
 		return err
 	}
-	workers, err := runningWorkers(ctx, st)
-	if err != nil {
-		return err
-	}
-	paused, _, err := st.Pauses(ctx)
-	if err != nil {
-		return err
-	}
 	var rows []answer
 	var unknown []string
 	for _, id := range ids {
-		p, err := st.Find(ctx, id)
+		o := failure.WhyOptions{}
+		if len(ids) == 1 {
+			o.Sample = sample
+		}
+		a, err := failure.Why(ctx, st, id, o)
 		if err != nil {
 			return err
 		}
-		if p == nil {
+		if a == nil {
 			unknown = append(unknown, id)
 			continue
 		}
-		history, err := st.Attempts(ctx, id)
-		if err != nil {
-			return err
-		}
-		a := s.explainPlace(p, workers, history)
-		s.mayWait(&a, p, paused)
-		rows = append(rows, a)
+		rows = append(rows, s.answerOf(a))
 	}
 	if err := s.showAnswers(as, rows); err != nil {
 		return err
 	}
 	return notThere(unknown, len(ids), s)
+}
+
+func (s *session) whyQueue(ctx context.Context, queue, as string) error {
+	st, err := s.existing(ctx)
+	if err != nil {
+		return err
+	}
+	a, err := failure.WhyQueue(ctx, st, queue, failure.WhyOptions{Sample: sample})
+	if err != nil {
+		return err
+	}
+	row := answer{Queue: queue, Blocked: a.Blocked()}
+	s.reasons(&row, a.Reasons)
+	return s.showAnswers(as, []answer{row})
+}
+
+func (s *session) answerOf(a *failure.Answer) answer {
+	out := answer{
+		ID: a.ID, Kind: a.Kind, Queue: a.Queue, Place: string(a.Place), Blocked: a.Blocked(),
+		Attempts: a.Attempt, Crashes: a.Crashes,
+		History: letterRow{}.withContent(store.Letter{}, a.History).History,
+	}
+	s.reasons(&out, a.Reasons)
+	return out
+}
+
+// reasons puts them into an answer, with the command of the first that has one.
+func (s *session) reasons(a *answer, rs []failure.Reason) {
+	for _, r := range rs {
+		row := reasonRow{Name: r.Name, Blocks: r.Blocks, Text: r.Text}
+		if !r.Until.IsZero() {
+			until := r.Until.UTC()
+			row.Until = &until
+		}
+		a.Reasons, a.Because = append(a.Reasons, row), append(a.Because, r.Text)
+		if a.Try == "" && r.Command != "" {
+			a.Try = s.app.Name + " " + r.Command
+		}
+	}
 }
 
 func notThere(unknown []string, asked int, s *session) error {
@@ -95,10 +147,17 @@ func notThere(unknown []string, asked int, s *session) error {
 
 func (s *session) showAnswers(as string, rows []answer) error {
 	if as != formTable && as != formWide && len(rows) > 0 {
-		return show(s, as, listing[answer]{kind: "WhyList", rows: rows, name: func(a answer) string { return a.ID }})
+		return show(s, as, listing[answer]{kind: "WhyList", rows: rows, name: answer.subject})
 	}
 	for _, a := range rows {
-		s.print("%s (%s, queue %s) is %s\n", a.ID, a.Kind, a.Queue, a.Place)
+		switch {
+		case a.ID != "":
+			s.print("%s (%s, queue %s) is %s\n", a.ID, a.Kind, a.Queue, a.Place)
+		case a.Blocked:
+			s.print("nothing is taken from queue %s\n", a.Queue)
+		default:
+			s.print("messages are taken from queue %s\n", a.Queue)
+		}
 		for _, line := range a.Because {
 			s.print("  %s\n", line)
 		}
@@ -113,67 +172,12 @@ func (s *session) showAnswers(as string, rows []answer) error {
 	return nil
 }
 
-// explainPlace words where a message is, with the numbers.
-func (s *session) explainPlace(p *store.Position, workers []driver.WorkerRecord, history []driver.Attempt) answer {
-	a := answer{
-		ID: p.ID, Kind: p.Kind, Queue: p.Queue, Place: string(p.Place), Attempts: p.Attempt, Crashes: p.Crashes,
-		History: letterRow{}.withContent(store.Letter{}, history).History,
+// subject is what an answer is about.
+func (a answer) subject() string {
+	if a.ID != "" {
+		return a.ID
 	}
-	switch p.Place {
-	case store.PlaceReady:
-		a.Because = append(a.Because, fmt.Sprintf("it has been due for %s; %s will be delivered before it",
-			since(p.Now.Sub(p.Due)), plural(int(p.Ahead), "message")))
-		s.needWorker(&a, workers)
-	case store.PlaceDelayed:
-		what := "it was sent with a delay"
-		if p.Attempt > 0 {
-			what = fmt.Sprintf("it failed %s and waits for its next attempt", plural(p.Attempt, "time"))
-		} else if p.Deliveries > 0 {
-			what = "it was given back and waits for its next attempt"
-		}
-		a.Because = append(a.Because, fmt.Sprintf("%s; it is due in %s, at %s", what, since(p.Due.Sub(p.Now)), moment(p.Due)))
-		s.needWorker(&a, workers)
-	case store.PlaceSuspect:
-		a.Because = append(a.Because, suspected(history)+"; it runs next with nothing else in its process")
-		s.needWorker(&a, workers)
-	case store.PlaceLeased:
-		a.Because = append(a.Because, leased(p, workers)...)
-		if p.Suspect {
-			a.Because = append(a.Because, suspected(history)+"; it runs with nothing else in its process")
-		}
-	case store.PlaceDead:
-		a.Because = append(a.Because, fmt.Sprintf("dead since %s: %s (%s) %s",
-			moment(p.Letter.DiedAt), p.Letter.Reason, p.Letter.Class, p.Letter.Error))
-		a.Try = s.app.Name + " failed show " + p.ID
-	case store.PlaceRemoved:
-		a.Because = append(a.Because, fmt.Sprintf("it died at %s (%s), and was removed at %s",
-			moment(p.Letter.DiedAt), p.Letter.Reason, moment(p.Letter.Discarded)))
-	}
-	if p.Crashes > 0 {
-		a.Because = append(a.Because, fmt.Sprintf("its worker died %s while it held the message", plural(p.Crashes, "time")))
-	}
-	return a
-}
-
-// mayWait says what keeps a message waiting beside its own state.
-func (s *session) mayWait(a *answer, p *store.Position, paused []store.Pause) {
-	i := slices.IndexFunc(paused, func(one store.Pause) bool { return one.Queue == p.Queue })
-	waits := p.Place == store.PlaceReady || p.Place == store.PlaceDelayed || p.Place == store.PlaceSuspect
-	if i < 0 || !waits {
-		return
-	}
-	a.Because = append(a.Because, fmt.Sprintf("queue %s is paused %s", p.Queue, pauseRowOf(paused[i])))
-	a.Try = s.app.Name + " queues resume " + p.Queue
-}
-
-// suspected words of what a suspect is suspected.
-func suspected(history []driver.Attempt) string {
-	for _, at := range slices.Backward(history) {
-		if at.Class == driver.ClassCrash {
-			return fmt.Sprintf("it is suspected of killing its worker %s: %s", at.Worker, at.Error)
-		}
-	}
-	return "it is suspected of killing its worker"
+	return a.Queue
 }
 
 // since is a length of time for a sentence.
@@ -182,35 +186,4 @@ func since(d time.Duration) string {
 		return "a moment"
 	}
 	return age(d)
-}
-
-// needWorker says when nobody will take the message.
-func (s *session) needWorker(a *answer, workers []driver.WorkerRecord) {
-	consuming := slices.DeleteFunc(slices.Clone(workers), func(w driver.WorkerRecord) bool {
-		return !slices.Contains(w.Queues, a.Queue)
-	})
-	knowing := slices.ContainsFunc(consuming, func(w driver.WorkerRecord) bool { return slices.Contains(w.Kinds, a.Kind) })
-	switch {
-	case len(consuming) == 0:
-		a.Because = append(a.Because, fmt.Sprintf("no living worker consumes queue %s", a.Queue))
-		a.Try = s.app.Name + " up"
-	case !knowing:
-		a.Because = append(a.Because, fmt.Sprintf("no living worker of queue %s knows kind %s", a.Queue, a.Kind))
-		a.Try = "deploying the program that has its handler"
-	default:
-		a.Because = append(a.Because, fmt.Sprintf("%s of its queue know its kind", plural(len(consuming), "living worker")))
-	}
-}
-
-// leased words who holds a message.
-func leased(p *store.Position, workers []driver.WorkerRecord) []string {
-	out := []string{fmt.Sprintf("worker %s has held it for %s; its lease ends in %s unless it is renewed",
-		p.Worker, since(p.Now.Sub(p.Claimed)), since(p.LeaseEnd.Sub(p.Now)))}
-	i := slices.IndexFunc(workers, func(w driver.WorkerRecord) bool { return w.ID == p.Worker })
-	if i < 0 {
-		return append(out, "that worker has not been heard of lately; another one takes the message when the lease has ended")
-	}
-	w := workers[i]
-	return append(out, fmt.Sprintf("that worker is alive: %s on %s, pid %d, seen %s ago",
-		w.Program, w.Host, w.PID, since(p.Now.Sub(w.Seen))))
 }

@@ -16,11 +16,11 @@ import (
 	"github.com/posthorn/posthorn/worker"
 )
 
-// An order is the message of these tests.
-type order struct{ N int }
+// A parcel is the message of these tests.
+type parcel struct{ N int }
 
 // Kind names it.
-func (order) Kind() string { return "order" }
+func (parcel) Kind() string { return "parcel" }
 
 // A bench is a store with a worker whose handler fails as long as it is broken.
 type bench struct {
@@ -52,7 +52,7 @@ func (b *bench) open() *store.Store {
 func (b *bench) handle() (stop func()) {
 	b.Helper()
 	mux := posthorn.NewMux()
-	posthorn.Handle(mux, func(context.Context, order) error {
+	posthorn.Handle(mux, func(context.Context, parcel) error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.broken {
@@ -90,14 +90,14 @@ func (b *bench) bury(n int) {
 		b.Fatal(err)
 	}
 	for i := range n {
-		if _, err := d.Dispatch(b.Context(), order{i}); err != nil {
+		if _, err := d.Dispatch(b.Context(), parcel{i}); err != nil {
 			b.Fatal(err)
 		}
 	}
 	stop := b.handle()
 	defer stop()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		sums, err := b.store.SumLetters(b.Context(), store.LetterFilter{})
+		sums, err := b.store.CountLetters(b.Context(), store.LetterFilter{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -178,7 +178,7 @@ func TestAPreviewSaysWhatAnOperationWouldBeAbout(t *testing.T) {
 	if err != nil || p.Total != 5 || len(p.Samples) != 3 || p.Takes != 2500*time.Millisecond || p.Oldest.IsZero() {
 		t.Errorf("preview %+v, %v", p, err)
 	}
-	if got := fmt.Sprint(p.By[0].Kind, p.By[0].Queue, p.By[0].Reason); got != "orderqrejected" {
+	if got := fmt.Sprint(p.By[0].Kind, p.By[0].Queue, p.By[0].Reason); got != "parcelqrejected" {
 		t.Errorf("it is about %s", got)
 	}
 	o.Filter.Terms = []store.Term{{Field: store.FieldPayload, Path: "N", Op: store.OpLess, Values: []string{"3"}}}

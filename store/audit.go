@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,7 @@ const (
 	VerbEdit    Verb = "edit"
 	VerbPurge   Verb = "purge"
 	VerbImport  Verb = "import"
+	VerbTry     Verb = "try" // which changes nothing
 
 	VerbGroup Verb = "group" // another state or note of a group of dead letters
 
@@ -111,9 +113,9 @@ func (s *Store) audit(ctx context.Context, q Session, a Act) error {
 	if err != nil || len(a.Messages) == 0 {
 		return err
 	}
-	rows := make([][]any, len(a.Messages))
-	for i, message := range a.Messages {
-		rows[i] = []any{message, id}
+	var rows [][]any
+	for _, message := range slices.Compact(slices.Sorted(slices.Values(a.Messages))) { // one may have died twice
+		rows = append(rows, []any{message, id})
 	}
 	_, err = q.ExecMany(ctx, s.SQL.Audited, rows)
 	return err

@@ -53,6 +53,9 @@ func (f faultsFound) add(e ending) {
 	}
 }
 
+// marks are the fingerprints in their order, in which everybody locks groups.
+func (f faultsFound) marks() []string { return slices.Sorted(maps.Keys(f)) }
+
 // What this process knows of groups that are in the store: a burial needs to write
 // nothing about them for a while.
 const (
@@ -96,16 +99,16 @@ func (f *faults) learn(found faultsFound) {
 // burials do not wait for each other; in the order of their keys, so that two that
 // do cannot wait in a circle.
 func (s *Store) noteGroups(ctx context.Context, q Session, now int64, found faultsFound) error {
-	for _, mark := range slices.Sorted(maps.Keys(found)) {
-		if s.faults.known(mark) {
-			continue
+	unseen := faultsFound{}
+	for mark, e := range found {
+		if !s.faults.known(mark) {
+			unseen[mark] = e
 		}
-		e := found[mark]
-		_, err := q.Exec(ctx, s.SQL.GroupIn, mark, fingerprint.Algorithm, e.kind, string(e.class), e.errorType,
-			e.title, now, e.build, now)
-		if err != nil {
-			return err
-		}
+	}
+	if err := s.addGroups(ctx, q, unseen, func(string) int64 { return now }); err != nil {
+		return err
+	}
+	for _, mark := range unseen.marks() {
 		if _, err := q.Exec(ctx, s.SQL.GroupAgain, now, mark); err != nil {
 			return err
 		}

@@ -139,8 +139,8 @@ func chooses(t *testing.T, s *store.Store, c choice) {
 			}
 		}
 	}
-	n, err := s.CountLetters(t.Context(), store.LetterFilter{Terms: c.terms}, 0)
-	if want := int64(len(strings.Fields(c.want))); err != nil || n != (store.LetterCount{N: want, Exact: true}) {
+	n, err := s.TotalLetters(t.Context(), store.LetterFilter{Terms: c.terms}, 0)
+	if want := int64(len(strings.Fields(c.want))); err != nil || n != (store.LetterTotal{N: want, Exact: true}) {
 		t.Errorf("%+v: counted %+v, %v, want %d", c.terms, n, err, want)
 	}
 }
@@ -150,12 +150,12 @@ func counted(t *testing.T, s *store.Store) {
 	t.Helper()
 	payload := store.LetterFilter{Terms: []store.Term{term("payload.order_id", store.OpStarts, "A")}}
 	for _, f := range []store.LetterFilter{{}, payload} {
-		if n, err := s.CountLetters(t.Context(), f, 3); err != nil || n != (store.LetterCount{N: 3}) {
+		if n, err := s.TotalLetters(t.Context(), f, 3); err != nil || n != (store.LetterTotal{N: 3}) {
 			t.Errorf("counted %+v, %v", n, err)
 		}
 	}
 	payload.Reach = 2
-	if n, err := s.CountLetters(t.Context(), payload, 0); err != nil || n != (store.LetterCount{N: 2}) {
+	if n, err := s.TotalLetters(t.Context(), payload, 0); err != nil || n != (store.LetterTotal{N: 2}) {
 		t.Errorf("counted %+v, %v within a reach", n, err)
 	}
 	page, err := s.LetterPage(t.Context(), payload)
@@ -199,4 +199,26 @@ func TestAFilterSurvivesBeingKept(t *testing.T) {
 	if b, err := json.Marshal(store.LetterFilter{}); err != nil || string(b) != "{}" {
 		t.Errorf("%s, %v", b, err)
 	}
+}
+
+func TestBulkWorkByThePayloadTouchesNoOtherLetter(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		buryAll(t, s, someDead()...)
+		f := store.LetterFilter{Terms: []store.Term{term("payload.order_id", store.OpIs, "A-17")}}
+		counts, err := s.CountLetters(t.Context(), f)
+		if err != nil || len(counts) != 2 || counts[0].Kind != "mail" || counts[0].Count != 2 || counts[1].Count != 1 {
+			t.Errorf("counted %+v, %v", counts, err)
+		}
+		first := f
+		first.Limit = 1
+		for _, c := range []struct {
+			filter store.LetterFilter
+			left   string
+		}{{first, "b c d e f"}, {f, "b d e"}} {
+			o := advance(t, s, start(t, s, store.Operation{Action: store.ActionRemove, Filter: c.filter}))
+			if got := chosen(t, s, store.LetterFilter{}); o.State != store.OperationDone || got != c.left {
+				t.Errorf("it is %s, and left %s, want %s", tally(o), got, c.left)
+			}
+		}
+	})
 }

@@ -20,6 +20,7 @@ type Letter struct {
 	Deliveries int
 	Crashes    int
 	DiedAt     time.Time
+	Revision   int       // how often it was edited since it died
 	Discarded  time.Time // when an operator removed it; zero: it is still dead
 	Attempts   []driver.Attempt
 
@@ -44,7 +45,7 @@ func scanLetter(r Row) (Letter, error) {
 		class      string
 	)
 	err := r.Scan(&l.Seq, &l.ID, &l.Kind, &l.Queue, &l.Priority, &l.Attempt, &l.Deliveries, &l.Crashes, &sent, &died,
-		&discarded, &l.Reason, &class, &l.Error, &l.Fingerprint, &l.ErrorType, &l.Build, &header, &l.Body)
+		&discarded, &l.Reason, &class, &l.Error, &l.Fingerprint, &l.ErrorType, &l.Build, &header, &l.Body, &l.Revision)
 	if err != nil {
 		return l, err
 	}
@@ -59,19 +60,24 @@ func (s *Store) Attempts(ctx context.Context, id string) ([]driver.Attempt, erro
 	var out []driver.Attempt
 	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
 		return q.Query(ctx, s.SQL.Attempts, []any{id}, func(r Row) error {
-			var (
-				a              driver.Attempt
-				started, micro int64
-				class          string
-			)
-			err := r.Scan(&a.Number, &a.Worker, &started, &micro, &class, &a.Error, &a.Stack, &a.Build)
-			a.Started, a.Duration = fromMillis(started), time.Duration(micro)*time.Microsecond
-			a.Class = driver.Class(class)
+			a, err := scanAttempt(r)
 			out = append(out, a)
 			return err
 		})
 	})
 	return out, s.explain("read attempts", err)
+}
+
+func scanAttempt(r Row) (driver.Attempt, error) {
+	var (
+		a              driver.Attempt
+		started, micro int64
+		class          string
+	)
+	err := r.Scan(&a.Number, &a.Worker, &started, &micro, &class, &a.Error, &a.Stack, &a.Build)
+	a.Started, a.Duration = fromMillis(started), time.Duration(micro)*time.Microsecond
+	a.Class = driver.Class(class)
+	return a, err
 }
 
 // RetryLetters puts dead letters back on their own queues, due at once, with
@@ -81,15 +87,7 @@ func (s *Store) Attempts(ctx context.Context, id string) ([]driver.Attempt, erro
 // longer there is not counted.
 func (s *Store) RetryLetters(ctx context.Context, seqs ...int64) (int, error) {
 	n, err := s.eachLetter(ctx, VerbRetry, seqs, func(ctx context.Context, q Session, now, seq int64) (int64, error) {
-		moved, err := q.Exec(ctx, s.SQL.LetterBack, now, now, seq)
-		if err != nil || moved == 0 {
-			return 0, err
-		}
-		dropped, err := q.Exec(ctx, s.SQL.LetterDrop, seq)
-		if err == nil && dropped == 0 { // somebody else put it back in between
-			err = driver.ErrDuplicate
-		}
-		return dropped, err
+		return s.letterBack(ctx, q, now, seq)
 	})
 	s.hub.wake()
 	return n, s.explain("retry dead letters", err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -132,9 +133,9 @@ func (o *Operation) check() error {
 	case o.To != "" && o.Action != ActionRetry:
 		return fmt.Errorf("%w: only retries go to a queue", driver.ErrInvalid)
 	case o.To != "":
-		return driver.CheckQueue(o.To)
+		return cmp.Or(driver.CheckQueue(o.To), o.Filter.Check())
 	}
-	return nil
+	return o.Filter.Check()
 }
 
 // allowed is how many letters may have their turn now, by the store's clock.

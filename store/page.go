@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 )
 
 // A LetterPage is a part of a list of letters.
@@ -113,15 +114,21 @@ func (p *paging) read(ctx context.Context, end int64) error {
 }
 
 func (s *Store) readLetters(ctx context.Context, f LetterFilter, most int) (out []Letter, err error) {
-	where := s.where(f)
-	stmt := s.SQL.Letters + where.clause() + fmt.Sprintf(" order by seq limit %d", most)
 	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		out = nil
-		return q.Query(ctx, stmt, where.args, func(r Row) error {
-			l, err := scanLetter(r)
-			out = append(out, l)
-			return err
-		})
+		out, err = s.lettersIn(ctx, q, f, most)
+		return err
+	})
+	return out, err
+}
+
+// lettersIn reads letters in a session: those that the database lets through.
+func (s *Store) lettersIn(ctx context.Context, q Session, f LetterFilter, most int) (out []Letter, err error) {
+	where := s.where(f)
+	args := append(where.args, most)
+	err = q.Query(ctx, s.SQL.Letters+where.clause()+" order by seq limit ?", args, func(r Row) error {
+		l, err := scanLetter(r)
+		out = append(out, l)
+		return err
 	})
 	return out, err
 }
@@ -130,47 +137,48 @@ func (s *Store) readLetters(ctx context.Context, f LetterFilter, most int) (out 
 // letters than that are left.
 func (s *Store) windowEnd(ctx context.Context, f LetterFilter, size int) (seq int64, err error) {
 	led := f.led()
-	stmt := s.SQL.LetterSeqs + led.clause() + fmt.Sprintf(" order by seq limit 1 offset %d", size-1)
+	stmt := s.SQL.LetterSeqs + led.clause() + " order by seq limit 1 offset ?"
 	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
 		seq = 0
-		return q.Query(ctx, stmt, led.args, func(r Row) error { return r.Scan(&seq) })
+		return q.Query(ctx, stmt, append(led.args, size-1), func(r Row) error { return r.Scan(&seq) })
 	})
 	return seq, err
 }
 
-// A LetterCount is how many letters a filter chooses.
-type LetterCount struct {
+// A LetterTotal is how many letters a filter chooses.
+type LetterTotal struct {
 	N     int64
 	Exact bool // else there are at least N
 }
 
-// CountLetters counts the letters that a filter chooses, up to most; 0 means all. It
+// TotalLetters counts the letters that a filter chooses, up to most; 0 means all. It
 // stops earlier where LetterFilter.Reach says so.
-func (s *Store) CountLetters(ctx context.Context, f LetterFilter, most int64) (LetterCount, error) {
+func (s *Store) TotalLetters(ctx context.Context, f LetterFilter, most int64) (LetterTotal, error) {
 	if err := f.Check(); err != nil {
-		return LetterCount{}, fmt.Errorf("count dead letters: %w", err)
+		return LetterTotal{}, fmt.Errorf("count dead letters: %w", err)
 	}
 	if !f.exact() || f.Reach > 0 && !f.straight() {
-		return s.countRead(ctx, f, most)
+		return s.totalRead(ctx, f, most)
 	}
 	where := s.where(f)
-	stmt := s.SQL.LetterSeqs + where.clause()
-	if most > 0 {
-		stmt += fmt.Sprintf(" limit %d", most+1)
+	if most <= 0 {
+		most = math.MaxInt64 - 1
 	}
-	c := LetterCount{Exact: true}
+	stmt := s.SQL.LetterSeqs + where.clause() + " limit ?"
+	c := LetterTotal{Exact: true}
 	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		return q.Query(ctx, "select count(*) from ("+stmt+") chosen", where.args, func(r Row) error { return r.Scan(&c.N) })
+		return q.Query(ctx, "select count(*) from ("+stmt+") chosen", append(where.args, most+1),
+			func(r Row) error { return r.Scan(&c.N) })
 	})
-	if most > 0 && c.N > most {
-		c = LetterCount{N: most}
+	if c.N > most {
+		c = LetterTotal{N: most}
 	}
 	return c, s.explain("count dead letters", err)
 }
 
-// countRead counts by reading.
-func (s *Store) countRead(ctx context.Context, f LetterFilter, most int64) (LetterCount, error) {
-	var c LetterCount
+// totalRead counts by reading.
+func (s *Store) totalRead(ctx context.Context, f LetterFilter, most int64) (LetterTotal, error) {
+	var c LetterTotal
 	f.Limit = 1000
 	for {
 		page, err := s.LetterPage(ctx, f)
@@ -180,11 +188,11 @@ func (s *Store) countRead(ctx context.Context, f LetterFilter, most int64) (Lett
 		c.N += int64(len(page.Letters))
 		switch {
 		case most > 0 && c.N > most:
-			return LetterCount{N: most}, nil
+			return LetterTotal{N: most}, nil
 		case page.Searched > 0:
 			return c, nil
 		case page.Next == 0:
-			return LetterCount{N: c.N, Exact: true}, nil
+			return LetterTotal{N: c.N, Exact: true}, nil
 		}
 		f.Past = page.Next
 	}

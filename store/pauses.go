@@ -140,17 +140,13 @@ func scanPause(r Row) (Pause, error) {
 // Pauses lists the pauses that are in force, by queue. now is the store's clock.
 func (s *Store) Pauses(ctx context.Context) (ps []Pause, now time.Time, err error) {
 	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
-		ps = nil
 		ms, err := q.Now(ctx)
 		if err != nil {
 			return err
 		}
 		now = fromMillis(ms)
-		return q.Query(ctx, s.SQL.Pauses, []any{ms}, func(r Row) error {
-			p, err := scanPause(r)
-			ps = append(ps, p)
-			return err
-		})
+		ps, err = s.pausesOf(ctx, q, ms)
+		return err
 	})
 	return ps, now, s.explain("list pauses", err)
 }

@@ -184,10 +184,16 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 		if _, err := q.Exec(ctx, s.SQL.LetterPurge, now-retention.Milliseconds()); err != nil {
 			return err
 		}
+		if _, err := q.Exec(ctx, s.SQL.RevisionPurge, now-retention.Milliseconds()); err != nil {
+			return err
+		}
 		if _, err := q.Exec(ctx, s.SQL.PurgeWorker, now-silentWorker.Milliseconds()); err != nil {
 			return err
 		}
 		if _, err := q.Exec(ctx, s.SQL.PausePurge, now); err != nil {
+			return err
+		}
+		if err := s.keepGroups(ctx, q, now, now-retention.Milliseconds()); err != nil {
 			return err
 		}
 		if err := s.purgeActs(ctx, q, now); err != nil {
@@ -198,6 +204,9 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 	})
 	if err == nil {
 		err = s.purgeOperations(ctx)
+	}
+	if err == nil {
+		_, err = s.MarkLetters(ctx)
 	}
 	return s.explain("maintain store", err)
 }

@@ -63,6 +63,7 @@ func rights() []right {
 		{"message", "select, insert, update, delete", "insert", "select", false},
 		{"lease", "select, insert, update, delete", "", "select", true},
 		{"letter", "select, insert, update, delete", "", "select", false},
+		{"revision", "select, insert, delete", "", "select", false},
 		{"attempt", "select, insert, delete", "", "select", false},
 		{"group", "select, insert, update, delete", "", "select", false},
 		{"worker", "select, insert, update, delete", "", "select", false},

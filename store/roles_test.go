@@ -246,9 +246,13 @@ func history(t *testing.T, s *store.Store) {
 	if p == nil || p.Letter == nil || len(p.Letter.Attempts) < 2 {
 		t.Fatalf("history is at %+v, want a letter with two attempts", p)
 	}
-	n, err := s.RemoveLetters(ctx, p.Letter.Seq)
-	if err != nil || n != 1 {
-		t.Errorf("removed %d letters, %v", n, err)
+	try(t, s.EditLetter(ctx, store.Edit{Seq: p.Letter.Seq, Body: []byte("edited")}))
+	for i, step := range []func(context.Context, ...int64) (int, error){
+		s.RemoveLetters, s.RestoreLetters, s.RemoveLetters,
+	} {
+		if n, err := step(ctx, p.Letter.Seq); err != nil || n != 1 {
+			t.Errorf("step %d: %d letters, %v", i, n, err)
+		}
 	}
 	try(t, s.Maintain(ctx, -time.Hour)) // purges it, and what belonged to it
 	if p, err := s.Find(ctx, "history"); err != nil || p != nil {
@@ -280,7 +284,11 @@ func viewer(t *testing.T, g stage) {
 		t.Errorf("late is at %+v, %v", p, err)
 	}
 	healthy(t, s)
-	for _, table := range []string{"message", "letter", "attempt", "worker", "pause", "document",
+	_, err = s.Revisions(ctx, "late")
+	try(t, err)
+	_, _, _, err = s.Gates(ctx, "late")
+	try(t, err)
+	for _, table := range []string{"message", "letter", "revision", "attempt", "worker", "pause", "document",
 		"audit", "audited", "operation", "target", "meta", "migration"} {
 		try(t, s.DB().QueryRowContext(ctx, "select count(*) from "+g.names.Table(table)).Scan(new(int)))
 	}

@@ -25,6 +25,7 @@ type Statements struct {
 	LeasesDue, LeaseExpired, LeaseSeen, LeaseNext string
 	LeaseIsDue                                    string // until → a row if LeasesDue would find one
 	Crashed                                       string // seq: writes an attempt for a lease that ran out
+	Gates                                         string // of gates.go: now, now, since, id
 	Promote                                       string // seq, now: ends the wait of a row whose time has come
 	Ready                                         string // queue → 1 if it has a ready row, else nothing
 	// Look stands for Now and NextWake together: → now, earliest wake.
@@ -91,7 +92,19 @@ type Statements struct {
 	LetterGone   string // now, seq: marks as discarded
 	LetterIDs    string // followed by a list of sequences → seq, id
 	LetterPurge  string // died before
-	AttemptPurge string // removes attempts that belong to nothing
+	// Of trial.go: TrialBegin, TrialEnd and TrialUndo, with the name of the transaction, where
+	// an ordinary one could be committed behind the guard's back; TrialCheck does what the
+	// database puts off until the commit; Touched → names and counts of changed rows.
+	TrialBegin, TrialEnd, TrialUndo, TrialCheck, Touched string
+	// Of transfer.go: IDTaken: id, id; LetterIn and RevisionPut: the columns.
+	IDTaken, LetterIn, RevisionPut string
+	// Of revisions.go: LetterHold: seq; LetterEdit: header, body, seq, revision;
+	// LetterRestore: seq; LetterTwin: seq, seq → a row if its id is taken; RevisionIn: now,
+	// actor, seq; Revisions: id; RevisionDrop and AttemptDrop: id, id, id; RevisionPurge:
+	// replaced before.
+	LetterHold, LetterEdit, LetterRestore, LetterTwin               string
+	RevisionIn, Revisions, RevisionDrop, AttemptDrop, RevisionPurge string
+	AttemptPurge                                                    string // removes attempts that belong to nothing
 
 	// Of audit.go. Audit: id, at, actor, verb, subject, filter, messages, count, was,
 	// became, reason. Audited: message id, act. ActsOf: the condition for a message
@@ -125,12 +138,16 @@ type Statements struct {
 
 	// Of groups.go: GroupIn: fingerprint, algorithm, kind, class, error type, title,
 	// first seen, build, its time: adds one that is not there. GroupAgain: time,
-	// fingerprint: one that was resolved has come back. GroupsAgain: time: all that have
-	// come back. Groups: → rows. GroupSet: state, note, actor, time, fingerprint. GroupPurge: before:
-	// those without letters about which nothing was said since. GroupCounts: discarded
-	// or not → fingerprint, count, first and last sequence. Unmarked: limit → letters
-	// without a fingerprint. Mark: fingerprint, error type, seq.
-	GroupIn, GroupAgain, GroupsAgain, Groups, GroupSet, GroupPurge, GroupCounts, Unmarked, Mark string
+	// fingerprint: one that was resolved has come back. GroupsAgain: time: all that have.
+	// Groups: → rows. GroupSet: state, note, actor, time, fingerprint. GroupPurge: before,
+	// before: those without letters of which nothing was heard since. GroupCounts: bounds →
+	// fingerprint and columns of tally; empty where GroupFirst: → fingerprint, GroupNext:
+	// fingerprint → the next, and GroupCount: fingerprint, fingerprint, then fingerprint and
+	// bounds for each part → columns of tally, stand for it. HourBounds: times → sequences.
+	// LetterHeads: sequences → columns of Letters with an empty body. Unmarked: after, limit →
+	// letters without a fingerprint. Mark: fingerprint, seq.
+	GroupIn, GroupAgain, GroupsAgain, Groups, GroupSet, GroupPurge, GroupCounts string
+	GroupFirst, GroupNext, GroupCount, HourBounds, LetterHeads, Unmarked, Mark  string
 	// Version: worker → the version of its program.
 	Version string
 	// Of page.go: LetterSeqs is followed by the condition of a filter: → sequences.
@@ -162,15 +179,11 @@ func Portable() Statements {
 			select id, attempt + 1, worker, claimed_at, (wake_at - claimed_at) * 1000, 'crash',
 			  'its worker fell silent while holding it', ''
 			from posthorn_message where seq = ?`,
-		Later: `select seq from posthorn_message where state = 1 and wake_at <= ? order by wake_at limit 500`,
-		Expired: `select seq from posthorn_message where state = 2 and wake_at > ? and wake_at <= ?
-			order by wake_at limit 500`,
 		// MySQL makes the assignments from left to right.
 		Promote: `update posthorn_message
 			set crashes = crashes + case when state = 2 then 1 else 0 end,
 			  state = case when suspect > 0 then 3 else 0 end, token = null, worker = null, claimed_at = null
-			where seq = ? and state in (1, 2) and wake_at <= ?`,
-		Ready:    `select 1 from posthorn_message where state = 0 and queue = ? limit 1`,
+			where seq = ? and ` + waiting + ` and ` + wakes,
 		NextWake: `select min(wake_at) from posthorn_message where state = 1`,
 		Extend:   `update posthorn_message set wake_at = ? where seq = ? and token = ?`,
 		Ack:      `delete from posthorn_message where seq = ? and ` + standing(),
@@ -191,14 +204,17 @@ func Portable() Statements {
 		LogTrim: `delete from posthorn_attempt where message_id = ? and seq <= (select seq from (
 			  select seq from posthorn_attempt where message_id = ? order by seq desc limit 1 offset ?) old)`,
 	}
+	PortableGates().pass(&s)
 	operate(&s)
 	suspect(&s)
 	ask(&s)
 	inspect(&s)
+	revise(&s)
+	transfer(&s)
 	census(&s)
+	groups(&s)
 	audit(&s)
 	bulks(&s)
-	groups(&s)
 	return s
 }
 
@@ -254,16 +270,14 @@ const HeartbeatRow = `insert into posthorn_worker
 // suspect adds the statements of suspects. A lease of one is found by its state,
 // as any other is.
 func suspect(s *Statements) {
-	s.SuspectReady = `select 1 from posthorn_message where state = 3 and suspect > 0 and queue = ? limit 1`
-	s.SuspectsOld = `select seq from posthorn_message where state = 3 and suspect > 0 and wake_at <= ? limit 500`
 	s.SuspectFree = `update posthorn_message
 			set state = 0, suspect = 0, crashes = case when crashes < 2 then 2 else crashes end
-			where seq = ? and state = 3 and wake_at <= ?`
-	s.SuspectKeep = `update posthorn_message set wake_at = ? where state = 3 and suspect > 0 and queue = ?`
+			where seq = ? and ` + Suspected + ` and ` + wakes
+	s.SuspectKeep = `update posthorn_message set wake_at = ? where ` + suspects + ` and queue = ?`
 	s.SuspectBack = `update posthorn_message
 			set state = 3, wake_at = ?, token = null, worker = null, claimed_at = null
 			where seq = ? and token = ? and suspect > 0`
-	s.Suspects = `select count(*) from posthorn_message where state = 3 and suspect > 0 and queue in`
+	s.Suspects = `select count(*) from posthorn_message where ` + suspects + ` and queue in`
 }
 
 // ask adds the statements of pauses and documents.
@@ -273,7 +287,7 @@ func ask(s *Statements) {
 			  since_ms = excluded.since_ms, until_ms = excluded.until_ms`
 	s.Resume = `delete from posthorn_pause where queue = ?`
 	s.Pauses = `select queue, reason, actor, since_ms, until_ms from posthorn_pause
-			where until_ms is null or until_ms > ? order by queue`
+			where ` + inForce + ` order by queue`
 	s.PausePurge = `delete from posthorn_pause where until_ms < ?`
 	s.Document = `select version, body from posthorn_document where name = ?`
 	s.DocumentIn = `insert into posthorn_document (name, version, body) values (?, 1, ?)`
@@ -293,7 +307,7 @@ func inspect(s *Statements) {
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (priority > ?
 			  or priority = ? and (due_at < ? or due_at = ? and seq < ?))`
 	s.Letters = `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
-			  reason, class, error, fingerprint, error_type, build, header, body from posthorn_letter`
+			  reason, class, error, fingerprint, error_type, build, header, body, revision from posthorn_letter`
 	s.Attempts = `select number, worker, started_at, duration_us, class, error, stack, build
 			from posthorn_attempt where message_id = ? order by seq`
 	s.LetterBack = insertMessage + `

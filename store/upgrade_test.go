@@ -17,6 +17,7 @@ func downgrade(t *testing.T, s *store.Store, half bool) {
 	t.Helper()
 	stmts := []string{
 		"delete from posthorn_migration where version >= 2",
+		"drop table posthorn_revision", "alter table posthorn_letter drop column revision",
 		"drop table posthorn_audit", "drop table posthorn_audited",
 		"drop table posthorn_operation", "drop table posthorn_target",
 		"create table posthorn_control (name varchar(64) primary key, version bigint not null)",

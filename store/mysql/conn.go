@@ -4,9 +4,11 @@ import (
 	"context"
 	sqldriver "database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
+	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/store/guard"
 )
 
@@ -88,8 +90,11 @@ func (w *watched) usable() error {
 
 // note remembers an error that dooms the transaction.
 func (w *watched) note(err error) error {
-	if n := number(err); n == lockTimeout || n == deadlock {
+	switch number(err) {
+	case lockTimeout, deadlock:
 		w.doom = err
+	case inXA: // of a trial, see store.Trial
+		w.doom = fmt.Errorf("%w: %w", driver.ErrTxEnded, err)
 	}
 	return err
 }
@@ -100,6 +105,7 @@ func (w *watched) ExecContext(
 ) (sqldriver.Result, error) {
 	if query == "rollback" {
 		w.doom, w.called = nil, false
+		return w.rawConn.ExecContext(ctx, query, args)
 	}
 	if err := w.usable(); err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ import (
 const (
 	lockTimeout = 1205 // undoes the statement
 	deadlock    = 1213 // undoes the whole transaction
+	inXA        = 1399 // XAER_RMFAIL: not in an XA transaction
 )
 
 // faults are the faults by number:

@@ -10,15 +10,16 @@ const now = `select timestampdiff(microsecond, '1970-01-01', utc_timestamp(3)) d
 // ready is walked by its index, and lists of rows are looked up, whatever the
 // optimizer's statistics say: it would lock rows that others hold.
 func statements() store.Statements {
-	s := store.Portable()
+	s, g := store.Portable(), gates()
+	s.Ask(g)
 	s.Now = now
 	s.SkipLocked = ` for update skip locked`
 	// Without an order: the server would lock all that is due before it sorts.
 	s.Later = `select seq from posthorn_message force index (posthorn_message_wake)
-		where state = 1 and wake_at <= ? limit 500` + s.SkipLocked
+		where ` + g.Delayed.Through() + ` limit 500` + s.SkipLocked
 	s.Expired = `select seq from posthorn_message force index (posthorn_message_wake)
-		where state = 2 and wake_at > ? and wake_at <= ? limit 500`
-	s.Claim, s.ClaimSuspect = claim(`state = 0`), claim(`state = 3`)
+		where ` + g.Leased.Stands + ` and wake_at > ? and ` + g.Leased.Opens + ` limit 500`
+	s.Claim, s.ClaimSuspect = claim(store.Ready), claim(g.Suspect.Stands)
 	s.ClaimMark = `update posthorn_message force index (primary)
 		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?` + store.CountDelivery() + `
 		where seq in`
@@ -32,9 +33,12 @@ func statements() store.Statements {
 	s.Pause = store.PauseRow + `
 		on duplicate key update reason = values(reason), actor = values(actor), since_ms = values(since_ms),
 		  until_ms = values(until_ms)`
+	s.GroupCounts = ""
 	s.GroupIn = store.GroupRow + ` on duplicate key update fingerprint = values(fingerprint)`
 	s.HasText, s.HasBytes = `locate(cast(? as binary), cast(%s as binary)) > 0`, `locate(?, %s) > 0`
-	operate(&s)
+	s.TrialBegin, s.TrialEnd, s.TrialUndo = `xa start ?`, `xa end ?`, `xa rollback ?`
+	s.Touched = `show session status where variable_name in ('Handler_write', 'Handler_update', 'Handler_delete')`
+	operate(&s, g)
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (turn < 0 - ?
 		  or turn = 0 - ? and (due_at < ? or due_at = ? and seq < ?))`
 	s.LetterIDs = `select seq, id from posthorn_letter force index (primary) where seq in`
@@ -49,6 +53,14 @@ func statements() store.Statements {
 	return s
 }
 
+// gates are the gates of the dialect: no index has the column suspect, and state says
+// the same.
+func gates() store.Gates {
+	g := store.PortableGates()
+	g.Suspect.Stands = store.Suspected
+	return g
+}
+
 // claim is a statement that locks messages of one state to be claimed.
 func claim(state string) string {
 	return `select seq, id, kind, queue, priority, attempt, deliveries + 1, crashes, due_at, sent_at, header, body
@@ -59,14 +71,14 @@ func claim(state string) string {
 // operate adds the statements for dead workers and for suspects, which look at the
 // leased or suspected rows only. Where rows are to be changed, they are found by
 // their keys: an update by anything else would lock what it passes.
-func operate(s *store.Statements) {
+func operate(s *store.Statements, g store.Gates) {
 	s.Lock = ` for update`
 	s.Holds = `select seq from posthorn_message force index (posthorn_message_wake)
 		where state = 2 and worker = ?`
 	s.HoldsOf = `select seq, token, id, kind, attempt, deliveries, crashes, suspect, coalesce(claimed_at, 0)
 		from posthorn_message force index (primary) where state = 2 and worker = ? and seq in`
 	s.SuspectsOld = `select seq from posthorn_message force index (posthorn_message_wake)
-		where state = 3 and wake_at <= ? limit 500`
+		where ` + g.Suspect.Through() + ` limit 500`
 	s.SuspectKeep = `update posthorn_message force index (posthorn_message_ready) set wake_at = ?
-		where state = 3 and queue = ?`
+		where ` + g.Suspect.Stands + ` and queue = ?`
 }

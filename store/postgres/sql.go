@@ -4,22 +4,32 @@ import "github.com/posthorn/posthorn/store"
 
 // statements are the statements of the dialect.
 func statements() store.Statements {
-	s := store.Portable()
+	s, g := store.Portable(), gates()
+	s.Ask(g)
 	s.Now = `select ` + clock
-	s.Look = `select ` + clock + `, min(due_at) from posthorn_message where delayed`
+	s.Look = `select ` + clock + `, min(due_at) from posthorn_message where ` + g.Delayed.Stands
 	s.SkipLocked = ` for update skip locked`
-	s.Later = `select seq from posthorn_message where delayed and due_at <= ? order by due_at limit 500` + s.SkipLocked
-	s.NextWake = `select min(due_at) from posthorn_message where delayed`
-	s.HeldBack = store.HeldBackWhere(`delayed order by due_at`)
+	s.Later = `select seq from posthorn_message where ` + g.Delayed.Through() + ` order by due_at limit 500` + s.SkipLocked
+	s.NextWake = `select min(due_at) from posthorn_message where ` + g.Delayed.Stands
+	s.HeldBack = store.HeldBackWhere(g.Delayed.Stands + ` order by due_at`)
 	s.Load = `select most, used from (` + places + `) as p (most, used, processes)`
-	leases(&s)
+	s.TrialCheck = `set constraints all immediate`
+	s.Touched = `select 'rows', coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint from pg_stat_xact_user_tables`
+	leases(&s, g)
 	s.HasText, s.HasBytes = `strpos(%s, ?) > 0`, `position(?::bytea in %s) > 0`
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
 	return s
 }
 
+// gates are the gates of the dialect: delayed rows have an index by their due times.
+func gates() store.Gates {
+	g := store.PortableGates()
+	g.Delayed = store.Gate{Stands: `delayed`, Opens: `due_at <= ?`}
+	return g
+}
+
 // leases adds the statements for leases that run out.
-func leases(s *store.Statements) {
+func leases(s *store.Statements, g store.Gates) {
 	const held = `unnest(l.seqs) as h(seq) join posthorn_message m on m.seq = h.seq and m.token = l.token`
 	s.Expired = ""
 	s.InHand = `select l.worker, m.queue, count(*), min(m.claimed_at), max(m.claimed_at)
@@ -27,7 +37,7 @@ func leases(s *store.Statements) {
 	s.LeasesDue = `select token from posthorn_lease where ends_at <= ? order by ends_at limit 50` + s.SkipLocked
 	s.LeaseIsDue = `select 1 from posthorn_lease where ends_at <= ? limit 1`
 	s.LeaseExpired = `select m.seq from posthorn_lease l cross join lateral ` + held + `
-		where l.token = any(?::text[]) and m.wake_at <= ? order by m.seq limit 500 for update of m skip locked`
+		where l.token = any(?::text[]) and m.` + g.Leased.Opens + ` order by m.seq limit 500 for update of m skip locked`
 	s.LeaseSeen = `delete from posthorn_lease l where l.token = any(?::text[]) and not exists (select 1 from ` + held + `)`
 	s.LeaseNext = `update posthorn_lease l set ends_at = coalesce((select min(m.wake_at) from ` + held + `), 0)
 		where l.token = any(?::text[])`

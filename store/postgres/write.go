@@ -29,6 +29,7 @@ func newWriter(n store.Names) writer {
 	if !safety.Fencing {
 		remove = `with gone as (delete from posthorn_message where seq = any($1::bigint[]) returning seq, token, id)`
 	}
+	ready, suspect := store.Ready, gates().Suspect.Stands
 	return writer{
 		insert: n.In(`insert into posthorn_message
 			  (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body)
@@ -41,17 +42,17 @@ func newWriter(n store.Names) writer {
 		ack: n.In(remove + ` select seq, token from gone`),
 		ackAll: n.In(remove + `, past as (delete from posthorn_attempt a using gone g where a.message_id = g.id)
 			select seq, token from gone`),
-		claim: claim(n, `select ctid from posthorn_message where state = 0 and queue = $4
+		claim: claim(n, `select ctid from posthorn_message where `+ready+` and queue = $4
 			order by priority desc, due_at, seq limit $5 for update skip locked`),
-		claimSuspect: claim(n, `select ctid from posthorn_message where state = 3 and suspect > 0 and queue = $4
+		claimSuspect: claim(n, `select ctid from posthorn_message where `+suspect+` and queue = $4
 			order by priority desc, due_at, seq limit $5 for update skip locked`),
 		claimOn: claim(n, `select c.ctid from unnest($6::smallint[], $7::smallint[], $8::bigint[]) as k(high, low, due)
 			cross join lateral (
 			  select ctid from (select ctid from posthorn_message
-			    where k.due is null and state = 0 and queue = $4 and priority between k.low and k.high
+			    where k.due is null and `+ready+` and queue = $4 and priority between k.low and k.high
 			    order by priority desc, due_at, seq limit $5 for update skip locked) gap
 			  union all select ctid from (select ctid from posthorn_message
-			    where state = 0 and queue = $4 and priority = k.low and due_at >= k.due
+			    where `+ready+` and queue = $4 and priority = k.low and due_at >= k.due
 			    order by due_at, seq limit $5 for update skip locked) known) c limit $5`),
 	}
 }

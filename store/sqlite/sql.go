@@ -5,7 +5,8 @@ import "github.com/posthorn/posthorn/store"
 // statements are the statements of the dialect.
 func statements() store.Statements {
 	s := store.Portable()
-	s.Claim, s.ClaimSuspect = claim(`state = 0`), claim(`state = 3`)
+	s.Claim, s.ClaimSuspect = claim(store.Ready), claim(store.Suspected)
+	s.Touched = `select 'rows', total_changes()`
 	s.File = `select file from pragma_database_list where name = 'main'`
 	return s
 }

@@ -1,0 +1,243 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/store"
+)
+
+// tryFlags are the flags of failed try.
+type tryFlags struct {
+	letterFlags
+	all, slow bool
+	output    string
+}
+
+// triedLetters is how many dead letters are tried when a filter chooses more.
+const triedLetters = 20
+
+func (s *session) failedTryCommand() *cobra.Command {
+	var f tryFlags
+	cmd := &cobra.Command{
+		Use: "try [ID...]", Short: "Run today's handlers on dead letters, and undo it",
+		Long: `Run the handlers of this program on dead letters, each in a transaction that is always rolled back, and say
+what would have become of them. Nothing is sent, and the letters stay as they are. Only transactional handlers can be
+tried. What a handler does by other ways than its transaction is not undone: the slow part of a handler runs only with
+--with-slow-part.`,
+		Example: s.example(`
+			failed try ID
+			failed try --kind welcome --limit 5
+			failed try --all --limit 100 -o json`),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.tryFailed(cmd.Context(), args, f) },
+	}
+	f.define(cmd)
+	cmd.Flags().BoolVar(&f.all, "all", false, "any dead letters")
+	cmd.Flags().IntVar(&f.limit, "limit", triedLetters, "at most `N`, the oldest first")
+	cmd.Flags().BoolVar(&f.slow, "with-slow-part", false, "run the slow part of handlers: what it does is done")
+	group(cmd, "Which", "all", "limit")
+	group(cmd, "What", "with-slow-part")
+	outputFlag(cmd, &f.output)
+	return cmd
+}
+
+// trialRow is a failure.Trial, as output shows it.
+type trialRow struct {
+	ID      string    `json:"id"`
+	Kind    string    `json:"kind"`
+	Outcome string    `json:"outcome"` // passed, failed or refused
+	Class   string    `json:"class,omitempty"`
+	Error   string    `json:"error,omitempty"` // or why it was refused
+	Was     string    `json:"was"`             // the error of the dead letter
+	Same    bool      `json:"same_error"`
+	Rows    int64     `json:"rows"` // touched; -1 is unknown
+	Sent    []sentRow `json:"would_send,omitempty"`
+	Outside []sentRow `json:"would_send_outside_the_transaction,omitempty"`
+	Seconds float64   `json:"duration_seconds"`
+	Dirty   string    `json:"left_in_session,omitempty"`
+	trial   *failure.Trial
+}
+
+// sentRow is a message that was not sent.
+type sentRow struct {
+	ID    string `json:"id"`
+	Kind  string `json:"kind"`
+	Queue string `json:"queue"`
+}
+
+func (s *session) tryFailed(ctx context.Context, ids []string, f tryFlags) error {
+	switch {
+	case len(ids) == 0 && !f.all && !f.any():
+		return usage("no dead letter is named", "give ids, a filter such as --kind, or --all")
+	case len(ids) > 0 && (f.all || f.any()):
+		return usage("ids and filters contradict each other", "give one of them")
+	case f.limit < 1:
+		return usage("--limit is below 1", "give a positive number")
+	case len(s.app.Mux.Kinds()) == 0 && s.app.Setup == nil:
+		return &fault{
+			Code: "E-NO-HANDLERS", Title: "this program has no handlers", Exit: exitFailed,
+			What: "handlers are in the application's own program", Try: "PROGRAM failed try, where PROGRAM calls cli.Main",
+		}
+	}
+	st, err := s.existing(ctx)
+	if err != nil {
+		return err
+	}
+	env, err := s.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	letters, missing, err := toTry(ctx, st, ids, f)
+	if err != nil {
+		return err
+	}
+	if len(letters) == 0 && len(missing) == 0 {
+		return &fault{
+			Code: "E-NOTHING-MATCHED", Title: "nothing matched", What: "no dead letter fits the filter", Exit: exitNothing,
+			Try: s.app.Name + " failed list",
+		}
+	}
+	var rows []trialRow
+	o := failure.TryOptions{Mux: s.app.Mux, Dispatcher: env.Dispatcher, SlowPart: f.slow, Log: env.Log}
+	for _, l := range letters {
+		t, err := failure.Try(ctx, st, l, o)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, trialRowOf(&t))
+	}
+	if err := s.showTrials(f.output, rows); err != nil {
+		return err
+	}
+	if err := s.absent(missing, len(ids)); err != nil {
+		return err
+	}
+	return trialVerdict(rows)
+}
+
+// toTry finds the letters.
+func toTry(
+	ctx context.Context, st *store.Store, ids []string, f tryFlags,
+) (ls []store.Letter, missing []string, err error) {
+	if len(ids) == 0 {
+		filter, err := f.filter()
+		if err != nil {
+			return nil, nil, err
+		}
+		ls, err = st.Letters(ctx, filter)
+		return ls, nil, err
+	}
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+		found, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Limit: 1000})
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(found) == 0 {
+			missing = append(missing, id)
+			continue
+		}
+		ls = append(ls, found[len(found)-1])
+	}
+	return ls, missing, nil
+}
+
+func trialRowOf(t *failure.Trial) trialRow {
+	r := trialRow{
+		ID: t.Letter.ID, Kind: t.Letter.Kind, Outcome: "passed", Class: string(t.Class), Was: t.Letter.Error,
+		Rows: t.Rows, Sent: sentRows(t.Sent), Outside: sentRows(t.Outside), Seconds: t.Took.Seconds(), Dirty: t.Dirty,
+		trial: t,
+	}
+	switch {
+	case t.Refused != nil:
+		r.Outcome, r.Error = "refused", t.Refused.Error()
+	case t.Err != nil:
+		r.Outcome, r.Error, r.Same = "failed", t.Err.Error(), !t.Differs
+	}
+	return r
+}
+
+func sentRows(envs []driver.Envelope) (out []sentRow) {
+	for _, e := range envs {
+		out = append(out, sentRow{ID: e.ID, Kind: e.Kind, Queue: e.Queue})
+	}
+	return out
+}
+
+// trialVerdict is the exit code: done when all would be.
+func trialVerdict(rows []trialRow) error {
+	passed := 0
+	for _, r := range rows {
+		if r.Outcome == "passed" {
+			passed++
+		}
+	}
+	switch passed {
+	case len(rows):
+		return nil
+	case 0:
+		return outcome(exitFailed)
+	}
+	return outcome(exitPartly)
+}
+
+func (s *session) showTrials(as string, rows []trialRow) error {
+	if as != formTable && as != formWide || len(rows) != 1 {
+		return show(s, as, trialListing(rows))
+	}
+	r := rows[0]
+	line := func(name, value string) { s.print("%-11s %s\n", name, value) }
+	line("id", r.ID)
+	line("outcome", r.Outcome)
+	switch {
+	case r.Outcome == "refused":
+		line("because", r.Error)
+		return nil
+	case r.Outcome == "failed" && r.Same:
+		line("error", fmt.Sprintf("%s (%s), as before", r.Error, r.Class))
+	case r.Outcome == "failed":
+		line("error", fmt.Sprintf("%s (%s)", r.Error, r.Class))
+		line("was", fmt.Sprintf("%s (%s)", r.Was, r.trial.Letter.Class))
+	}
+	line("rows", touchedRows(r.Rows))
+	for _, e := range r.Sent {
+		line("would send", fmt.Sprintf("%s (%s, queue %s)", e.ID, e.Kind, e.Queue))
+	}
+	for _, e := range r.Outside {
+		line("sends", fmt.Sprintf("%s (%s, queue %s), outside its transaction: even if it fails", e.ID, e.Kind, e.Queue))
+	}
+	if r.Dirty != "" {
+		line("left dirty", r.Dirty)
+	}
+	line("took", spent(attemptRow{took: r.trial.Took}))
+	s.say("everything was rolled back\n")
+	return nil
+}
+
+func touchedRows(n int64) string {
+	if n < 0 {
+		return "unknown"
+	}
+	return strconv.FormatInt(n, 10) + " touched"
+}
+
+func trialListing(rows []trialRow) listing[trialRow] {
+	return listing[trialRow]{
+		kind: "TrialList", rows: rows, name: func(r trialRow) string { return r.ID },
+		columns: []column[trialRow]{
+			{head: "ID", cell: func(r trialRow) string { return r.ID }},
+			{head: "KIND", flex: true, cell: func(r trialRow) string { return r.Kind }},
+			{head: "OUTCOME", cell: func(r trialRow) string { return r.Outcome }},
+			{head: "ROWS", right: true, cell: func(r trialRow) string { return touchedRows(r.Rows) }},
+			{head: "SENDS", right: true, cell: func(r trialRow) string { return strconv.Itoa(len(r.Sent) + len(r.Outside)) }},
+			{head: "ERROR", flex: true, cell: func(r trialRow) string { return r.Error }},
+			{head: "SAME", wide: true, cell: func(r trialRow) string { return strconv.FormatBool(r.Same) }},
+			{head: "WAS", flex: true, wide: true, cell: func(r trialRow) string { return r.Was }},
+		},
+	}
+}

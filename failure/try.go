@@ -1,0 +1,171 @@
+package failure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+)
+
+// A Trial is what today's handler makes of a dead letter, and would have done.
+type Trial struct {
+	Letter  store.Letter
+	Refused error // why it was not tried, one of the errors below; then the rest is empty
+	// Err is what the handler fails with today; nil: it would be done, unless the commit
+	// itself failed.
+	Err   error
+	Class driver.Class // of Err
+	// Differs: the error, or its class, is not that which the letter has.
+	Differs bool
+	// Rows is how many rows the transaction has inserted, updated and deleted; -1: unknown.
+	Rows int64
+	// Sent are the messages that it would send with its commit; Outside those that it would
+	// send whether it fails or not, since it does so outside the transaction. None was
+	// sent.
+	Sent, Outside []driver.Envelope
+	Took          time.Duration // of both parts
+	Dirty         string        // what it left in the session; empty: nothing
+}
+
+// Why a letter is not tried. Compare with errors.Is.
+var (
+	// ErrNotTransactional: what its handler does cannot be undone.
+	ErrNotTransactional = errors.New("its handler is not transactional: what it does cannot be undone")
+	// ErrSlowPart: its handler does slow work first, which is not undone.
+	ErrSlowPart = errors.New("its handler has a slow part, which is not undone")
+)
+
+// TryOptions are the settings of Try.
+type TryOptions struct {
+	Mux        *posthorn.Mux
+	Dispatcher *posthorn.Dispatcher
+	SlowPart   bool         // run the slow part of handlers that have one: what it does is done
+	Log        *slog.Logger // for the handlers; nil means silence
+}
+
+// tryGrace is how long after its deadline a slow part is waited for.
+const tryGrace = 2 * time.Second
+
+// Try runs today's handler on a dead letter, in a transaction that is always rolled
+// back: see store.Store.Try. The letter stays as it is. A handler that is not
+// transactional, or unknown, or has a slow part that is not to be run, is not tried, and
+// Trial.Refused says why; so is what the database could not undo with certainty. What a
+// handler does by other ways than its transaction and the context's dispatcher (a
+// connection of its own, a network, a file) is not undone, and cannot be seen. The error
+// is the store's own.
+func Try(ctx context.Context, st *store.Store, l store.Letter, o TryOptions) (Trial, error) {
+	t := &trying{Trial: Trial{Letter: l}, o: o}
+	if t.Refused = t.refusal(); t.Refused != nil {
+		return t.Trial, nil
+	}
+	began := time.Now()
+	effect, err := t.start(ctx)
+	if err != nil {
+		t.judge(err)
+		t.Took, t.Rows = time.Since(began), 0
+		return t.result(), nil
+	}
+	if effect == nil { // it only acknowledges
+		effect = func(context.Context, *posthorn.Tx) error { return nil }
+	}
+	got, err := st.Try(ctx, driver.Unit{
+		Delivery: t.delivery(), Alone: t.handler.Alone(), Timeout: t.handler.Timeout(), Context: t.context(ctx),
+		Effect: effect.Bind(o.Dispatcher),
+	})
+	if errors.Is(err, store.ErrNoTrial) {
+		t.Refused = err
+		return t.Trial, nil
+	}
+	if err != nil {
+		return t.Trial, err
+	}
+	t.judge(got.Err)
+	t.Took, t.Rows, t.Sent, t.Dirty = time.Since(began), got.Rows, got.Sent, got.Dirty
+	return t.result(), nil
+}
+
+// trying is a Trial in the making.
+type trying struct {
+	Trial
+	o       TryOptions
+	handler *posthorn.Handler
+	mu      sync.Mutex
+	outside []driver.Envelope // by whatever goroutine, perhaps after the end
+}
+
+// refusal is why the letter is not tried.
+func (t *trying) refusal() error {
+	h, ok := t.o.Mux.Handler(t.Letter.Kind)
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: %s", ErrUncheckable, t.Letter.Kind)
+	case !h.Transactional():
+		return ErrNotTransactional
+	case h.Slow() && !t.o.SlowPart:
+		return ErrSlowPart
+	}
+	t.handler = h
+	return nil
+}
+
+// start runs what comes before the transaction.
+func (t *trying) start(ctx context.Context) (effect posthorn.Effect, err error) {
+	ctx, cancel := context.WithTimeoutCause(t.context(ctx), t.handler.Timeout(), driver.ErrTimeout)
+	defer cancel()
+	found := make(chan posthorn.Effect, 1) // else one that is stuck could write what is read here
+	err = store.Bounded(func() error {
+		effect, err := t.handler.Start(ctx, t.delivery())
+		found <- effect
+		return err
+	}, t.handler.Timeout()+tryGrace)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
+		return nil, err
+	}
+	return <-found, nil
+}
+
+// context is the handler's.
+func (t *trying) context(ctx context.Context) context.Context {
+	log := t.o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	ctx = posthorn.WithDelivery(ctx, t.delivery(), log)
+	return posthorn.WithoutSending(ctx, func(envs ...driver.Envelope) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.outside = append(t.outside, envs...)
+	})
+}
+
+// delivery is what the handler sees: the first attempt after a retry.
+func (t *trying) delivery() driver.Delivery {
+	env := t.Letter.Envelope
+	env.Attempt = 0
+	return driver.Delivery{Envelope: env, Deliveries: 1}
+}
+
+// judge notes the outcome.
+func (t *trying) judge(err error) {
+	if t.Err = err; err == nil {
+		return
+	}
+	t.Class = posthorn.ClassOf(err)
+	t.Differs = t.Class != t.Letter.Class || err.Error() != t.Letter.Error
+}
+
+func (t *trying) result() Trial {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.Outside = t.outside
+	return t.Trial
+}

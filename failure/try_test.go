@@ -1,0 +1,218 @@
+package failure_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/store"
+)
+
+// act is a message whose handler does what the test says.
+type act struct{ Do string }
+
+// Kind names it.
+func (act) Kind() string { return "act" }
+
+// A stage is a store with handlers of every sort.
+type stage struct {
+	*testing.T
+	store  *store.Store
+	o      failure.TryOptions
+	slowly bool // the slow part has run
+}
+
+func newStage(t *testing.T, s *store.Store) *stage {
+	t.Helper()
+	if _, err := s.DB().ExecContext(t.Context(), "create table app_row (id varchar(40) primary key)"); err != nil {
+		t.Fatal(err)
+	}
+	d, err := posthorn.NewDispatcher(s, posthorn.DispatcherOptions{Queue: "q"})
+	try(t, err)
+	g := &stage{T: t, store: s, o: failure.TryOptions{Mux: posthorn.NewMux(), Dispatcher: d}}
+	posthorn.HandleTx(g.o.Mux, func(ctx context.Context, tx *posthorn.Tx, a act) error { return g.do(ctx, tx, a.Do) },
+		posthorn.WithTimeout(5*time.Second))
+	posthorn.HandleTx(g.o.Mux, func(ctx context.Context, tx *posthorn.Tx, _ rawAct) error {
+		_, err := tx.SQL().ExecContext(ctx, "insert into app_row values ('raw')")
+		return errors.Join(err, tx.SQL().Commit())
+	}, posthorn.WithRawTx())
+	posthorn.Handle(g.o.Mux, func(context.Context, plainAct) error { panic("it was run") })
+	posthorn.HandleEffect(g.o.Mux, func(ctx context.Context, _ slowAct) (posthorn.Effect, error) {
+		g.slowly = true
+		_, err := d.Dispatch(ctx, act{"anything"})
+		return func(ctx context.Context, tx *posthorn.Tx) error { return g.do(ctx, tx, "insert") }, err
+	})
+	return g
+}
+
+// rawAct is for a handler with the raw transaction.
+type rawAct struct{}
+
+// plainAct is for one without any.
+type plainAct struct{}
+
+// slowAct is for one with a slow part.
+type slowAct struct{}
+
+// Kind names it.
+func (rawAct) Kind() string { return "raw" }
+
+// Kind names it.
+func (plainAct) Kind() string { return "plain" }
+
+// Kind names it.
+func (slowAct) Kind() string { return "slow" }
+
+// do is the handler. It inserts two rows first.
+func (g *stage) do(ctx context.Context, tx *posthorn.Tx, what string) error {
+	_, err := tx.ExecContext(ctx, "insert into app_row values ('one'), ('two')")
+	if err != nil {
+		return err
+	}
+	switch what {
+	case "insert":
+		_, err = tx.Dispatch(ctx, act{"later"}, posthorn.WithID("later"))
+		return errors.Join(err, tx.Queue(ctx, "delete from app_row where id = 'two'"))
+	case "clash":
+		_, err := tx.ExecContext(ctx, "insert into app_row values ('one')")
+		return err
+	case "outside":
+		_, err = g.o.Dispatcher.Dispatch(ctx, act{"x"}, posthorn.WithID("outside"))
+		return errors.Join(err, errors.New("boo"))
+	case "panic":
+		panic("boo")
+	case "hang":
+		<-ctx.Done()
+		return nil
+	}
+	_, _ = tx.ExecContext(ctx, what) // and its error is swallowed
+	return nil
+}
+
+// sum is everything in the database but the audit.
+func (g *stage) sum() string {
+	g.Helper()
+	var out strings.Builder
+	for _, table := range []string{"app_row", "posthorn_message", "posthorn_letter", "posthorn_attempt",
+		"posthorn_revision", "posthorn_worker"} {
+		rows, err := g.store.DB().QueryContext(g.Context(), "select * from "+table+" order by 1")
+		try(g, err)
+		names, err := rows.Columns()
+		try(g, err)
+		for rows.Next() {
+			cells := make([]any, len(names))
+			for i := range cells {
+				cells[i] = new(sql.RawBytes)
+			}
+			try(g, rows.Scan(cells...))
+			fmt.Fprintf(&out, "%s %q\n", table, cells)
+		}
+		try(g, errors.Join(rows.Err(), rows.Close()))
+	}
+	return out.String()
+}
+
+func TestATrialTellsWhatTheHandlerWouldDoAndKeepsNothing(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		g := newStage(t, s)
+		for i, c := range []struct {
+			do            string
+			class         driver.Class
+			is            error
+			sent, outside int
+			rows          int64
+		}{
+			{do: "insert", sent: 1, rows: 3},
+			{do: "nothing"}, // is no statement; two rows, or an aborted transaction
+			{do: "clash", class: driver.ClassFailure},
+			{do: "outside", class: driver.ClassFailure, outside: 1},
+			{do: "panic", class: driver.ClassPanic},
+			{do: "commit", class: driver.ClassFailure, is: driver.ErrTxRefused},
+			{do: "create table own (i int)", class: driver.ClassFailure},
+			{do: "delete from posthorn_letter", class: driver.ClassFailure, is: driver.ErrTxRefused},
+		} {
+			l := bury(t, s, driver.Envelope{
+				ID: fmt.Sprint("m", i), Kind: "act", Body: fmt.Appendf(nil, `{"Do":%q}`, c.do),
+			})
+			before := g.sum()
+			got, err := failure.Try(t.Context(), s, *l, g.o)
+			try(t, err)
+			if after := g.sum(); after != before {
+				t.Errorf("%s: the database is\n%s\nand was\n%s", c.do, after, before)
+			}
+			// Where the database undoes tables, too, they are allowed.
+			free := c.do == "nothing" || s.Dialect() != "mysql" && strings.HasPrefix(c.do, "create")
+			if !free && (got.Class != c.class || c.is != nil && !errors.Is(got.Err, c.is)) || got.Refused != nil ||
+				len(got.Sent) != c.sent || len(got.Outside) != c.outside || c.rows > 0 && got.Rows != c.rows {
+				t.Errorf("%s: %+v", c.do, got)
+			}
+			if got.Err != nil && !got.Differs {
+				t.Errorf("%s: the error is taken for the old one: %v", c.do, got.Err)
+			}
+		}
+		if _, err := s.DB().ExecContext(t.Context(), "select * from own"); err == nil {
+			t.Error("a table stays")
+		}
+		acts, err := s.Acts(t.Context(), store.ActFilter{Verb: store.VerbTry})
+		if try(t, err); len(acts) != 8 || acts[7].Subject != "m0" {
+			t.Errorf("acts %+v", acts)
+		}
+	})
+}
+
+func TestWhatCannotBeUndoneIsNotTried(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		g := newStage(t, s)
+		try := func(kind string) failure.Trial {
+			t.Helper()
+			l := bury(t, s, driver.Envelope{ID: kind, Kind: kind, Body: []byte(`{}`)})
+			before := g.sum()
+			got, err := failure.Try(t.Context(), s, *l, g.o)
+			if err != nil || g.sum() != before {
+				t.Errorf("%s: %v, the database is\n%s\nand was\n%s", kind, err, g.sum(), before)
+			}
+			return got
+		}
+		for kind, want := range map[string]error{
+			"plain": failure.ErrNotTransactional, "unknown": failure.ErrUncheckable, "slow": failure.ErrSlowPart,
+		} {
+			if got := try(kind); !errors.Is(got.Refused, want) || g.slowly {
+				t.Errorf("%s: %+v, want %v", kind, got, want)
+			}
+		}
+		g.o.SlowPart = true
+		l, err := s.Letters(t.Context(), store.LetterFilter{IDs: []string{"slow"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := failure.Try(t.Context(), s, l[0], g.o)
+		if err != nil || got.Err != nil || !g.slowly || len(got.Outside) != 1 || len(got.Sent) != 1 || got.Rows != 3 {
+			t.Errorf("with its slow part: %+v, %v", got, err)
+		}
+		raw := try("raw")
+		if mysql := s.Dialect() == "mysql"; mysql != errors.Is(raw.Refused, store.ErrNoTrial) || !mysql && raw.Err == nil {
+			t.Errorf("a handler that commits by the raw transaction: %+v", raw)
+		}
+	})
+}
+
+func TestAnErrorThatIsTheOldOneIsSaidToBe(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		g := newStage(t, s)
+		l := bury(t, s, driver.Envelope{ID: "m", Kind: "act", Body: []byte(`{"Do":"panic"}`)})
+		first, err := failure.Try(t.Context(), s, *l, g.o)
+		try(t, err)
+		l.Error = first.Err.Error()
+		again, err := failure.Try(t.Context(), s, *l, g.o)
+		if try(t, err); !first.Differs || again.Differs {
+			t.Errorf("first %+v, again %+v", first, again)
+		}
+	})
+}

@@ -1,0 +1,214 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// A Revision is what a dead letter was before somebody edited it. The first one is what
+// was sent.
+type Revision struct {
+	Number int       // from 1, in the order of the edits
+	At     time.Time // when it was replaced, by the store's clock
+	Actor  string    // by whom
+	Header map[string]string
+	Body   []byte
+}
+
+// ErrChanged: the dead letter is no longer what it was when it was read, or has gone:
+// somebody has edited, retried or removed it. Compare with errors.Is.
+var ErrChanged = errors.New("the dead letter has been changed since it was read")
+
+// An Edit is a new version of a dead letter.
+type Edit struct {
+	Seq      int64 // which one
+	Revision int   // Letter.Revision of the version that was read
+	Header   map[string]string
+	Body     []byte
+	Retry    bool // put it back on its queue at once, as RetryLetters does
+}
+
+// EditLetter replaces the header and the body of a dead letter, unless somebody else
+// was faster: exactly one of two edits of the same version, or of an edit and a retry
+// of it, is done. What it was is kept as a revision for as long as the letter, or the
+// message that it becomes, and until the retention is over. Errors: ErrChanged, and
+// nothing is changed; driver.ErrDuplicate when it is to be retried and a live message
+// has its id; driver.ErrTooLarge and ErrInvalid for what could not be sent;
+// driver.ErrUnavailable.
+func (s *Store) EditLetter(ctx context.Context, e Edit) error {
+	err := s.write(ctx, func(ctx context.Context, q Session) error { return s.editLetter(ctx, q, e) })
+	if err == nil && e.Retry {
+		s.hub.wake()
+	}
+	return s.explain("edit dead letter", err)
+}
+
+func (s *Store) editLetter(ctx context.Context, q Session, e Edit) error {
+	now, err := q.Now(ctx)
+	if err != nil {
+		return err
+	}
+	env, err := s.holdLetter(ctx, q, e.Seq, e.Revision)
+	if err != nil {
+		return err
+	}
+	env.Header, env.Body = e.Header, e.Body
+	if err := driver.CheckSend(s.Capabilities(), env); err != nil {
+		return err
+	}
+	header, err := encodeHeader(e.Header)
+	if err != nil {
+		return err
+	}
+	said, _ := ctx.Value(actKey{}).(Act)
+	if _, err := q.Exec(ctx, s.SQL.RevisionIn, now, clip(said.Actor, MaxActor), e.Seq); err != nil {
+		return err
+	}
+	n, err := q.Exec(ctx, s.SQL.LetterEdit, header, nonNil(e.Body), e.Seq, e.Revision)
+	if err == nil && n == 0 {
+		err = ErrChanged
+	}
+	if err != nil {
+		return err
+	}
+	was, became := fmt.Sprintf("edited %d times", e.Revision), fmt.Sprintf("edited %d times", e.Revision+1)
+	err = s.audit(ctx, q, Act{Verb: VerbEdit, Messages: []string{env.ID}, Count: 1, Was: was, Became: became})
+	if err != nil || !e.Retry {
+		return err
+	}
+	if _, err := s.letterBack(ctx, q, now, e.Seq); err != nil {
+		return err
+	}
+	return s.audit(ctx, q, Act{Verb: VerbRetry, Messages: []string{env.ID}, Count: 1})
+}
+
+// holdLetter locks a dead letter, if it is still the version that was read.
+func (s *Store) holdLetter(ctx context.Context, q Session, seq int64, revision int) (env driver.Envelope, err error) {
+	found := -1
+	err = q.Query(ctx, s.SQL.LetterHold+s.SQL.Lock, []any{seq}, func(r Row) error {
+		return r.Scan(&env.ID, &env.Kind, &env.Queue, &env.Priority, &found)
+	})
+	if err == nil && found != revision {
+		err = ErrChanged
+	}
+	return env, err
+}
+
+// letterBack puts a dead letter back on its queue. It is locked first: else an edit that
+// is committed between the copy and the removal would be lost. 0 says that it has gone.
+func (s *Store) letterBack(ctx context.Context, q Session, now, seq int64) (int64, error) {
+	held := false
+	err := q.Query(ctx, s.SQL.LetterHold+s.SQL.Lock, []any{seq}, func(Row) error { held = true; return nil })
+	if err != nil || !held {
+		return 0, err
+	}
+	moved, err := q.Exec(ctx, s.SQL.LetterBack, now, now, seq)
+	if err != nil || moved == 0 {
+		return 0, err
+	}
+	dropped, err := q.Exec(ctx, s.SQL.LetterDrop, seq)
+	if err == nil && dropped == 0 { // somebody else put it back in between
+		err = driver.ErrDuplicate
+	}
+	return dropped, err
+}
+
+// Revisions lists what a message was before each of its edits, the first one first:
+// none when it is as it was sent.
+func (s *Store) Revisions(ctx context.Context, id string) ([]Revision, error) {
+	var out []Revision
+	err := s.look(ctx, s.SQL.Revisions, []any{id}, func(r Row) error {
+		var (
+			v      Revision
+			at     int64
+			header sql.NullString
+		)
+		err := r.Scan(&v.Number, &at, &v.Actor, &header, &v.Body)
+		if err != nil {
+			return err
+		}
+		v.At = fromMillis(at)
+		v.Header, err = decodeHeader(header)
+		out = append(out, v)
+		return err
+	})
+	return out, s.explain("read revisions", err)
+}
+
+// RestoreLetters takes back that letters were removed. One that is in the way is named
+// by driver.ErrDuplicate, and nothing is changed: a live message or a dead letter has
+// the same id. It returns how many it restored.
+func (s *Store) RestoreLetters(ctx context.Context, seqs ...int64) (int, error) {
+	n, err := s.eachLetter(ctx, VerbRestore, seqs, func(ctx context.Context, q Session, _, seq int64) (int64, error) {
+		taken := false
+		err := q.Query(ctx, s.SQL.LetterTwin, []any{seq, seq}, func(Row) error { taken = true; return nil })
+		if err != nil {
+			return 0, err
+		}
+		if taken {
+			return 0, driver.ErrDuplicate
+		}
+		return q.Exec(ctx, s.SQL.LetterRestore, seq)
+	})
+	return n, s.explain("restore dead letters", err)
+}
+
+// PurgeLetters deletes dead and removed letters with their history and their
+// revisions, for good. It returns how many it deleted.
+func (s *Store) PurgeLetters(ctx context.Context, seqs ...int64) (int, error) {
+	n, err := s.eachLetter(ctx, VerbPurge, seqs, func(ctx context.Context, q Session, _, seq int64) (int64, error) {
+		var id string
+		err := q.Query(ctx, s.SQL.LetterHold+s.SQL.Lock, []any{seq}, func(r Row) error {
+			return r.Scan(&id, new(string), new(string), new(int), new(int))
+		})
+		if err != nil {
+			return 0, err
+		}
+		gone, err := q.Exec(ctx, s.SQL.LetterDrop, seq)
+		if err != nil || gone == 0 {
+			return 0, err
+		}
+		return gone, s.forget(ctx, q, id)
+	})
+	return n, s.explain("purge dead letters", err)
+}
+
+// forget drops the history and the revisions of an id that neither a message nor a
+// letter has any more.
+func (s *Store) forget(ctx context.Context, q Session, id string) error {
+	for _, stmt := range []string{s.SQL.RevisionDrop, s.SQL.AttemptDrop} {
+		if _, err := q.Exec(ctx, stmt, id, id, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revise adds the statements of this file.
+func revise(s *Statements) {
+	const orphan = ` where message_id = ?
+			  and not exists (select 1 from posthorn_message where id = ?)
+			  and not exists (select 1 from posthorn_letter where id = ?)`
+	s.LetterHold = `select id, kind, queue, priority, revision from posthorn_letter where seq = ?`
+	s.LetterEdit = `update posthorn_letter set header = ?, body = ?, revision = revision + 1
+			where seq = ? and revision = ? and discarded_at is null`
+	s.LetterRestore = `update posthorn_letter set discarded_at = null where seq = ? and discarded_at is not null`
+	s.LetterTwin = `select 1 from posthorn_message where id in (select id from posthorn_letter where seq = ?)
+			union all select 1 from posthorn_letter t join posthorn_letter l on l.id = t.id
+			  where l.seq = ? and t.seq <> l.seq and t.discarded_at is null`
+	s.RevisionIn = `insert into posthorn_revision (message_id, number, at_ms, actor, header, body)
+			select l.id, (select coalesce(max(r.number), 0) + 1 from posthorn_revision r where r.message_id = l.id),
+			  ?, ?, l.header, l.body
+			from posthorn_letter l where l.seq = ?`
+	s.Revisions = `select number, at_ms, actor, header, body from posthorn_revision where message_id = ? order by number`
+	s.RevisionDrop = `delete from posthorn_revision` + orphan
+	s.AttemptDrop = `delete from posthorn_attempt` + orphan
+	s.RevisionPurge = `delete from posthorn_revision where at_ms < ?
+			  and not exists (select 1 from posthorn_message where id = message_id)
+			  and not exists (select 1 from posthorn_letter where id = message_id)`
+}
