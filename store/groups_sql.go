@@ -35,7 +35,7 @@ func groups(s *Statements) {
 	s.HourBounds = `select ` + strings.Join(slicesOf(TrendHours,
 		`(select seq from posthorn_letter where died_at >= ? order by died_at, seq limit 1)`), ", ")
 	s.LetterHeads = `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
-			  reason, class, error, fingerprint, error_type, build, header, '' from posthorn_letter where seq in`
+			  reason, class, error, fingerprint, error_type, build, header, '', revision from posthorn_letter where seq in`
 }
 
 // groupCounts are the columns of a tally, after the fingerprint.
