@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,7 +45,7 @@ func opened(t *testing.T, dsn string) *store.Store {
 }
 
 // A fate is what happens to a write.
-type fate int32
+type fate int
 
 const (
 	well   fate = iota
@@ -54,15 +53,35 @@ const (
 	after       // it is done, and nobody is told
 )
 
-// An unsure engine lets the next write fail, on either side of its commit.
+// An unsure engine lets a write fail, on either side of its commit.
 type unsure struct {
 	store.Engine
-	next atomic.Int32
+	mu   sync.Mutex
+	wait int // writes that go well before
+	next fate
+}
+
+// arm lets the write after some others fail.
+func (u *unsure) arm(f fate, wait int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.next, u.wait = f, wait
+}
+
+func (u *unsure) fate() fate {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.wait--; u.wait >= 0 {
+		return well
+	}
+	f := u.next
+	u.next = well
+	return f
 }
 
 // Write does what the fate says.
 func (u *unsure) Write(ctx context.Context, w *store.Write) error {
-	switch fate(u.next.Swap(int32(well))) {
+	switch u.fate() {
 	case before:
 		return fmt.Errorf("cut before the commit: %w", driver.ErrUnavailable)
 	case after:
@@ -218,11 +237,11 @@ func (w *workshop) actions() map[string]func(n int) {
 	return map[string]func(int){
 		"advance": func(n int) { both[n%2].advance() },
 		"cut before": func(n int) {
-			both[n%2].engine.next.Store(int32(before))
+			both[n%2].engine.arm(before, n/2%4)
 			both[n%2].advance()
 		},
 		"cut after": func(n int) {
-			both[n%2].engine.next.Store(int32(after))
+			both[n%2].engine.arm(after, n/2%4)
 			both[n%2].advance()
 		},
 		"die":     func(n int) { both[n%2].turns = nil },
@@ -253,7 +272,7 @@ func (w *workshop) actions() map[string]func(n int) {
 func (w *workshop) settleAll() {
 	for range 200 { // each brings them on
 		for _, e := range w.executors {
-			e.engine.next.Store(int32(well))
+			e.engine.arm(well, 0)
 			e.advance()
 		}
 		w.handle(len(w.ids), func(string) bool { return true })
@@ -308,7 +327,7 @@ func history(t *rapid.T, s *store.Store, executors []*executor, number int64) {
 	w.bury()
 	w.start(store.Operation{Action: store.ActionRetry, Canary: rapid.Bool().Draw(t, "canary")})
 	actions := w.actions()
-	names := append(slices.Sorted(maps.Keys(actions)), "advance", "advance", "advance", "handle", "handle")
+	names := append(slices.Sorted(maps.Keys(actions)), "advance", "advance", "advance", "cut after", "cut before", "handle", "handle")
 	for range rapid.IntRange(5, 30).Draw(t, "steps") {
 		actions[rapid.SampledFrom(names).Draw(t, "action")](rapid.IntRange(0, 30).Draw(t, "number"))
 	}
