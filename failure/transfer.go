@@ -161,7 +161,8 @@ func lineOf(d store.Dossier) line {
 		Format: Format, ID: d.ID, Kind: d.Kind, Queue: d.Queue, Priority: d.Priority, Attempt: d.Attempt,
 		Deliveries: d.Deliveries, Crashes: d.Crashes, SentAt: stamp{d.SentAt}, DiedAt: stamp{d.DiedAt},
 		Reason: d.Reason, Class: string(d.Class), Error: d.Error, Group: d.Fingerprint, ErrorType: d.ErrorType,
-		Build: d.Build, Header: d.Header, Body: some(d.Body), Revision: d.Revision, Attempts: []attemptLine{}, Revisions: []revisionLine{},
+		Build: d.Build, Header: d.Header, Body: some(d.Body), Revision: d.Revision,
+		Attempts: []attemptLine{}, Revisions: []revisionLine{},
 	}
 	if !d.Discarded.IsZero() {
 		l.Discarded = &stamp{d.Discarded}
@@ -254,7 +255,8 @@ func (l line) check(maxBody int) error {
 	}
 	d := l.dossier()
 	err := cmp.Or(d.Check(maxBody), numbers(l.Attempt, l.Deliveries, l.Crashes, l.Revision),
-		texts(maxWord, l.Reason, l.Class, l.Group), texts(driver.MaxName, l.ErrorType, l.Build), texts(driver.MaxAttemptError, l.Error))
+		texts(maxWord, l.Reason, l.Class, l.Group), texts(driver.MaxName, l.ErrorType, l.Build),
+		texts(driver.MaxAttemptError, l.Error))
 	for _, a := range l.Attempts {
 		if a.Duration < 0 || a.Duration > maxMicros {
 			return fmt.Errorf("duration_us %d is out of range", a.Duration)

@@ -185,8 +185,8 @@ func TestAnImportTouchesNoIdThatIsTaken(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(`{"format":"posthorn-letter/1","id":"a","kind":"k","queue":"q","priority":0,"attempt":0,"deliveries":1,` +
 		`"crashes":0,"sent_at":"2026-01-02T03:04:05.678Z","died_at":"2026-01-02T03:04:05.678Z","reason":"r","class":"c",` +
-		`"error":"","fingerprint":"","error_type":"","build":"1","body":"AA==","revision":1,"attempts":[{"number":1,"worker":"w","started_at":` +
-		`"1970-01-01T00:00:00.000Z","duration_us":5,"class":"c","error":"","stack":""}],"revisions":[` +
+		`"error":"","fingerprint":"","error_type":"","build":"1","body":"AA==","revision":1,` +
+		`"attempts":[{"number":1,"worker":"w","started_at":"1970-01-01T00:00:00.000Z","duration_us":5,"class":"c","error":"","stack":""}],"revisions":[` +
 		`{"number":1,"at":"2026-01-02T03:04:05.678Z","actor":"","body":""}]}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := failure.Decode([]byte(text), 0)

@@ -97,8 +97,8 @@ func (m *model) check(t *rapid.T) {
 		m.put(t, e, p)
 	}
 	m.pause(t, queues)
-	blocked := m.blocked(t, ids)
-	taken := m.taken(t, queues)
+	blocked, open := m.blocked(t, ids)
+	taken := m.taken(t, queues, open)
 	for id, what := range ids {
 		if blocked[id] == slices.Contains(taken, id) {
 			t.Fatalf("%s (%s): blocked %v, taken %v", id, what, blocked[id], taken)
@@ -176,50 +176,56 @@ func (m *model) pause(t *rapid.T, queues []queue) {
 	}
 }
 
-// blocked is what why says.
-func (m *model) blocked(t *rapid.T, ids map[string]string) map[string]bool {
-	out := map[string]bool{}
+// blocked is what why says; open is how many messages of each queue nothing blocks.
+func (m *model) blocked(t *rapid.T, ids map[string]string) (out map[string]bool, open map[string]int) {
+	out, open = map[string]bool{}, map[string]int{}
 	for id := range ids {
 		a, err := failure.Why(m.Context(), m.store, id, failure.WhyOptions{})
 		try(t, err)
 		if a == nil {
 			t.Fatal("nothing is known of " + id)
 		}
-		out[id] = a.Blocked()
+		if out[id] = a.Blocked(); !out[id] {
+			open[a.Queue]++
+		}
 	}
-	return out
+	return out, open
 }
 
-// taken are the messages that the living workers receive and can handle.
-func (m *model) taken(t *rapid.T, queues []queue) (ids []string) {
+// taken are the messages that the living workers receive and can handle. Those that
+// nothing blocks are waited for; what comes besides has a moment to come.
+func (m *model) taken(t *rapid.T, queues []queue, open map[string]int) (ids []string) {
 	for _, q := range queues {
 		if q.worker != "alive" {
 			continue
 		}
 		c := m.consumer(t, "w-"+q.name, q.name)
-		ids = append(ids, m.receive(t, c)...)
+		for n := 0; n < open[q.name]; {
+			more := m.receive(t, c, 30*time.Second)
+			ids, n = append(ids, more...), n+len(more)
+		}
+		ids = append(ids, m.receive(t, c, 60*time.Millisecond)...)
 		try(t, c.Close())
 	}
 	return ids
 }
 
-// receive returns the messages that come at once and can be handled; none when none
-// comes.
-func (m *model) receive(t *rapid.T, c driver.Consumer) (known []string) {
-	ctx, cancel := context.WithTimeout(m.Context(), 60*time.Millisecond)
+// receive returns the messages that come within a time and can be handled. When none
+// comes within a long one, the property does not hold.
+func (m *model) receive(t *rapid.T, c driver.Consumer, within time.Duration) (known []string) {
+	ctx, cancel := context.WithTimeout(m.Context(), within)
 	defer cancel()
-	for {
-		ds, err := c.Receive(ctx, 100)
-		if errors.Is(err, context.DeadlineExceeded) {
-			return known
-		}
-		try(t, err)
-		for _, d := range ds {
-			if d.Kind == "known" {
-				known = append(known, d.ID)
-			}
+	ds, err := c.Receive(ctx, 100)
+	if errors.Is(err, context.DeadlineExceeded) && within < time.Second {
+		return nil
+	}
+	try(t, err)
+	for _, d := range ds {
+		if d.Kind == "known" {
+			known = append(known, d.ID)
 		}
 	}
+	return known
 }
 
 // clear leaves nothing for the next run.
