@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -24,9 +23,9 @@ type change struct {
 	use, short, long string
 	examples         string
 	verb, done       string // for the question and for the report
-	discarded        bool   // it is about those that were removed
-	final            bool   // it cannot be taken back
 	action           store.Action
+	discarded        bool // it is about those that were removed
+	final            bool // it cannot be taken back
 	apply            func(ctx context.Context, st *store.Store, seqs ...int64) (int, error)
 }
 
@@ -78,13 +77,14 @@ func (s *session) changeCommand(c change) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: c.use, Short: c.short, Long: c.long, Example: s.example(c.examples),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			f.ids = args
 			switch {
 			case f.purge:
 				c = purgeLetters(f.discarded)
 			case f.discarded:
 				return usage("--discarded goes with --purge", "restore them, or add --purge")
 			}
-			f.ids, f.discarded = args, c.discarded
+			f.discarded = c.discarded
 			return s.change(cmd.Context(), c, f)
 		},
 	}
@@ -141,14 +141,14 @@ func (s *session) change(ctx context.Context, c change, f changeFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.asked() {
+	if f.asked() && c.action != "" {
 		return s.bulk(ctx, st, c, f)
 	}
-	picked, err := s.choose(ctx, st, f)
+	picked, err := s.choose(ctx, st, c, f)
 	switch {
 	case err != nil:
 		return err
-	case len(f.ids) == 0 && len(picked.seqs) > smallChange && !f.purge:
+	case len(f.ids) == 0 && c.action != "" && len(picked.seqs) > smallChange:
 		return s.bulk(ctx, st, c, f)
 	case len(picked.seqs) == 0 && len(f.ids) > 0:
 		return s.absent(picked.missing, len(f.ids))
@@ -176,9 +176,11 @@ func (s *session) nothingFits() error {
 	}
 }
 
-// choose finds the dead letters by their ids, or by the filter: one more of these than
-// are changed at once, or all that are to be purged.
-func (s *session) choose(ctx context.Context, st *store.Store, f changeFlags) (*chosen, error) {
+// choose finds the dead letters by their ids, or by the filter. What can be done by an
+// operation is, if there are more than are changed at once: then one more is enough.
+func (s *session) choose(
+	ctx context.Context, st *store.Store, c change, f changeFlags,
+) (*chosen, error) {
 	picked := &chosen{ids: map[int64]string{}, why: map[string]int{}}
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(f.ids))) {
 		ls, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Discarded: f.discarded, Limit: 1000})
@@ -199,28 +201,24 @@ func (s *session) choose(ctx context.Context, st *store.Store, f changeFlags) (*
 	if err != nil {
 		return nil, err
 	}
-	most := smallChange + 1
-	if f.purge { // no operation does this
-		most = math.MaxInt
+	most := f.limit
+	if c.action != "" && (most == 0 || most > smallChange) {
+		most = smallChange + 1
 	}
-	if f.limit > 0 {
-		most = min(most, f.limit)
-	}
-	for len(picked.seqs) < most {
-		filter.Limit = min(changeBatch, most-len(picked.seqs))
-		ls, err := st.Letters(ctx, filter)
-		if err != nil {
-			return nil, err
+	for {
+		filter.Limit = changeBatch
+		if most > 0 {
+			filter.Limit = min(changeBatch, most-len(picked.seqs))
 		}
+		ls, err := st.Letters(ctx, filter)
 		for _, l := range ls {
 			picked.add(l)
 			filter.Past = l.Seq
 		}
-		if len(ls) < filter.Limit {
-			break
+		if err != nil || len(ls) < changeBatch || most > 0 && len(picked.seqs) >= most {
+			return picked, err
 		}
 	}
-	return picked, nil
 }
 
 // preview tells what would be changed, and returns the question.

@@ -20,7 +20,7 @@ its id.`,
 			failed restore ID
 			failed restore --kind welcome
 			failed restore --all --yes`,
-		verb: "restore", done: "restored", discarded: true, action: store.ActionRestore,
+		verb: "restore", done: "restored", action: store.ActionRestore, discarded: true,
 		apply: func(ctx context.Context, st *store.Store, seqs ...int64) (int, error) {
 			return st.RestoreLetters(ctx, seqs...)
 		},

@@ -11,7 +11,7 @@ import (
 // A Preview is what an operation would be about, before it is made.
 type Preview struct {
 	Total          int // letters; exact
-	By             []store.LetterSum
+	By             []store.LetterCount
 	Oldest, Newest time.Time // deaths
 	Samples        []store.Letter
 	// Takes is how long it would take at least: by the rate, or else by what the last
@@ -25,7 +25,7 @@ const previewSamples = 3
 // Foresee looks at the letters that an operation would be about. It changes nothing.
 func Foresee(ctx context.Context, s *store.Store, o store.Operation) (p Preview, err error) {
 	o.Filter.Discarded = o.Action == store.ActionRestore
-	if p.By, err = s.SumLetters(ctx, o.Filter); err != nil {
+	if p.By, err = s.CountLetters(ctx, o.Filter); err != nil {
 		return p, fmt.Errorf("foresee operation: %w", err)
 	}
 	for _, c := range p.By {

@@ -217,7 +217,7 @@ func (s *stride) move(ctx context.Context, n int) error {
 		next = append(next, seq)
 		return err
 	})
-	if mutant.OperationInTwo {
+	if mutant.OperationInTwo && s.o.Action == ActionRetry {
 		next = s.turn.ahead
 	}
 	if err != nil || len(next) == 0 {

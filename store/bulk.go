@@ -44,7 +44,7 @@ func (s *Store) vacant(ctx context.Context, q Session, b bulk) (seqs []any, err 
 		return err
 	})
 	for _, l := range b.letters {
-		if live[l.ID] && !mutant.OperationInTwo {
+		if live[l.ID] && !(mutant.OperationInTwo && b.operation.Action == ActionRetry) {
 			b.found.add(targetRefused, l.Seq)
 		} else {
 			seqs = append(seqs, l.Seq)
@@ -56,11 +56,8 @@ func (s *Store) vacant(ctx context.Context, q Session, b bulk) (seqs []any, err 
 // bulkRetry puts letters back.
 func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
 	seqs, err := s.vacant(ctx, q, b)
-	if err != nil {
+	if err != nil || len(seqs) == 0 {
 		return err
-	}
-	if len(seqs) == 0 {
-		return nil
 	}
 	b.found.add(targetFlying, seqs...)
 	now := b.operation.Now.UnixMilli()

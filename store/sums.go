@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// A LetterSum says how many letters of a kind there are.
-type LetterSum struct {
+// A LetterCount says how many letters of a kind there are.
+type LetterCount struct {
 	Kind, Queue, Reason string
 	Count               int
 	Oldest, Newest      time.Time // deaths
 }
 
-// SumLetters counts the letters that a filter chooses, by kind, queue and reason, the most
+// CountLetters counts the letters that a filter chooses, by kind, queue and reason, the most
 // frequent first. Filter.Limit bounds them, the oldest first; 0 means all. Errors:
 // driver.ErrInvalid for a filter that fails its Check.
-func (s *Store) SumLetters(ctx context.Context, f LetterFilter) (out []LetterSum, err error) {
+func (s *Store) CountLetters(ctx context.Context, f LetterFilter) (out []LetterCount, err error) {
 	f.Reach = 0
 	if err := f.Check(); err != nil {
 		return nil, fmt.Errorf("count dead letters: %w", err)
@@ -37,7 +37,7 @@ func (s *Store) SumLetters(ctx context.Context, f LetterFilter) (out []LetterSum
 		stmt := fmt.Sprintf(s.SQL.LetterSums, where.clause())
 		return q.Query(ctx, stmt, append(where.args, f.Limit), func(r Row) error {
 			var (
-				c           LetterSum
+				c           LetterCount
 				first, last int64
 			)
 			err := r.Scan(&c.Kind, &c.Queue, &c.Reason, &c.Count, &first, &last)
@@ -50,8 +50,8 @@ func (s *Store) SumLetters(ctx context.Context, f LetterFilter) (out []LetterSum
 }
 
 // sumRead counts by reading.
-func (s *Store) sumRead(ctx context.Context, f LetterFilter) ([]LetterSum, error) {
-	sums, most, n := map[[3]string]LetterSum{}, f.Limit, 0
+func (s *Store) sumRead(ctx context.Context, f LetterFilter) ([]LetterCount, error) {
+	sums, most, n := map[[3]string]LetterCount{}, f.Limit, 0
 	for f.Limit = freezeBatch; ; {
 		page, err := s.LetterPage(ctx, f)
 		if err != nil {
@@ -65,7 +65,7 @@ func (s *Store) sumRead(ctx context.Context, f LetterFilter) ([]LetterSum, error
 			sums[key] = sums[key].with(l)
 		}
 		if f.Past = page.Next; f.Past == 0 || most > 0 && n >= most {
-			return slices.SortedFunc(maps.Values(sums), func(a, b LetterSum) int {
+			return slices.SortedFunc(maps.Values(sums), func(a, b LetterCount) int {
 				return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Kind, b.Kind),
 					cmp.Compare(a.Queue, b.Queue), cmp.Compare(a.Reason, b.Reason))
 			}), nil
@@ -74,9 +74,9 @@ func (s *Store) sumRead(ctx context.Context, f LetterFilter) ([]LetterSum, error
 }
 
 // with counts one letter more.
-func (c LetterSum) with(l Letter) LetterSum {
+func (c LetterCount) with(l Letter) LetterCount {
 	if c.Count == 0 {
-		c = LetterSum{Kind: l.Kind, Queue: l.Queue, Reason: l.Reason, Oldest: l.DiedAt, Newest: l.DiedAt}
+		c = LetterCount{Kind: l.Kind, Queue: l.Queue, Reason: l.Reason, Oldest: l.DiedAt, Newest: l.DiedAt}
 	}
 	c.Count++
 	if l.DiedAt.Before(c.Oldest) {
