@@ -47,11 +47,11 @@ file is new and of mode 0600.`,
 }
 
 func (s *session) exportFailed(ctx context.Context, f letterFlags, name string) error {
-	filter, err := f.filter()
+	st, err := s.existing(ctx)
 	if err != nil {
 		return err
 	}
-	st, err := s.existing(ctx)
+	filter, err := s.narrow(ctx, st, &f)
 	if err != nil {
 		return err
 	}

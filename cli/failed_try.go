@@ -93,7 +93,7 @@ func (s *session) tryFailed(ctx context.Context, ids []string, f tryFlags) error
 	if err != nil {
 		return err
 	}
-	letters, missing, err := toTry(ctx, st, ids, f)
+	letters, missing, err := s.toTry(ctx, st, ids, f)
 	if err != nil {
 		return err
 	}
@@ -122,11 +122,11 @@ func (s *session) tryFailed(ctx context.Context, ids []string, f tryFlags) error
 }
 
 // toTry finds the letters.
-func toTry(
+func (s *session) toTry(
 	ctx context.Context, st *store.Store, ids []string, f tryFlags,
 ) (ls []store.Letter, missing []string, err error) {
 	if len(ids) == 0 {
-		filter, err := f.filter()
+		filter, err := s.narrow(ctx, st, &f.letterFlags)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -131,7 +131,7 @@ func TestKilledExecutorsLoseNoLetterAndSendNoneTwice(t *testing.T) {
 }
 
 func killExecutors(t *testing.T, dsn string) {
-	s := scene(t, dsn)
+	s := morgue(t, dsn)
 	defer serve(t, s)()
 	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
 	kills := 0
@@ -153,7 +153,7 @@ func TestAnExecutorWhoseCommitsAreCutLosesNoLetterAndSendsNoneTwice(t *testing.T
 		}
 		t.Run(name, func(t *testing.T) {
 			where := dsn(t)
-			s := scene(t, where)
+			s := morgue(t, where)
 			link, through := tapped(t, where)
 			cut := opened(t, through)
 			defer serve(t, s)()
@@ -177,8 +177,8 @@ func TestAnExecutorWhoseCommitsAreCutLosesNoLetterAndSendsNoneTwice(t *testing.T
 	}
 }
 
-// scene is a store with many dead letters and a table of effects.
-func scene(t *testing.T, dsn string) *store.Store {
+// morgue is a store with many dead letters and a table of effects.
+func morgue(t *testing.T, dsn string) *store.Store {
 	t.Helper()
 	s := opened(t, dsn)
 	if _, err := s.DB().Exec("create table effect (n integer not null, at bigint not null)"); err != nil {
