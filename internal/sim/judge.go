@@ -64,7 +64,7 @@ func (w *world) judgeDone(m *message) {
 // innocentStrikes is how many of its crashes must have had another reason than a message,
 // before a message is buried that has killed nobody: neighbours that kill charge it twice
 // at most, then it has none. Where no supervisor knows better, one may die while the message
-// is on its way back.
+// is on its way back, or before it has heard of its claim.
 const innocentStrikes = 2
 
 // judgeDead looks at a dead letter.
@@ -102,7 +102,7 @@ func (w *world) judgeRescue(until time.Time, expired []driver.Token) {
 			continue
 		}
 		w.note("%s is rescued from %s", row.ID, row.Worker)
-		if p := w.byID[row.Worker]; p.killer == nil || p.decided(token) {
+		if p := w.byID[row.Worker]; p.killer == nil || !p.exposed(token) {
 			w.messages[row.ID].struck++
 		}
 		if !live || row.Wake.After(until) {
@@ -111,9 +111,10 @@ func (w *world) judgeRescue(until time.Time, expired []driver.Token) {
 	}
 }
 
-// decided reports whether the process had a verdict about what it held by this claim.
-func (p *process) decided(token driver.Token) bool {
-	return slices.ContainsFunc(p.hand, func(c *parcel) bool { return c.d.Token == token && c.verdict })
+// exposed reports whether what the process holds by this claim was beside what it ran: a
+// claim that was answered, and that it has not decided about.
+func (p *process) exposed(token driver.Token) bool {
+	return slices.ContainsFunc(p.hand, func(c *parcel) bool { return c.d.Token == token && !c.verdict })
 }
 
 // judgeRelease releases what a dead worker held, and looks at who pays.
