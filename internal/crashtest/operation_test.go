@@ -364,11 +364,12 @@ func TestEachLetterOfAnOperationHasOneEnd(t *testing.T) {
 			if name == "SQLite" { // which is fast
 				rounds = 3
 			}
+			check := func(t *rapid.T) {
+				number++
+				history(t, s, executors, number)
+			}
 			for range rounds {
-				rapid.Check(t, func(t *rapid.T) {
-					number++
-					history(t, s, executors, number)
-				})
+				rapid.Check(t, check)
 			}
 		})
 	}
