@@ -57,7 +57,7 @@ func (s *session) exportFailed(ctx context.Context, f letterFlags, name string) 
 	}
 	out, closing := s.io.Stdout, func() error { return nil }
 	if name != "-" {
-		file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the user names it
+		file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if errors.Is(err, os.ErrExist) {
 			return usage(name+" is there already", "give the name of a new file")
 		}
@@ -136,7 +136,7 @@ func (s *session) importFailed(ctx context.Context, name string, o failure.Impor
 // 0600 meanwhile.
 func (s *session) importFile(name string) (file *os.File, closing func() error, err error) {
 	if name != "-" {
-		file, err = os.Open(name) //nolint:gosec // the user names it
+		file, err = os.Open(name)
 		if err != nil {
 			return nil, nil, fmt.Errorf("open the file: %w", err)
 		}

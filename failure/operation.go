@@ -98,7 +98,7 @@ func (e *Executor) Run(ctx context.Context) error {
 // wait is how long nothing is to be done.
 func (e *Executor) wait(looked time.Time) time.Duration {
 	const jitter = 0.2
-	next := looked.Add(time.Duration(float64(e.opts.Poll) * (1 + jitter*rand.Float64()))) //nolint:gosec // no secret
+	next := looked.Add(time.Duration(float64(e.opts.Poll) * (1 + jitter*rand.Float64())))
 	for _, h := range e.turns {
 		if h.next.Before(next) {
 			next = h.next

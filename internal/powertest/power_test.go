@@ -160,7 +160,7 @@ func place(t *testing.T) string {
 	}
 	dir, err := os.MkdirTemp(parent, "posthorn-power-")
 	if err == nil {
-		err = os.Chmod(dir, 0o711) //nolint:gosec // the server's user passes through
+		err = os.Chmod(dir, 0o711)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +176,7 @@ func place(t *testing.T) string {
 // start starts a server on the data in a directory.
 func (s site) start(dir string) (*testserver.Server, error) {
 	dir = filepath.Join(dir, "server")
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the server's user passes through
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	return s.launch(testserver.Options{Dir: dir, Settings: s.settings})

@@ -4,6 +4,7 @@
 package runs
 
 import (
+	"context"
 	"cmp"
 	"context"
 	"database/sql"
@@ -79,7 +80,7 @@ func cpu() string {
 
 // commit is that of the tree at hand; empty where there is none.
 func commit() string {
-	out, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
+	out, err := exec.CommandContext(context.Background(), "git", "rev-parse", "--short", "HEAD").Output()
 	if err != nil {
 		return ""
 	}
@@ -104,7 +105,7 @@ func Merge(old []Run, newer ...Run) []Run {
 
 // Read reads a record. One that does not exist is empty.
 func Read(path string) (rs []Run, err error) {
-	text, err := os.ReadFile(path) //nolint:gosec // whoever calls names the file
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
