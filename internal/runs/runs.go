@@ -4,7 +4,6 @@
 package runs
 
 import (
-	"context"
 	"cmp"
 	"context"
 	"database/sql"
