@@ -79,7 +79,7 @@ func (s *span) apart(ctx context.Context, standing []int) fate {
 	}
 	s.again = standing
 	s.group.store.width.narrow()
-	if s.undo(ctx) {
+	if s.undo(ctx, false) {
 		return undone
 	}
 	return wrecked
@@ -167,13 +167,14 @@ func (s *span) failed(ctx context.Context, standing []int, n int, err error) fat
 		g.single[i] = true
 	}
 	g.store.width.narrow()
-	if s.undo(ctx) {
+	doubtful := g.store.Parts.Classify(err) == driver.ClassTransient && !errors.Is(err, driver.ErrTxEnded)
+	if s.undo(ctx, doubtful) {
 		return undone
 	}
 	if final {
 		s.culprit = i
-		if g.store.Parts.Classify(err) == driver.ClassTransient && !errors.Is(err, driver.ErrTxEnded) {
-			// The connection was lost while the handler read its rows.
+		if doubtful {
+			// The connection was lost while the handler read its rows, or had it raw.
 			g.errs[i] = fmt.Errorf("%w: %w", driver.ErrUnavailable, err)
 		}
 	}
@@ -181,14 +182,17 @@ func (s *span) failed(ctx context.Context, standing []int, n int, err error) fat
 }
 
 // undo goes back to where the span began. It reports whether the transaction
-// still stands.
-func (s *span) undo(ctx context.Context) bool {
+// still stands. Doubtful is a failure that may be the connection's.
+func (s *span) undo(ctx context.Context, doubtful bool) bool {
 	if !s.nested {
 		s.conn.Rollback(ctx)
-		if s.raw != nil {
+		if s.raw != nil && !doubtful {
 			return true // its handler had it alone: nothing else is to be run in it
 		}
-		_, err := s.conn.Begin(ctx, false)
+		_, err := s.conn.Begin(ctx, s.raw != nil) // a raw one asks the server at once
+		if s.raw != nil {
+			s.conn.Rollback(ctx)
+		}
 		return err == nil
 	}
 	_, err := s.conn.Exec(ctx, s.group.store.SQL.RollbackTo)
