@@ -14,6 +14,8 @@ import (
 
 // judge collects the evidence, asks the oracle, and fills in the report.
 func (s *stage) judge(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, judgeWithin)
+	defer cancel()
 	e, err := s.evidence(ctx)
 	if err != nil {
 		return fmt.Errorf("collect evidence: %w", err)

@@ -38,6 +38,7 @@ const (
 const (
 	drainWithin = 2 * time.Minute  // what is left when the producers have ended; the longest delay after a fault is 30 s
 	reachWithin = 20 * time.Second // the store, by the run itself
+	judgeWithin = 10 * time.Minute // the evidence is collected: a long run has millions of rows
 )
 
 // Options of a run.
@@ -294,13 +295,13 @@ func (s *stage) fates() (map[string]oracle.Fate, error) {
 
 // live are the rows of messages by id.
 func (s *stage) live(ctx context.Context) (map[string]int, error) {
+	ctx, cancel := context.WithTimeout(ctx, reachWithin)
+	defer cancel()
 	return s.countBy(ctx, "select id, count(*) from "+s.control.Names.Table("posthorn_message")+" group by id")
 }
 
 // countBy reads pairs of an id and a count.
 func (s *stage) countBy(ctx context.Context, query string) (out map[string]int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, reachWithin)
-	defer cancel()
 	rows, err := s.control.DB().QueryContext(ctx, query)
 	if err != nil {
 		return nil, err
