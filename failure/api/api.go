@@ -46,6 +46,8 @@ type Options struct {
 type Server struct {
 	listener net.Listener
 	http     *http.Server
+	room     chan struct{} // each request that is under way has a place in it
+	cut      func()        // ends the contexts of all requests
 }
 
 // Listen makes a server that listens, and answers once it runs. Errors: listen.ErrExposed is
@@ -65,19 +67,31 @@ func Listen(o Options) (*Server, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	at, ok := l.Addr().(*net.TCPAddr)
-	return &Server{listener: l, http: &http.Server{
-		Handler: handler(o, ok && at.IP.IsLoopback()), ReadHeaderTimeout: headWithin, ReadTimeout: readWithin,
+	s := &Server{listener: l, room: make(chan struct{}, maxUnderWay)}
+	all, cut := context.WithCancel(context.Background())
+	s.cut = cut
+	d := &doors{token: listen.NewToken(o.Token), local: ok && at.IP.IsLoopback(), room: s.room}
+	s.http = &http.Server{
+		Handler: d.handler(o), ReadHeaderTimeout: headWithin, ReadTimeout: readWithin,
 		WriteTimeout: readWithin + answerWithin, IdleTimeout: idleWithin, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
-	}}, nil
+		ErrorLog:    slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return all },
+	}
+	return s, nil
 }
 
 // Address is where the server listens.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
-// Run answers until ctx ends, and a few seconds longer what is under way then.
+// Run answers until ctx ends, and a few seconds longer what is under way then. When it
+// returns, no request uses the store any more.
 func (s *Server) Run(ctx context.Context) error {
-	if err := listen.Serve(ctx, s.http, s.listener); err != nil {
+	err := listen.Serve(ctx, s.http, s.listener)
+	s.cut()
+	for range maxUnderWay { // connections are closed and contexts have ended: none waits for anything
+		s.room <- struct{}{}
+	}
+	if err != nil {
 		return fmt.Errorf("serve the API: %w", err)
 	}
 	return nil
@@ -131,8 +145,8 @@ func routes() []route {
 	}
 }
 
-// handler answers all routes. local says that only this host can ask.
-func handler(o Options, local bool) http.Handler {
+// handler answers all routes behind the doors.
+func (d *doors) handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range routes() {
 		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
@@ -140,14 +154,14 @@ func handler(o Options, local bool) http.Handler {
 			c.serve(rt)
 		})
 	}
-	doors := &doors{token: listen.NewToken(o.Token), local: local, next: unrouted(mux), room: make(chan struct{}, maxUnderWay)}
+	d.next = unrouted(mux)
 	open := http.NewServeMux()
 	open.HandleFunc("GET /v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(description) // whoever asked has gone
 	})
-	open.Handle("/", http.HandlerFunc(doors.identified))
-	return doors.outer(open)
+	open.Handle("/", http.HandlerFunc(d.identified))
+	return d.outer(open)
 }
 
 // serve answers one request by its route.

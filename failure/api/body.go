@@ -37,6 +37,9 @@ func (c *call) content(most int64, types ...string) (text []byte, kind string, e
 	for _, t := range types {
 		if err == nil && kind == t {
 			text, err = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, most))
+			if large := (*http.MaxBytesError)(nil); err != nil && !errors.As(err, &large) {
+				err = usage("the body was cut off")
+			}
 			return text, kind, err
 		}
 	}

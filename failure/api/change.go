@@ -108,7 +108,7 @@ func (c *call) change(n naming, do change, ls []store.Letter, missing []string) 
 	for i, l := range ls {
 		seqs[i] = l.Seq
 	}
-	out := changedView{Clashed: []string{}, Missing: slices.Concat([]string{}, missing)}
+	out := changedView{Clashed: []string{}, Missing: append([]string{}, missing...)}
 	var err error
 	if out.Changed, err = do(ctx, seqs...); errors.Is(err, driver.ErrDuplicate) {
 		err = out.each(ctx, do, ls)
