@@ -78,7 +78,8 @@ func (v *service) edits() {
 	tag := v.do(ask{path: "GET /v1/letters/a", want: 200}).header.Get("ETag")
 	patched := func(want int, body string, header ...string) answer {
 		v.Helper()
-		return v.do(ask{path: path, body: body, want: want, header: append([]string{"Content-Type", "application/merge-patch+json"}, header...)})
+		header = append(header, "Content-Type", "application/merge-patch+json")
+		return v.do(ask{path: path, body: body, want: want, header: header})
 	}
 	patched(428, merge)
 	patched(412, merge, "If-Match", `"1-9"`)

@@ -39,8 +39,8 @@ func (d *doors) outer(next http.Handler) http.Handler {
 			(&problem{Status: http.StatusMisdirectedRequest, Code: "E-HOST", Title: "this host has another name",
 				Detail: "ask for it by its address, or as localhost"}).write(w)
 		case foreign(r):
-			(&problem{Status: http.StatusForbidden, Code: "E-ORIGIN", Title: "the request comes from a web page of somebody else",
-				Detail: "no other origin may ask"}).write(w)
+			(&problem{Status: http.StatusForbidden, Code: "E-ORIGIN", Title: "a web page of another origin asks",
+				Detail: "no other origin may"}).write(w)
 		default:
 			next.ServeHTTP(w, r)
 		}

@@ -207,7 +207,8 @@ func TestTheFileAndTheHandlersHaveTheSameRoutes(t *testing.T) {
 func TestWhatTheFileDescribesIsServed(t *testing.T) {
 	t.Parallel()
 	v := serve(t, open(t, "SQLite"))
-	if got := v.do(ask{path: "GET /v1/openapi.yaml", header: []string{"Authorization", ""}, want: http.StatusOK}); !bytes.Equal(got.body, api.Description()) {
+	got := v.do(ask{path: "GET /v1/openapi.yaml", header: []string{"Authorization", ""}, want: http.StatusOK})
+	if !bytes.Equal(got.body, api.Description()) {
 		t.Error("another description is served than the file")
 	}
 	for _, op := range v.spec.operations() {
