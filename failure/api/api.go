@@ -47,7 +47,6 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	room     chan struct{} // each request that is under way has a place in it
-	cut      func()        // ends the contexts of all requests
 }
 
 // Listen makes a server that listens, and answers once it runs. Errors: listen.ErrExposed is
@@ -68,14 +67,11 @@ func Listen(o Options) (*Server, error) {
 	}
 	at, ok := l.Addr().(*net.TCPAddr)
 	s := &Server{listener: l, room: make(chan struct{}, maxUnderWay)}
-	all, cut := context.WithCancel(context.Background())
-	s.cut = cut
 	d := &doors{token: listen.NewToken(o.Token), local: ok && at.IP.IsLoopback(), room: s.room}
 	s.http = &http.Server{
 		Handler: d.handler(o), ReadHeaderTimeout: headWithin, ReadTimeout: readWithin,
 		WriteTimeout: readWithin + answerWithin, IdleTimeout: idleWithin, MaxHeaderBytes: maxHeader,
-		ErrorLog:    slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
-		BaseContext: func(net.Listener) context.Context { return all },
+		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
 	return s, nil
 }
@@ -87,8 +83,7 @@ func (s *Server) Address() string { return s.listener.Addr().String() }
 // returns, no request uses the store any more.
 func (s *Server) Run(ctx context.Context) error {
 	err := listen.Serve(ctx, s.http, s.listener)
-	s.cut()
-	for range maxUnderWay { // connections are closed and contexts have ended: none waits for anything
+	for range maxUnderWay { // their connections are closed, and with them their contexts have ended
 		s.room <- struct{}{}
 	}
 	if err != nil {

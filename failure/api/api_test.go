@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -280,18 +281,32 @@ func TestAStoreThatIsAwayIsSaidWithoutDetails(t *testing.T) {
 	}
 }
 
-// Slow requests take the room that there is, and the end of the server cuts them off.
+// stall sends a request, or the beginning of one, and does not go on.
+func (v *service) stall(head string) net.Conn {
+	v.Helper()
+	conn, err := (&net.Dialer{}).DialContext(v.Context(), "tcp", strings.TrimPrefix(v.base, "http://"))
+	try(v.T, err)
+	v.Cleanup(func() { _ = conn.Close() })
+	try(v.T, conn.(*net.TCPConn).SetReadBuffer(4<<10))
+	_, err = fmt.Fprintf(conn, "%s\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n{", head, token)
+	try(v.T, err)
+	return conn
+}
+
+// Slow requests take the room that there is, and the end of the server cuts them off, and
+// waits until none of them uses the store.
 func TestSlowRequestsKeepNobodyFromEndingIt(t *testing.T) {
 	t.Parallel()
 	v := serve(t, open(t, "SQLite"))
-	const room = 16
-	for range room {
-		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(v.base, "http://"))
-		try(t, err)
-		defer conn.Close()
-		_, err = fmt.Fprintf(conn, "POST /v1/letters/retry HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n"+
-			"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{", token)
-		try(t, err)
+	const room, letters = 16, 12
+	for i := range letters { // too many for the buffers of a connection
+		bury(t, v.store, `"`+strings.Repeat("x", 1<<19)+`"`, fmt.Sprint(i))
+	}
+	export := v.stall("GET /v1/export HTTP/1.1")
+	_, err := io.ReadFull(export, make([]byte, 100))
+	try(t, err)
+	for range room - 1 {
+		v.stall("POST /v1/letters/retry HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100")
 	}
 	busy := func() bool {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, v.base+"/v1/nothing", nil)
@@ -308,4 +323,7 @@ func TestSlowRequestsKeepNobodyFromEndingIt(t *testing.T) {
 		}
 	}
 	v.stop()
+	if !strings.Contains(v.log.String(), "export over the API was cut off") {
+		t.Errorf("the server has ended before its export:\n%s", v.log.String())
+	}
 }
