@@ -23,7 +23,7 @@ const (
 	maxUnderWay  = 16 // requests at a time
 	headWithin   = 5 * time.Second
 	readWithin   = 30 * time.Second // a request with its body
-	answerWithin = 30 * time.Second // but for exports, which may take so long for each part
+	answerWithin = 30 * time.Second // but for exports, which may take so long for each part, and imports
 	idleWithin   = time.Minute
 )
 
@@ -109,6 +109,12 @@ type route struct {
 	answer       func(*call) error
 }
 
+// The paths of what may take long.
+const (
+	pathExport = "/v1/export"
+	pathImport = "/v1/import"
+)
+
 // chosen are the parameters that choose letters.
 const chosen = "queue kind reason class group after before query discarded "
 
@@ -124,7 +130,8 @@ func routes() []route {
 		{"PATCH", "/v1/letters/{id}", "retry unchecked", (*call).patchLetter},
 		{"GET", "/v1/letters/{id}/body", "", (*call).showBody},
 		{"PUT", "/v1/letters/{id}/body", "retry unchecked", (*call).putBody},
-		{"GET", "/v1/export", chosen + "limit", (*call).export},
+		{"GET", pathExport, chosen + "limit", (*call).export},
+		{"POST", pathImport, "skip_existing", (*call).imports},
 		{"GET", "/v1/groups", "all state kind class", (*call).listGroups},
 		{"GET", "/v1/groups/{fingerprint}", "", (*call).showGroup},
 		{"PATCH", "/v1/groups/{fingerprint}", "", (*call).changeGroup},
@@ -162,7 +169,7 @@ func (d *doors) handler(o Options) http.Handler {
 // serve answers one request by its route.
 func (c *call) serve(rt route) {
 	ctx, cancel := context.WithTimeout(c.r.Context(), answerWithin)
-	if rt.path == "/v1/export" {
+	if rt.path == pathExport || rt.path == pathImport {
 		cancel()
 		ctx, cancel = context.WithCancel(c.r.Context())
 	}

@@ -110,7 +110,7 @@ func (v *service) edits() {
 	v.do(body) // the handler cannot decode it
 }
 
-// exports exports everything.
+// exports exports everything, and imports it again.
 func (v *service) exports() {
 	v.Helper()
 	out := v.do(ask{path: "GET /v1/export", want: 200})
@@ -123,8 +123,27 @@ func (v *service) exports() {
 	if n != 3 {
 		v.Errorf("%d letters were exported", n)
 	}
+	v.imports(string(out.body))
 	if out := v.do(ask{path: "GET /v1/export?kind=none", want: 200}); len(out.body) != 0 {
 		v.Errorf("nothing was exported as %q", out.body)
+	}
+}
+
+// imports imports three letters that were exported.
+func (v *service) imports(text string) {
+	v.Helper()
+	lines := []string{"Content-Type", "application/x-ndjson"}
+	v.do(ask{path: "POST /v1/import", body: text, header: lines, want: 409})
+	v.do(ask{path: "POST /v1/import", body: text, want: 415})
+	v.do(ask{path: "POST /v1/import", body: text + "{}\n", header: lines, want: 422})
+	type imported struct{ Letters, Skipped int }
+	v.do(ask{path: "POST /v1/letters/purge", body: `{"ids":["a","b"],"confirm":"purge 2"}`, want: 200})
+	again := ask{path: "POST /v1/import?skip_existing=true", body: text, header: lines, want: 200}
+	if got := get[imported](v, again); got != (imported{2, 1}) {
+		v.Errorf("an import gives %+v", got)
+	}
+	if got := v.do(ask{path: "GET /v1/export", want: 200}); len(got.body) != len(text) {
+		v.Errorf("after the import it exports\n%s\nand before\n%s", got.body, text)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/printable"
@@ -31,28 +32,39 @@ func (c *call) answer(status int, v any) error {
 	return nil
 }
 
-// content reads the request's body, which has one of some types.
-func (c *call) content(most int64, types ...string) (text []byte, kind string, err error) {
-	kind, _, err = mime.ParseMediaType(c.r.Header.Get("Content-Type"))
-	for _, t := range types {
-		if err == nil && kind == t {
-			text, err = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, most))
-			if large := (*http.MaxBytesError)(nil); err != nil && !errors.As(err, &large) {
-				err = usage("the body was cut off")
-			}
-			return text, kind, err
-		}
+// typed checks that the request's body has one of some types.
+func (c *call) typed(types ...string) error {
+	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+	if err == nil && slices.Contains(types, kind) {
+		return nil
 	}
-	return nil, "", &problem{
+	return &problem{
 		Status: http.StatusUnsupportedMediaType, Code: "E-MEDIA-TYPE", Title: "the request's body has another type",
 		Detail: fmt.Sprintf("Content-Type is to be one of %q", types),
 	}
 }
 
+// content reads the request's body, which has one of some types.
+func (c *call) content(most int64, types ...string) ([]byte, error) {
+	if err := c.typed(types...); err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, most))
+	return text, cutOff(err)
+}
+
+// cutOff words why a body could not be read; nil is nil.
+func cutOff(err error) error {
+	if large := (*http.MaxBytesError)(nil); err == nil || errors.As(err, &large) {
+		return err
+	}
+	return usage("the body was cut off")
+}
+
 // read decodes the request's body. A key that is not known is refused: what was meant by it
 // would not be done.
 func (c *call) read(into any) error {
-	text, _, err := c.content(maxCommand, "application/json")
+	text, err := c.content(maxCommand, "application/json")
 	if err != nil {
 		return err
 	}

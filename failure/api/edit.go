@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"mime"
 	"net/http"
 
 	"github.com/posthorn/posthorn/failure"
@@ -23,12 +24,12 @@ type editedView struct {
 }
 
 func (c *call) patchLetter() error {
-	patch, kind, err := c.content(maxEdit, typePatch, typeMerge)
+	patch, err := c.content(maxEdit, typePatch, typeMerge)
 	if err != nil {
 		return err
 	}
 	return c.edit(func(v failure.Version) (failure.Version, error) {
-		if kind == typeMerge {
+		if kind, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type")); kind == typeMerge { // it was checked
 			return v.Merge(patch)
 		}
 		return v.Patch(patch)
@@ -36,7 +37,7 @@ func (c *call) patchLetter() error {
 }
 
 func (c *call) putBody() error {
-	body, _, err := c.content(maxEdit, "application/octet-stream", "application/json")
+	body, err := c.content(maxEdit, "application/octet-stream", "application/json")
 	if err != nil {
 		return err
 	}

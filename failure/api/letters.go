@@ -3,12 +3,9 @@ package api
 import (
 	"cmp"
 	"context"
-	"io"
 	"net/http"
 	"slices"
-	"time"
 
-	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -150,51 +147,6 @@ func (c *call) showBody() error {
 	_, _ = c.w.Write(l.Body)                                    // whoever asked has gone
 	return nil
 }
-
-// export streams letters as lines. When it cannot go on, the connection breaks: what has
-// arrived is not all.
-func (c *call) export() error {
-	which, err := choiceOf(c.r.URL.Query())
-	if err != nil {
-		return err
-	}
-	f, err := c.filter(which)
-	if err != nil {
-		return err
-	}
-	out := &stream{c: c}
-	_, err = failure.Export(c.ctx, c.store, f, out)
-	switch {
-	case err == nil && !out.begun:
-		_, err = out.Write(nil)
-		return err
-	case err != nil && out.begun:
-		c.log.Warn("export over the API was cut off", "error", err)
-		panic(http.ErrAbortHandler)
-	}
-	return err
-}
-
-// A stream writes parts of an answer, each of which has to arrive in time.
-type stream struct {
-	c     *call
-	begun bool
-}
-
-// Write sends a part.
-func (s *stream) Write(p []byte) (int, error) {
-	if !s.begun {
-		s.begun = true
-		s.c.w.Header().Set("Content-Type", "application/x-ndjson")
-		s.c.w.WriteHeader(http.StatusOK)
-	}
-	if err := http.NewResponseController(s.c.w).SetWriteDeadline(time.Now().Add(answerWithin)); err != nil {
-		return 0, err
-	}
-	return s.c.w.Write(p)
-}
-
-var _ io.Writer = (*stream)(nil)
 
 // doing says by what the letters of a call were chosen, and why.
 func (c *call) doing(filter, reason string) context.Context {

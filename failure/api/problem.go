@@ -87,6 +87,7 @@ func problemOf(err error) *problem {
 		invalid   *posthorn.InvalidError
 		undecoded *posthorn.DecodeError
 		large     *http.MaxBytesError
+		line      *failure.LineError
 	)
 	made := func(status int, code, title string) *problem {
 		return &problem{Status: status, Code: code, Title: title, Detail: err.Error()}
@@ -99,6 +100,8 @@ func problemOf(err error) *problem {
 			Detail: query.Error(), Try: query.Try}
 	case errors.As(err, &large):
 		return made(http.StatusRequestEntityTooLarge, "E-REQUEST-TOO-LARGE", "the request is too large")
+	case errors.As(err, &line) && !errors.Is(err, driver.ErrDuplicate):
+		return made(http.StatusUnprocessableEntity, "E-IMPORT", "the file cannot be imported")
 	case errors.As(err, &invalid):
 		return made(http.StatusUnprocessableEntity, "E-MESSAGE-INVALID", "the message is not valid")
 	case errors.As(err, &undecoded):

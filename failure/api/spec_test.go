@@ -159,7 +159,7 @@ func (s *spec) check(t *testing.T, x exchange) {
 	_, where := s.at(append(op, "requestBody", "content", kind, "schema")...)
 	if where == nil {
 		t.Errorf("%s %s: the file does not say that a body of type %q may be sent", x.method, x.path, kind)
-	} else if strings.HasSuffix(kind, "json") {
+	} else if kind == "application/json" || strings.HasSuffix(kind, "+json") {
 		s.valid(t, []byte(x.sent), where...)
 	}
 }
