@@ -80,7 +80,7 @@ func Listen(o Options) (*Server, error) {
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
 // Run answers until ctx ends, and a few seconds longer what is under way then. When it
-// returns, no request uses the store any more.
+// returns, no request uses the store any more. It is called once.
 func (s *Server) Run(ctx context.Context) error {
 	err := listen.Serve(ctx, s.http, s.listener)
 	for range maxUnderWay { // their connections are closed, and with them their contexts have ended
