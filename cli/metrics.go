@@ -2,10 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"os"
 	"strings"
 	"sync"
 
@@ -22,9 +18,6 @@ import (
 // metricsSocket is the environment variable by which a process that has the listener for
 // metrics tells those that it starts where to report to.
 const metricsSocket = "POSTHORN_METRICS_SOCKET"
-
-// maxTokenFile bounds the file of a token.
-const maxTokenFile = 4 << 10
 
 // A view shows what the run's workers do: at a listener of its own, or by reporting to the
 // process that has one. Nil shows nothing.
@@ -55,7 +48,7 @@ func (s *session) openView(cfg *config.Config) (*view, error) {
 		v.reporter = metrics.NewReporter(socket, s.tally, s.env.Store.Uses)
 		return v, nil
 	}
-	token, err := metricsToken(cfg)
+	token, err := tokenOf(cfg, "metrics", cfg.Metrics)
 	if err != nil {
 		return nil, err
 	}
@@ -116,46 +109,6 @@ func (s *session) foreseen(cfg *config.Config) metrics.Known {
 		k.Programs = append(k.Programs, p.Name)
 	}
 	return k
-}
-
-// metricsToken is the token that scrapes must have; empty if none.
-func metricsToken(cfg *config.Config) (string, error) {
-	file, token := cfg.Metrics.TokenFile, cfg.Metrics.Token.Reveal()
-	if file == "" {
-		if err := metrics.CheckToken(token); token != "" && err != nil {
-			return "", tokenFault(cfg, "metrics.token", err)
-		}
-		return token, nil
-	}
-	token, err := readToken(file)
-	if err == nil {
-		err = metrics.CheckToken(token)
-	}
-	if err != nil {
-		return "", tokenFault(cfg, "metrics.token_file", err)
-	}
-	return token, nil
-}
-
-func tokenFault(cfg *config.Config, key string, err error) error {
-	at, _ := cfg.Setting(key)
-	return &fault{
-		Code: "E-METRICS-TOKEN", Title: "no usable token for metrics", Exit: exitConfig, What: err.Error(),
-		Where: at.Origin, Try: fmt.Sprintf("make one of %d letters or more: openssl rand -hex 32", metrics.MinToken),
-	}
-}
-
-func readToken(name string) (string, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxTokenFile+1))
-	if err == nil && len(text) > maxTokenFile {
-		err = errors.New("the file is too large for a token")
-	}
-	return strings.TrimSpace(string(text)), err
 }
 
 // show lets the view be seen until the function that it returns is called, which waits

@@ -23,7 +23,7 @@ func (s *session) monitorCommand() *cobra.Command {
 change with its reason, and act on critical conditions within the budget: config explain monitor. Several monitors may
 watch one store: they share what they know, and one of them acts. With --once it makes one round, for cron, and says
 nothing when nothing has changed. Exit code of a round: 0 healthy, 1 not or unknown, 69 the store is unreachable.
-With health.listen it serves /healthz and /readyz.`,
+With health.listen it serves /healthz and /readyz, and with api.listen the API about dead letters.`,
 		Example: s.example(`
 			monitor
 			monitor --log-format json
@@ -39,6 +39,11 @@ With health.listen it serves /healthz and /readyz.`,
 			}
 			if st, err := s.existing(cmd.Context()); err == nil { // else it is the monitor's to say
 				defer s.operate(cmd.Context(), st, "")()
+				hangUp, err := s.answerAPI(cmd.Context(), cfg)
+				if err != nil {
+					return err
+				}
+				defer hangUp()
 			}
 			return s.runMonitor(cmd.Context(), cfg, nil)
 		},

@@ -13,6 +13,7 @@ import (
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/alert"
 	"github.com/posthorn/posthorn/internal/config"
+	"github.com/posthorn/posthorn/internal/listen"
 	"github.com/posthorn/posthorn/internal/printable"
 	"github.com/posthorn/posthorn/metrics"
 	"github.com/posthorn/posthorn/store"
@@ -71,7 +72,7 @@ func (s *session) loadConfig() (*config.Config, error) {
 		File: s.configFile(), Lookup: s.lookup, Flags: s.configFlags(),
 		CheckStore:     func(d config.DSN) error { return open.CheckStore(d.Reveal()) },
 		CheckTransport: func(d config.DSN) error { return open.CheckTransport(d.Reveal()) },
-		CheckListen:    metrics.CheckListen,
+		CheckListen:    listen.Check,
 	})
 }
 

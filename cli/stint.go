@@ -157,6 +157,9 @@ func (s *session) reload(old *config.Config) (*config.Config, bool) {
 	if next.Metrics != old.Metrics {
 		s.env.Log.Warn("metrics are shown as before: another metrics.listen or token needs a restart")
 	}
+	if next.API != old.API {
+		s.env.Log.Warn("the API is answered as before: another api.listen or token needs a restart")
+	}
 	s.cfg = next
 	s.setLevel(next)
 	s.env.Log.Info("configuration read again")

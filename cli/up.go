@@ -116,6 +116,11 @@ func (s *session) supervise(ctx context.Context, only []string, watched bool) er
 	defer end()
 	wg.Go(func() { f.reloads(aside, cfg, hup) })
 	if s.env.Store != nil { // else no program has workers
+		hangUp, err := s.answerAPI(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer hangUp()
 		wg.Go(func() { f.quarantine.run(aside) })
 		wg.Go(func() { _ = s.executor(s.env.Store, "").Run(aside) }) // it returns nil
 	}

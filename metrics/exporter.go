@@ -69,7 +69,7 @@ func NewExporter(o Options) (*Exporter, error) {
 		}
 	}
 	var err error
-	if e.server, err = listen(o.Listen, o.Token, registry, o.Log); err != nil {
+	if e.server, err = newServer(o.Listen, o.Token, registry, o.Log); err != nil {
 		return nil, err
 	}
 	if e.hub, err = newHub(o.Tally, o.Log); err != nil {

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/listen"
 	"github.com/posthorn/posthorn/metrics"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/worker"
@@ -241,20 +242,20 @@ func TestAnOpenListenerNeedsAToken(t *testing.T) {
 		"127.0.0.1:0": true, "localhost:0": true, "[::1]:0": true, "127.8.9.1:0": true, "[::ffff:127.0.0.1]:0": true,
 		"0.0.0.0:0": false, ":0": false, "[::]:0": false, "192.0.2.1:0": false, "[::ffff:192.0.2.1]:0": false,
 	} {
-		err := metrics.CheckListen(address, false)
-		if allowed != (err == nil) || !allowed && !errors.Is(err, metrics.ErrExposed) {
+		err := listen.Check(address, false)
+		if allowed != (err == nil) || !allowed && !errors.Is(err, listen.ErrExposed) {
 			t.Errorf("%s without a token: %v", address, err)
 		}
-		if err := metrics.CheckListen(address, true); err != nil {
+		if err := listen.Check(address, true); err != nil {
 			t.Errorf("%s with a token: %v", address, err)
 		}
 	}
 	for _, address := range []string{"example.com:1", "127.0.0.1", "", "unix:/x"} {
-		if metrics.CheckListen(address, true) == nil {
+		if listen.Check(address, true) == nil {
 			t.Errorf("%q is accepted", address)
 		}
 	}
-	if metrics.CheckToken("short") == nil || metrics.CheckToken(token) != nil {
+	if listen.CheckToken("short") == nil || listen.CheckToken(token) != nil {
 		t.Error("a short token is accepted")
 	}
 	o := metrics.Options{Listen: "0.0.0.0:0", Tally: metrics.NewTally(metrics.Known{})}

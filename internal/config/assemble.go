@@ -22,10 +22,7 @@ func (d *decoder) assemble() *Config {
 			Dir: d.chosenText("logs.dir"), Size: pick(d, "logs.size", Bytes(0)), Age: pick(d, "logs.age", time.Duration(0)),
 			Keep: pick(d, "logs.keep", 0),
 		},
-		Metrics: Metrics{
-			Listen: pick(d, "metrics.listen", ""), Token: pick(d, "metrics.token", Secret{}),
-			TokenFile: pick(d, "metrics.token_file", ""),
-		},
+		Metrics: d.listener("metrics"), API: d.listener("api"),
 	}
 	c.Alerts = d.alerts()
 	for _, name := range d.names["session"] {
@@ -44,6 +41,12 @@ func (d *decoder) assemble() *Config {
 		c.settings = append(c.settings, *s)
 	}
 	return c
+}
+
+func (d *decoder) listener(key string) Listener {
+	return Listener{
+		Listen: pick(d, key+".listen", ""), Token: pick(d, key+".token", Secret{}), TokenFile: pick(d, key+".token_file", ""),
+	}
 }
 
 // pick is the value of a key, or def where there is none.
@@ -135,7 +138,8 @@ func (d *decoder) program(name string, c *Config) Program {
 func (d *decoder) check(c *Config) {
 	d.checkDSN("store", c.Store, d.src.CheckStore)
 	d.checkSession(c)
-	d.checkMetrics(c.Metrics)
+	d.checkListener("metrics", c.Metrics)
+	d.checkListener("api", c.API)
 	d.checkMonitor(c.Monitor)
 	d.checkAlerts(c.Alerts)
 	owner := map[string]string{}
@@ -185,18 +189,24 @@ func (d *decoder) checkDSN(key string, dsn DSN, check func(DSN) error) {
 	}
 }
 
-// checkMetrics checks where metrics are shown, and to whom.
-func (d *decoder) checkMetrics(m Metrics) {
-	if m.Token.Reveal() != "" && m.TokenFile != "" {
-		s := d.byKey["metrics.token_file"]
-		d.bad(s, s.at, errors.New("metrics.token is set, too; give one of them"))
+// checkListener checks where something is answered, and to whom.
+func (d *decoder) checkListener(key string, l Listener) {
+	if l.Token.Reveal() != "" && l.TokenFile != "" {
+		s := d.byKey[key+".token_file"]
+		d.bad(s, s.at, errors.New(key+".token is set, too; give one of them"))
 	}
-	if m.Listen == "" || d.src.CheckListen == nil {
+	if l.Listen == "" {
 		return
 	}
-	if err := d.src.CheckListen(m.Listen, m.Token.Reveal() != "" || m.TokenFile != ""); err != nil {
-		s := d.byKey["metrics.listen"]
-		d.bad(s, s.at, err)
+	s, withToken := d.byKey[key+".listen"], l.Token.Reveal() != "" || l.TokenFile != ""
+	if d.src.CheckListen != nil {
+		if err := d.src.CheckListen(l.Listen, withToken); err != nil {
+			d.bad(s, s.at, err)
+			return
+		}
+	}
+	if key == "api" && !withToken { // it changes things: other users of this host may not
+		d.bad(s, s.at, errors.New("it needs api.token or api.token_file, on loopback, too"))
 	}
 }
 

@@ -19,7 +19,8 @@ type Config struct {
 	LogFormat  string
 	LogLevel   string
 	Logs       Logs
-	Metrics    Metrics
+	Metrics    Listener // for Prometheus
+	API        Listener // for a dashboard; it always has a token
 	Monitor    Monitor
 	Alerts     Alerts
 	Transports []Transport // in the file's order; at least one
@@ -36,9 +37,9 @@ type Pool struct {
 	Lifetime, IdleCheck, ConnectTimeout time.Duration // the last may be zero: what the address says
 }
 
-// A Metrics says where figures are shown to Prometheus, and to whom.
-type Metrics struct {
-	Listen    string // host:port; empty shows none
+// A Listener says where something is answered over HTTP, and to whom.
+type Listener struct {
+	Listen    string // host:port; empty: nowhere
 	Token     Secret // that who asks must have; empty asks for none, unless TokenFile is set
 	TokenFile string // holds the token
 }

@@ -28,7 +28,7 @@ type Source struct {
 	// CheckStore and CheckTransport refuse a DSN that cannot be opened, whatever
 	// is behind it. Their errors must not repeat the DSN. Nil accepts all.
 	CheckStore, CheckTransport func(DSN) error
-	// CheckListen refuses an address for metrics; nil accepts all.
+	// CheckListen refuses an address for metrics or the API; nil accepts all.
 	CheckListen func(address string, withToken bool) error
 }
 

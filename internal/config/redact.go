@@ -26,7 +26,8 @@ func NewRedactor(cfg *Config) *Redactor {
 		regexp.MustCompile(`(?i)((?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key)["']?\s*[=:]\s*["']?)[^\s"'&;,]+`),
 	}}
 	var pairs []string
-	for _, secret := range slices.Concat(cfg.Store.Secrets(), cfg.Alerts.Secrets(), []string{cfg.Metrics.Token.Reveal()}) {
+	tokens := []string{cfg.Metrics.Token.Reveal(), cfg.API.Token.Reveal()}
+	for _, secret := range slices.Concat(cfg.Store.Secrets(), cfg.Alerts.Secrets(), tokens) {
 		if len(secret) >= minSecret {
 			pairs = append(pairs, secret, "***")
 		}

@@ -21,11 +21,14 @@ func FuzzNoLogLineHasASecret(f *testing.F) {
 			t.Skip()
 		}
 		cfg := &config.Config{}
-		cfg.Metrics.Token = config.NewSecret(secret)
-		r := config.NewRedactor(cfg)
-		if got := r.Text(before + " " + secret + " " + after); strings.Contains(got, secret) {
-			t.Fatalf("%q has the secret %q", got, secret)
+		for _, l := range []*config.Listener{&cfg.API, &cfg.Metrics} {
+			*cfg = config.Config{}
+			l.Token = config.NewSecret(secret)
+			if got := config.NewRedactor(cfg).Text(before + " " + secret + " " + after); strings.Contains(got, secret) {
+				t.Fatalf("%q has the secret %q", got, secret)
+			}
 		}
+		r := config.NewRedactor(cfg)
 		if plain := "3 messages of queue mail"; r.Text(plain) != plain && !strings.Contains(plain, secret) {
 			t.Fatalf("%q is %q", plain, r.Text(plain))
 		}

@@ -24,7 +24,7 @@ func floors() []floor {
 
 		{"worker", 3}, {"worker/*", 3}, {"failure", 3}, {"middleware", 3}, {"tracing", 3}, {"supervisor", 3},
 
-		{"monitor", 4}, {"alert", 4}, {"metrics", 4}, {"torture/*", 4}, {"internal/isolation", 4},
+		{"monitor", 4}, {"alert", 4}, {"metrics", 4}, {"torture/*", 4}, {"internal/isolation", 4}, {"failure/api", 4},
 
 		{"internal/config", 5}, {"internal/sim", 5}, {"web", 5}, {"torture", 5},
 

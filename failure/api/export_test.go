@@ -1,0 +1,12 @@
+package api
+
+// Routes lists what is served: method, path, and the parameters of the query.
+func Routes() (out [][3]string) {
+	for _, rt := range routes() {
+		out = append(out, [3]string{rt.method, rt.path, rt.params})
+	}
+	return out
+}
+
+// Description is the OpenAPI file.
+func Description() []byte { return description }

@@ -1,0 +1,154 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/posthorn/posthorn/store"
+)
+
+// letterList is a page of dead letters.
+type letterList struct {
+	Items    []letterView `json:"items"`
+	Next     int64        `json:"next,omitempty"`     // past, for the next page
+	Searched int          `json:"searched,omitempty"` // letters, where the search ended before the page was full
+	Rest     *restView    `json:"rest,omitempty"`
+}
+
+// restView is how many letters follow a page.
+type restView struct {
+	Count int64 `json:"count"`
+	Exact bool  `json:"exact"` // else there are at least so many
+	// Unsearched: they are those that have not been looked at, whether they fit or not.
+	Unsearched bool `json:"unsearched"`
+}
+
+func (c *call) listLetters() error {
+	q := c.r.URL.Query()
+	which, err := choiceOf(q)
+	if err != nil {
+		return err
+	}
+	f, err := c.filter(which)
+	if err != nil {
+		return err
+	}
+	if f.Limit, f.Past, err = pageOf(q); err != nil {
+		return err
+	}
+	f.Reach = pageReach
+	page, err := c.store.LetterPage(c.ctx, f)
+	if err != nil {
+		return err
+	}
+	list := letterList{Items: viewsOf(page.Letters), Next: page.Next, Searched: page.Searched}
+	if page.Next > 0 {
+		if list.Rest, err = c.rest(f, page); err != nil {
+			return err
+		}
+	}
+	return c.answer(http.StatusOK, list)
+}
+
+// rest counts what follows a page, up to a bound.
+func (c *call) rest(f store.LetterFilter, p store.LetterPage) (*restView, error) {
+	f.Past = p.Next
+	if p.Searched > 0 {
+		f.Terms, f.Reason, f.Class = nil, "", ""
+	}
+	n, err := c.store.TotalLetters(c.ctx, f, countMost)
+	return &restView{Count: n.N, Exact: n.Exact, Unsearched: p.Searched > 0}, err
+}
+
+// letter finds the latest dead letter with the id, or else one that was removed.
+func (c *call) letter(discarded ...bool) (l store.Letter, err error) {
+	id := c.r.PathValue("id")
+	for _, gone := range discarded {
+		ls, err := c.store.Letters(c.ctx, store.LetterFilter{IDs: []string{id}, Discarded: gone, Limit: maxPage})
+		if err != nil {
+			return l, err
+		}
+		if len(ls) > 0 {
+			return ls[len(ls)-1], nil
+		}
+	}
+	return l, nothing("no such dead letter", id)
+}
+
+// letterWhole is a letter with all that is known of it.
+type letterWhole struct {
+	letterView
+	contentView
+	History   []attemptView  `json:"history"`
+	Revisions []revisionView `json:"revisions"`
+	Timeline  []momentView   `json:"timeline"`
+}
+
+func (c *call) showLetter() error {
+	l, err := c.letter(false, true)
+	if err != nil {
+		return err
+	}
+	if l.Attempts, err = c.store.Attempts(c.ctx, l.ID); err != nil {
+		return err
+	}
+	revisions, err := c.store.Revisions(c.ctx, l.ID)
+	if err != nil {
+		return err
+	}
+	acts, err := c.store.Acts(c.ctx, store.ActFilter{Message: l.ID, Limit: maxPage})
+	if err != nil {
+		return err
+	}
+	whole := letterWhole{
+		letterView: viewOf(l), contentView: contentOf(l.Body), History: attemptsOf(l.Attempts), Timeline: lifeOf(l, acts),
+		Revisions: []revisionView{},
+	}
+	for _, r := range revisions {
+		whole.Revisions = append(whole.Revisions, revisionView{
+			Number: r.Number, At: r.At.UTC(), Actor: r.Actor, Header: r.Header, contentView: contentOf(r.Body),
+		})
+	}
+	c.w.Header().Set("ETag", tagOf(l))
+	return c.answer(http.StatusOK, whole)
+}
+
+// lifeOf is what happened to a message, in its order.
+func lifeOf(l store.Letter, acts []store.Act) []momentView {
+	life := []momentView{
+		{At: l.SentAt.UTC(), What: "sent", Detail: l.Queue},
+		{At: l.DiedAt.UTC(), What: "died", Detail: l.Reason},
+	}
+	for _, a := range l.Attempts {
+		life = append(life, momentView{
+			At: a.Started.UTC(), What: "attempt", By: a.Worker, Number: a.Number, Class: string(a.Class), Detail: a.Error,
+		})
+	}
+	for _, a := range acts {
+		life = append(life, momentView{At: a.At.UTC(), What: string(a.Verb), By: a.Actor, Detail: a.Reason})
+	}
+	slices.SortStableFunc(life, func(a, b momentView) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Number, b.Number))
+	})
+	return life
+}
+
+func (c *call) showBody() error {
+	l, err := c.letter(false, true)
+	if err != nil {
+		return err
+	}
+	h := c.w.Header()
+	h.Set("ETag", tagOf(l))
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Disposition", `attachment; filename="body"`) // no browser shows it
+	_, _ = c.w.Write(l.Body)                                    // whoever asked has gone
+	return nil
+}
+
+// doing says by what the letters of a call were chosen, and why.
+func (c *call) doing(filter, reason string) context.Context {
+	return store.Acting(c.ctx, store.Act{Filter: filter, Reason: reason})
+}

@@ -1,0 +1,164 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/store"
+)
+
+// operationList is a page of operations, the newest first.
+type operationList struct {
+	Items []operationView `json:"items"`
+	Next  int64           `json:"next,omitempty"`
+}
+
+func (c *call) listOperations() (err error) {
+	q := c.r.URL.Query()
+	var f store.OperationFilter
+	if f.Active, err = boolOf(q, "active"); err != nil {
+		return err
+	}
+	limit, past, err := pageOf(q)
+	if err != nil {
+		return err
+	}
+	f.Limit, f.Past = limit+1, past // one more tells whether there are more
+	os, err := c.store.Operations(c.ctx, f)
+	if err != nil {
+		return err
+	}
+	list := operationList{Items: []operationView{}}
+	if len(os) > limit {
+		os = os[:limit]
+		list.Next = os[limit-1].Key()
+	}
+	for _, o := range os {
+		list.Items = append(list.Items, operationViewOf(o))
+	}
+	return c.answer(http.StatusOK, list)
+}
+
+func (c *call) showOperation() error {
+	o, err := c.store.Operation(c.ctx, c.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, operationViewOf(o))
+}
+
+// wish is an operation that is to be made.
+type wish struct {
+	Action string  `json:"action"`
+	Filter choice  `json:"filter"`
+	To     string  `json:"to"`
+	Rate   float64 `json:"rate"`
+	Canary *bool   `json:"canary"` // nil: where there are many letters
+	Reason string  `json:"reason"`
+	DryRun bool    `json:"dry_run"`
+}
+
+// operation is what is wished for.
+func (c *call) operation() (o store.Operation, w wish, err error) {
+	if err := c.read(&w); err != nil {
+		return o, w, err
+	}
+	switch {
+	case !w.Filter.narrows() && !w.Filter.All:
+		return o, w, usage("the filter chooses everything; if that is meant, say all")
+	case w.Filter.narrows() && w.Filter.All:
+		return o, w, usage("the filter says all, and something else")
+	case w.Filter.Discarded:
+		return o, w, usage("what is restored was removed, and nothing else was; leave discarded out")
+	}
+	o = store.Operation{
+		Action: store.Action(w.Action), To: w.To, Rate: w.Rate, Reason: w.Reason, Chosen: w.Filter.words(),
+		Canary: w.Canary == nil || *w.Canary,
+	}
+	o.Filter, err = c.filter(w.Filter)
+	return o, w, err
+}
+
+// startOperation makes an operation, or only says what it would be about.
+func (c *call) startOperation() error {
+	o, w, err := c.operation()
+	if err != nil {
+		return err
+	}
+	p, err := failure.Foresee(c.ctx, c.store, o)
+	if err != nil {
+		return err
+	}
+	if w.DryRun {
+		return c.answer(http.StatusOK, previewOf(p))
+	}
+	if p.Total == 0 {
+		return nothing("nothing matched", "no dead letter fits the filter")
+	}
+	o.Canary = o.Canary && (w.Canary != nil || p.Total > mostAtOnce)
+	if o, err = c.store.StartOperation(c.doing(o.Chosen, w.Reason), o); err != nil {
+		return err
+	}
+	c.w.Header().Set("Location", "/v1/operations/"+o.ID)
+	return c.answer(http.StatusCreated, operationViewOf(o))
+}
+
+// previewView is what an operation would be about.
+type previewView struct {
+	Total   int          `json:"total"`
+	By      []countView  `json:"by"`
+	Oldest  time.Time    `json:"oldest,omitzero"`
+	Newest  time.Time    `json:"newest,omitzero"`
+	Samples []letterView `json:"samples"`
+	Takes   float64      `json:"takes_seconds,omitempty"` // at least; left out if nobody knows
+}
+
+// countView is how many letters there are of a sort.
+type countView struct {
+	Kind   string    `json:"kind"`
+	Queue  string    `json:"queue"`
+	Reason string    `json:"reason"`
+	Count  int       `json:"count"`
+	Oldest time.Time `json:"oldest"`
+	Newest time.Time `json:"newest"`
+}
+
+func previewOf(p failure.Preview) previewView {
+	v := previewView{
+		Total: p.Total, Oldest: p.Oldest.UTC(), Newest: p.Newest.UTC(), Samples: viewsOf(p.Samples), Takes: p.Takes.Seconds(),
+		By: make([]countView, len(p.By)),
+	}
+	for i, by := range p.By {
+		v.By[i] = countView{
+			Kind: by.Kind, Queue: by.Queue, Reason: by.Reason, Count: by.Count, Oldest: by.Oldest.UTC(), Newest: by.Newest.UTC(),
+		}
+	}
+	return v
+}
+
+func (c *call) pauseOperation() error { return c.turn(c.store.PauseOperation) }
+
+func (c *call) cancelOperation() error { return c.turn(c.store.CancelOperation) }
+
+func (c *call) resumeOperation() error {
+	return c.turn(func(ctx context.Context, id, _ string) (store.Operation, error) {
+		return c.store.ResumeOperation(ctx, id)
+	})
+}
+
+// turn changes an operation's state.
+func (c *call) turn(do func(ctx context.Context, id, why string) (store.Operation, error)) error {
+	var said struct {
+		Reason string `json:"reason"`
+	}
+	if err := c.read(&said); err != nil {
+		return err
+	}
+	o, err := do(c.doing("", said.Reason), c.r.PathValue("id"), said.Reason)
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, operationViewOf(o))
+}
