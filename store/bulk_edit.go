@@ -24,7 +24,8 @@ func (s *Store) bulkEdit(ctx context.Context, q Session, b bulk) error {
 		seqs[i] = l.Seq
 	}
 	var whole []Letter
-	err := q.Query(ctx, s.SQL.Letters+" where seq in"+list(len(seqs)), seqs, func(r Row) error {
+	stmt := s.SQL.Letters + " where seq in" + list(len(seqs)) + s.SQL.Lock // not as of the transaction's beginning
+	err := q.Query(ctx, stmt, seqs, func(r Row) error {
 		l, err := scanLetter(r)
 		whole = append(whole, l)
 		return err
