@@ -17,7 +17,7 @@ setup: ## Install what the tests need: a C compiler and database servers
 	@scripts/setup.sh cc
 	@scripts/setup.sh prometheus prometheus-alertmanager || [ "$$CI" != true ]
 	@scripts/setup.sh postgresql mariadb pgbouncer faketime || [ "$$CI" != true ] # without them, tests are skipped
-	@scripts/setup.sh supervisor systemd cron strace || [ "$$CI" != true ] # the same
+	@scripts/setup.sh supervisor systemd cron strace curl || [ "$$CI" != true ] # the same
 
 test: setup ## Run all tests with the race detector
 	@CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TIMEOUT) $(TESTFLAGS) ./...

@@ -40,7 +40,9 @@ type letterRow struct {
 	Header     map[string]string `json:"header,omitempty"`
 	Body       json.RawMessage   `json:"body,omitempty"`        // if it is JSON
 	Base64     string            `json:"body_base64,omitempty"` // if it is not
+	Redacted   []string          `json:"redacted,omitempty"`    // what of header and body is hidden
 	History    []attemptRow      `json:"history,omitempty"`
+	Changes    []changeRow       `json:"changes,omitempty"` // what people did with it
 }
 
 // attemptRow is one line of a history.

@@ -24,6 +24,9 @@ type bulkFlags struct {
 	noCanary bool
 	wait     bool
 	because  string
+
+	patch     []byte // of an edit
+	unchecked bool
 }
 
 func (f *bulkFlags) define(cmd *cobra.Command, retries bool) {
@@ -72,6 +75,7 @@ func (s *session) planned(
 ) (o store.Operation, p failure.Preview, err error) {
 	o = store.Operation{
 		Action: c.action, To: f.to, Rate: f.rate, Canary: !f.noCanary, Reason: f.because, Chosen: f.words(),
+		Patch: f.patch, Unchecked: f.unchecked,
 	}
 	if o.Filter, err = s.narrow(ctx, st, &f.letterFlags); err != nil {
 		return o, p, err

@@ -36,19 +36,25 @@ func (f editFlags) how() (n int) {
 
 func (s *session) failedEditCommand() *cobra.Command {
 	var f editFlags
+	var many changeFlags
 	cmd := &cobra.Command{
-		Use: "edit ID", Short: "Edit a dead letter, and keep what it was",
+		Use: "edit [ID]", Short: "Edit dead letters, and keep what they were",
 		Long: `Edit the header and the body of a dead letter, in $VISUAL or $EDITOR, or by a patch. The kind's handler decodes
 and validates the new version, if this program has it. What the letter was is kept as a revision. If somebody has
-changed the letter in the meantime, nothing is saved.`,
+changed the letter in the meantime, nothing is saved. Many letters, which a filter chooses, are edited by --patch in an
+operation: those that the patch or the handler does not fit are refused and stay as they are; see ops.`,
 		Example: s.example(`
 			failed edit ID
 			failed edit ID --patch '[{"op":"replace","path":"/to","value":"a@b"}]' --retry
-			failed edit ID --body @body.json`),
-		Args: cobra.ExactArgs(1),
+			failed edit ID --body @body.json
+			failed edit --kind welcome --query '"no such domain"' --patch @patch.json`),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.how() > 1 {
 				return usage("--patch, --merge, --body and --revision contradict each other", "give one of them, or none")
+			}
+			if many.ids = args; len(args) == 0 || many.all || many.any() {
+				return s.editMany(cmd.Context(), f, many)
 			}
 			return s.editFailed(cmd.Context(), args[0], f)
 		},
@@ -61,8 +67,43 @@ changed the letter in the meantime, nothing is saved.`,
 	fs.BoolVar(&f.unchecked, "unchecked", false, "save it although nothing here can validate it")
 	fs.BoolVar(&f.retry, "retry", false, "put it back on its queue at once")
 	group(cmd, "What", "patch", "merge", "body", "revision", "unchecked", "retry")
+	many.letterFlags.define(cmd)
+	many.bulkFlags.define(cmd, false)
+	fs.BoolVar(&many.all, "all", false, "all dead letters")
+	fs.IntVar(&many.limit, "limit", 0, "at most `N`, the oldest first")
+	group(cmd, "Which", "all", "limit")
 	confirmFlags(cmd, &f.yes)
 	return cmd
+}
+
+// editMany edits the letters that a filter chooses, by an operation.
+func (s *session) editMany(ctx context.Context, f editFlags, many changeFlags) error {
+	if err := many.check(); err != nil {
+		return err
+	}
+	if f.patch == "" || f.retry {
+		return usage("many letters are edited by --patch alone", "give --patch, and retry them when it is done")
+	}
+	patch, err := s.given(f.patch)
+	if err != nil {
+		return err
+	}
+	if err := failure.CheckPatch(patch); err != nil {
+		return notEdited(err)
+	}
+	ctx = store.Acting(ctx, store.Act{Filter: many.words(), Reason: many.because})
+	st, err := s.existing(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := s.prepare(ctx); err != nil { // handlers may need the store
+		return err
+	}
+	if len(s.app.Mux.Kinds()) == 0 && !f.unchecked {
+		return uncheckable(failure.ErrUncheckable)
+	}
+	many.patch, many.unchecked, many.yes = patch, f.unchecked, f.yes
+	return s.bulk(ctx, st, change{verb: "edit", action: store.ActionEdit}, many)
 }
 
 func (s *session) editFailed(ctx context.Context, id string, f editFlags) error {
@@ -182,12 +223,17 @@ func (s *session) checkVersion(v failure.Version, kind string, unchecked bool) e
 		return nil
 	}
 	if errors.Is(err, failure.ErrUncheckable) {
-		return &fault{
-			Code: "E-UNCHECKED", Title: "nothing here can validate the new version", What: err.Error(), Exit: exitFailed,
-			Try: "edit it by the program that has the handler, or add --unchecked", err: err,
-		}
+		return uncheckable(err)
 	}
 	return err
+}
+
+// uncheckable is for a version of which nobody here can say whether it makes sense.
+func uncheckable(err error) error {
+	return &fault{
+		Code: "E-UNCHECKED", Title: "nothing here can validate the new version", What: err.Error(), Exit: exitFailed,
+		Try: "edit it by the program that has the handler, or add --unchecked", err: err,
+	}
 }
 
 // byEditor lets the user's editor change a version.

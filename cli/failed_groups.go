@@ -81,16 +81,18 @@ func bars(ns []int64) string {
 
 func (s *session) groupsCommand() *cobra.Command {
 	var (
-		f      failure.GroupFilter
-		states []string
-		output string
+		f          failure.GroupFilter
+		states     []string
+		by, output string
 	)
 	cmd := &cobra.Command{
 		Use: "groups", Short: "List dead letters by what they died of",
 		Long: `List the groups of dead letters: those of one group died of the same fault. Groups that are muted or resolved,
-and those whose letters are gone, are shown with --all or --state.`,
+and those whose letters are gone, are shown with --all or --state. With --by it counts the dead letters by kind, queue,
+type of error, class or day instead.`,
 		Example: s.example(`
 			failed groups
+			failed groups --by day --kind welcome
 			failed groups show 1f0c
 			failed groups ack 1f0c --note 'the bank changed its format'`),
 		Args: cobra.NoArgs,
@@ -101,14 +103,22 @@ and those whose letters are gone, are shown with --all or --state.`,
 				}
 				f.States = append(f.States, store.GroupState(state))
 			}
-			return s.listGroups(cmd.Context(), f, output)
+			switch {
+			case by == "":
+				return s.listGroups(cmd.Context(), f, output)
+			case f.All || len(states) > 0:
+				return usage("--by contradicts --all and --state", "only groups by fault have a state")
+			}
+			filter := store.LetterFilter{Kind: f.Kind, Class: string(f.Class)}
+			return s.listFacets(cmd.Context(), store.Facet(by), filter, output)
 		},
 	}
+	cmd.Flags().StringVar(&by, "by", "", "by this `property` instead: "+facetNames())
 	cmd.Flags().BoolVar(&f.All, "all", false, "muted and resolved ones, and those without letters, too")
 	cmd.Flags().StringSliceVar(&states, "state", nil, "only in this `state`, like regressed")
 	cmd.Flags().StringVar(&f.Kind, "kind", "", "only of this `kind`")
 	cmd.Flags().StringVar((*string)(&f.Class), "class", "", "only whose last attempt ended in this `class`")
-	group(cmd, "Which", "all", "state", "kind", "class")
+	group(cmd, "Which", "by", "all", "state", "kind", "class")
 	outputFlag(cmd, &output)
 	cmd.AddCommand(s.groupShowCommand())
 	for _, c := range groupChanges() {

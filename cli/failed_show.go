@@ -18,24 +18,34 @@ import (
 )
 
 func (s *session) failedShowCommand() *cobra.Command {
-	var raw bool
-	var output string
+	var f showFlags
 	cmd := &cobra.Command{
 		Use: "show ID...", Short: "Show dead letters with their history and content",
+		Long: `Show dead letters: their header and body, what became of each attempt, and who has edited, retried, removed or
+restored them. What stands in a header or in JSON under a name like password, token or api_key is shown as *** without
+--reveal.`,
 		Example: s.example(`
 			failed show 01890a5d-ac96-774b-bcce-b302099a8057
+			failed show ID --reveal
 			failed show 01890a5d-ac96-774b-bcce-b302099a8057 --raw > body
 			failed show ID -o json`),
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return s.showFailed(cmd.Context(), args, raw, output) },
+		RunE: func(cmd *cobra.Command, args []string) error { return s.showFailed(cmd.Context(), args, f) },
 	}
-	cmd.Flags().BoolVar(&raw, "raw", false, "only the body, byte for byte; on a terminal it is made printable")
-	outputFlag(cmd, &output)
-	group(cmd, "Output", "raw")
+	cmd.Flags().BoolVar(&f.raw, "raw", false, "only the body, byte for byte; on a terminal it is made printable")
+	cmd.Flags().BoolVar(&f.reveal, "reveal", false, "secrets, too")
+	outputFlag(cmd, &f.output)
+	group(cmd, "Output", "raw", "reveal")
 	return cmd
 }
 
-func (s *session) showFailed(ctx context.Context, ids []string, raw bool, as string) error {
+// showFlags are the flags of failed show.
+type showFlags struct {
+	raw, reveal bool
+	output      string
+}
+
+func (s *session) showFailed(ctx context.Context, ids []string, f showFlags) error {
 	st, err := s.existing(ctx)
 	if err != nil {
 		return err
@@ -51,20 +61,33 @@ func (s *session) showFailed(ctx context.Context, ids []string, raw bool, as str
 			missing = append(missing, id)
 			continue
 		}
-		if raw {
+		if f.raw {
 			s.writeRaw(l.Body)
 			continue
 		}
-		history, err := st.Attempts(ctx, id)
+		r, err := wholeRow(ctx, st, *l, f.reveal)
 		if err != nil {
 			return err
 		}
-		rows = append(rows, rowOf(*l).withContent(*l, history))
+		rows = append(rows, r)
 	}
-	if err := s.showLetters(as, rows); err != nil {
+	if err := s.showLetters(f.output, rows); err != nil {
 		return err
 	}
 	return s.absent(missing, len(ids))
+}
+
+// wholeRow is a letter with its content and its life.
+func wholeRow(ctx context.Context, st *store.Store, l store.Letter, reveal bool) (letterRow, error) {
+	history, err := st.Attempts(ctx, l.ID)
+	if err != nil {
+		return letterRow{}, err
+	}
+	r := rowOf(l).withContent(l, history)
+	if r.Changes, err = changesOf(ctx, st, l); err != nil || reveal {
+		return r, err
+	}
+	return r, r.redact()
 }
 
 func (s *session) showLetters(as string, rows []letterRow) error {
@@ -141,6 +164,9 @@ func (s *session) describe(r letterRow) {
 	s.timeline(r)
 	s.print("\nbody\n")
 	s.block(pretty(r), "  ")
+	if len(r.Redacted) > 0 {
+		s.print("\nredacted    %s; shown with --reveal\n", strings.Join(r.Redacted, ", "))
+	}
 }
 
 func spent(a attemptRow) string {

@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/internal/fingerprint"
+	"github.com/posthorn/posthorn/store"
 )
 
 // timeline writes the life of a message: what happened, when, and what was another way
@@ -16,8 +20,9 @@ func (s *session) timeline(r letterRow) {
 	if len(r.History) == 0 {
 		s.print("      no attempt was kept\n")
 	}
-	ended := r.SentAt
+	ended, changes := r.SentAt, r.Changes
 	for i, a := range r.History {
+		changes = s.changesUntil(changes, a.Started)
 		s.print("  %2d  %s  %8s  %-14s %s  %s\n", a.Number, moment(a.Started), spent(a), a.Class, a.Worker, a.Error)
 		if notes := a.notes(r.History[:i], ended); notes != "" {
 			s.print("        %s\n", notes)
@@ -27,10 +32,103 @@ func (s *session) timeline(r letterRow) {
 			s.block(a.Stack, "        ")
 		}
 	}
+	changes = s.changesUntil(changes, r.DiedAt)
 	s.print("      %s  died: %s\n", moment(r.DiedAt), r.Reason)
-	if r.Discarded != nil {
+	if r.Discarded != nil && !slices.ContainsFunc(changes, changeRow.isRemoval) { // it was by an operation
+		changes = s.changesUntil(changes, *r.Discarded)
 		s.print("      %s  removed\n", moment(*r.Discarded))
 	}
+	for _, c := range changes {
+		s.print("      %s  %s\n", moment(c.At), c.text())
+	}
+}
+
+// changesUntil writes the changes before a time, and returns the rest.
+func (s *session) changesUntil(changes []changeRow, until time.Time) []changeRow {
+	for len(changes) > 0 && changes[0].At.Before(until) {
+		s.print("      %s  %s\n", moment(changes[0].At), changes[0].text())
+		changes = changes[1:]
+	}
+	return changes
+}
+
+// changeRow is what somebody did with a message.
+type changeRow struct {
+	At        time.Time  `json:"at"`
+	Verb      store.Verb `json:"verb"`
+	Actor     string     `json:"actor,omitempty"`
+	Fields    []string   `json:"fields,omitempty"`    // that an edit has changed
+	Operation string     `json:"operation,omitempty"` // which has chosen the message
+	Reason    string     `json:"reason,omitempty"`
+}
+
+func (c changeRow) isRemoval() bool { return c.Verb == store.VerbRemove }
+
+// text is the change as a reader's line.
+func (c changeRow) text() string {
+	const most = 5
+	var b strings.Builder
+	switch c.Verb {
+	case store.VerbEdit:
+		b.WriteString("edited: " + strings.Join(c.Fields[:min(most, len(c.Fields))], ", "))
+		if len(c.Fields) > most {
+			b.WriteString(" and " + plural(len(c.Fields)-most, "other field"))
+		}
+	case store.VerbRetry:
+		b.WriteString("retried")
+	case store.VerbRemove:
+		b.WriteString("removed")
+	case store.VerbRestore:
+		b.WriteString("restored")
+	case store.VerbImport:
+		b.WriteString("imported")
+	default:
+		b.WriteString("chosen by the operation " + c.Operation)
+	}
+	if c.Actor != "" {
+		b.WriteString(", by " + c.Actor)
+	}
+	if c.Reason != "" {
+		b.WriteString(": " + c.Reason)
+	}
+	return b.String()
+}
+
+// mostActs bounds how many acts a timeline has.
+const mostActs = 1000
+
+// changesOf reads what people did with a message, the first change first.
+func changesOf(ctx context.Context, st *store.Store, l store.Letter) ([]changeRow, error) {
+	edits, err := st.Revisions(ctx, l.ID)
+	if err != nil {
+		return nil, err
+	}
+	var out []changeRow
+	became := failure.VersionOf(l)
+	for _, e := range slices.Backward(edits) {
+		was := failure.Version{Header: e.Header, Body: e.Body}
+		out = append(out, changeRow{
+			At: e.At.UTC(), Verb: store.VerbEdit, Actor: e.Actor, Fields: was.Changed(became),
+		})
+		became = was
+	}
+	acts, err := st.Acts(ctx, store.ActFilter{Message: l.ID, Limit: mostActs})
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range acts {
+		c := changeRow{At: a.At.UTC(), Verb: a.Verb, Actor: a.Actor, Reason: a.Reason}
+		switch a.Verb {
+		case store.VerbCreate:
+			c.Operation = a.Subject
+		case store.VerbRetry, store.VerbRemove, store.VerbRestore, store.VerbImport:
+		default: // edits are known better, and all else changes nothing in it
+			continue
+		}
+		out = append(out, c)
+	}
+	slices.SortStableFunc(out, func(a, b changeRow) int { return a.At.Compare(b.At) })
+	return out, nil
 }
 
 // notes say how long the message had waited for an attempt, and what has changed since

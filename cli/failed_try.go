@@ -55,7 +55,8 @@ type trialRow struct {
 	Class   string    `json:"class,omitempty"`
 	Error   string    `json:"error,omitempty"` // or why it was refused
 	Was     string    `json:"was"`             // the error of the dead letter
-	Same    bool      `json:"same_error"`
+	Same    bool      `json:"same_error"`      // but for what differs between messages of one fault
+	Group   string    `json:"fingerprint,omitempty"`
 	Rows    int64     `json:"rows"` // touched; -1 is unknown
 	Sent    []sentRow `json:"would_send,omitempty"`
 	Outside []sentRow `json:"would_send_outside_the_transaction,omitempty"`
@@ -157,7 +158,7 @@ func trialRowOf(t *failure.Trial) trialRow {
 	case t.Refused != nil:
 		r.Outcome, r.Error = "refused", t.Refused.Error()
 	case t.Err != nil:
-		r.Outcome, r.Error, r.Same = "failed", t.Err.Error(), !t.Differs
+		r.Outcome, r.Error, r.Same, r.Group = "failed", t.Err.Error(), !t.Differs, t.Fingerprint
 	}
 	return r
 }

@@ -158,6 +158,7 @@ func (s *session) describeOp(o store.Operation) {
 	}
 	line("operation", o.ID)
 	line("action", strings.TrimSuffix(string(o.Action)+" to "+o.To, " to "))
+	line("patch", string(o.Patch))
 	line("state", string(o.State))
 	line("because", o.Why)
 	line("filter", o.Chosen)
@@ -177,11 +178,15 @@ func (s *session) describeOp(o store.Operation) {
 // progressOf is how far an operation is.
 func progressOf(o store.Operation) string {
 	parts := []string{fmt.Sprintf("%d ok", o.Done), fmt.Sprintf("%d failed again", o.Failed)}
+	refused := "refused, since a live message has the id"
+	if o.Action == store.ActionEdit {
+		refused = "refused, since the patch or the handler does not fit"
+	}
 	for _, p := range []struct {
 		n    int
 		what string
 	}{
-		{o.Gone, "gone"}, {o.Refused, "refused, since a live message has the id"}, {o.Flying, "in flight"},
+		{o.Gone, "gone"}, {o.Refused, refused}, {o.Flying, "in flight"},
 		{o.Left(), "left"},
 	} {
 		if p.n > 0 {

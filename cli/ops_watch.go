@@ -22,6 +22,7 @@ func (s *session) executor(st *store.Store, only string) *failure.Executor {
 	host, _ := os.Hostname() // for people; an unknown host is left out
 	return failure.NewExecutor(st, failure.ExecutorOptions{
 		Name: strings.Trim(fmt.Sprintf("%s:%d", host, os.Getpid()), ":"), Only: only, Log: s.env.Log,
+		Mux: s.app.Mux,
 	})
 }
 

@@ -51,6 +51,14 @@ func (v Version) Patch(patch []byte) (Version, error) {
 	return v, nil
 }
 
+// CheckPatch reports what is wrong with a JSON Patch, whatever it is applied to.
+func CheckPatch(patch []byte) error {
+	if _, err := jsonpatch.DecodePatch(patch); err != nil {
+		return fmt.Errorf("read patch: %w", err)
+	}
+	return nil
+}
+
 // Merge applies a JSON Merge Patch (RFC 7386) to the body, which is JSON.
 func (v Version) Merge(patch []byte) (Version, error) {
 	if !json.Valid(v.Body) {

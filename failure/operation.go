@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/store"
 )
@@ -26,8 +27,11 @@ type ExecutorOptions struct {
 	// Share is the part of its time that it works at most, so that others get at the
 	// store; 0 means a quarter.
 	Share float64
-	Only  string       // carries this operation on and no other; empty: all
-	Log   *slog.Logger // nil means silence
+	Only  string // carries this operation on and no other; empty: all
+	// Mux validates what edits make of letters. Without any handler in it, edits are
+	// left to other executors, unless they are unchecked.
+	Mux *posthorn.Mux
+	Log *slog.Logger // nil means silence
 }
 
 func (o ExecutorOptions) withDefaults() ExecutorOptions {
@@ -39,6 +43,9 @@ func (o ExecutorOptions) withDefaults() ExecutorOptions {
 	}
 	if o.Share <= 0 || o.Share > 1 {
 		o.Share = 0.25
+	}
+	if o.Mux == nil {
+		o.Mux = posthorn.NewMux()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -109,18 +116,36 @@ func (e *Executor) wait(looked time.Time) time.Duration {
 
 // take takes what nobody advances.
 func (e *Executor) take(ctx context.Context) {
-	var only []string
-	if e.opts.Only != "" {
-		only = append(only, e.opts.Only)
-	}
-	turns, err := e.store.TakeOperations(ctx, e.opts.Name, e.opts.Lease, only...)
+	turns, err := e.store.TakeOperations(ctx, e.opts.Name, e.opts.Lease, e.fits)
 	if err != nil && ctx.Err() == nil && !e.blind {
 		e.opts.Log.Warn("operations cannot be taken", "error", err) // once: it is tried again soon
 	}
 	e.blind = err != nil
 	for _, t := range turns {
+		t.Edit = e.edit
 		e.turns = append(e.turns, &hold{turn: t})
 	}
+}
+
+// fits reports whether the executor may carry an operation on.
+func (e *Executor) fits(o store.Operation) bool {
+	if e.opts.Only != "" && e.opts.Only != o.ID {
+		return false
+	}
+	return o.Action != store.ActionEdit || o.Unchecked || len(e.opts.Mux.Kinds()) > 0
+}
+
+// edit makes the new version of a letter.
+func (e *Executor) edit(o store.Operation, l store.Letter) (store.Edit, error) {
+	v, err := VersionOf(l).Patch(o.Patch)
+	if err != nil {
+		return store.Edit{}, err
+	}
+	err = v.Check(e.opts.Mux, l.Kind)
+	if o.Unchecked && errors.Is(err, ErrUncheckable) {
+		err = nil
+	}
+	return store.Edit{Header: v.Header, Body: v.Body}, err
 }
 
 // round advances each operation whose time has come.

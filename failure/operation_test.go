@@ -192,3 +192,30 @@ func TestAPreviewSaysWhatAnOperationWouldBeAbout(t *testing.T) {
 		t.Errorf("it ended as %+v, %v", done, err)
 	}
 }
+
+// Only who can validate edits makes them: others leave the operation alone.
+func TestAnEditIsLeftToAnExecutorThatKnowsHandlers(t *testing.T) {
+	b := newBench(t)
+	b.bury(3)
+	mux := posthorn.NewMux()
+	posthorn.Handle(mux, func(context.Context, parcel) error { return nil })
+	patch := []byte(`[{"op":"replace","path":"/N","value":17}]`)
+	o, err := b.store.StartOperation(t.Context(), store.Operation{Action: store.ActionEdit, Patch: patch})
+	try(t, err)
+	stop := b.beside(executorOf(b.store, "strange").Run)
+	time.Sleep(50 * time.Millisecond)
+	o, err = b.store.Operation(t.Context(), o.ID)
+	if stop(); err != nil || o.Holder != "" || o.Total != 0 {
+		t.Errorf("it was taken: %+v, %v", o, err)
+	}
+	e := failure.NewExecutor(b.store, failure.ExecutorOptions{Name: "own", Poll: 10 * time.Millisecond, Mux: mux})
+	defer b.beside(e.Run)()
+	o, err = failure.Watch(t.Context(), b.store, o.ID, func(store.Operation) {})
+	if err != nil || o.Done != 3 || o.Refused != 0 {
+		t.Errorf("it ended as %+v, %v", o, err)
+	}
+	ls, err := b.store.Letters(t.Context(), store.LetterFilter{})
+	if err != nil || len(ls) != 3 || string(ls[2].Body) != `{"N":17}` || ls[2].Revision != 1 {
+		t.Errorf("letters %+v, %v", ls, err)
+	}
+}

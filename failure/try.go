@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/fingerprint"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -21,7 +22,9 @@ type Trial struct {
 	// itself failed.
 	Err   error
 	Class driver.Class // of Err
-	// Differs: the error, or its class, is not that which the letter has.
+	// Fingerprint is that of the group in which the letter would be if it died of Err.
+	Fingerprint string
+	// Differs: Err is of another fault than the letter died of, by their fingerprints.
 	Differs bool
 	// Rows is how many rows the transaction has inserted, updated and deleted; -1: unknown.
 	Rows int64
@@ -160,7 +163,25 @@ func (t *trying) judge(err error) {
 		return
 	}
 	t.Class = posthorn.ClassOf(err)
-	t.Differs = t.Class != t.Letter.Class || err.Error() != t.Letter.Error
+	f := fingerprint.FailureOf(t.Letter.Kind, t.Class, err)
+	var panicked *posthorn.PanicError
+	if errors.As(err, &panicked) {
+		f.Stack = panicked.Stack
+	}
+	t.Fingerprint = fingerprint.Of(f)
+	t.Differs = !t.isOf(f)
+}
+
+// isOf reports whether the letter died of a fault. A letter that an older version has
+// left has a fingerprint without the types of its error, or none yet.
+func (t *trying) isOf(f fingerprint.Failure) bool {
+	was := t.Letter.Fingerprint
+	if was == "" {
+		return t.Class == t.Letter.Class && fingerprint.Normal(f.Text) == fingerprint.Normal(t.Letter.Error)
+	}
+	bare := f
+	bare.Chain, bare.Own = nil, ""
+	return was == t.Fingerprint || was == fingerprint.Of(bare)
 }
 
 func (t *trying) result() Trial {

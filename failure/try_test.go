@@ -13,6 +13,7 @@ import (
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/worker"
 )
 
 // act is a message whose handler does what the test says.
@@ -203,16 +204,49 @@ func TestWhatCannotBeUndoneIsNotTried(t *testing.T) {
 	})
 }
 
-func TestAnErrorThatIsTheOldOneIsSaidToBe(t *testing.T) {
+// A worker and a trial fail by the same road, so that their fingerprints are equal
+// whatever differs between the texts of their errors.
+func TestAnErrorOfTheFaultThatTheLetterDiedOfIsSaidToBe(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		g := newStage(t, s)
-		l := bury(t, s, driver.Envelope{ID: "m", Kind: "act", Body: []byte(`{"Do":"panic"}`)})
-		first, err := failure.Try(t.Context(), s, *l, g.o)
-		try(t, err)
-		l.Error = first.Err.Error()
-		again, err := failure.Try(t.Context(), s, *l, g.o)
-		if try(t, err); !first.Differs || again.Differs {
-			t.Errorf("first %+v, again %+v", first, again)
+		g.die("panic", "clash")
+		ls, err := s.Letters(t.Context(), store.LetterFilter{})
+		if try(t, err); len(ls) != 2 {
+			t.Fatalf("%d letters", len(ls))
+		}
+		for _, l := range ls {
+			l.Error += " and other words"
+			got, err := failure.Try(t.Context(), s, l, g.o)
+			if try(t, err); got.Err == nil || got.Differs || got.Fingerprint != l.Fingerprint {
+				t.Errorf("%s: %v of %q differs from %q", l.ID, got.Err, got.Fingerprint, l.Fingerprint)
+			}
+			l.Fingerprint = "0123456789abcdef"
+			if got, err = failure.Try(t.Context(), s, l, g.o); err != nil || !got.Differs {
+				t.Errorf("%s: the fault is taken for another: %v", l.ID, err)
+			}
+			l.Fingerprint = "" // it was left by an older version
+			if got, err = failure.Try(t.Context(), s, l, g.o); err != nil || !got.Differs {
+				t.Errorf("%s: other words are taken for the same: %v", l.ID, err)
+			}
+			l.Error = got.Err.Error()
+			if got, err = failure.Try(t.Context(), s, l, g.o); err != nil || got.Differs {
+				t.Errorf("%s: the same words differ: %v", l.ID, err)
+			}
 		}
 	})
+}
+
+// die lets a worker handle messages that fail.
+func (g *stage) die(dos ...string) {
+	g.Helper()
+	for _, do := range dos {
+		env := driver.Envelope{ID: do, Kind: "act", Queue: "q", Body: fmt.Appendf(nil, `{"Do":%q}`, do)}
+		try(g, g.store.Send(g.Context(), env))
+	}
+	w, err := worker.New(g.store, g.o.Mux, worker.Options{
+		Queues: []string{"q"}, Limits: worker.Limits{Messages: len(dos)},
+		Retry: posthorn.RetryPolicy{MaxRetries: posthorn.NoRetry},
+	})
+	try(g, err)
+	try(g, w.Run(g.Context()))
 }

@@ -176,7 +176,7 @@ func newFailedRule() Rule {
 			var found []Finding
 			for queue, n := range r.Letters.Value {
 				found = append(found, Finding{
-					Subject: queue, Value: float64(n), Try: "failed groups --queue " + queue,
+					Subject: queue, Value: float64(n), Try: "failed groups",
 					Text:   fmt.Sprintf("%s of %s within %s", plural(n, "new dead letter"), queue, span(NewWithin)),
 					Impact: "something has begun to fail for good",
 				})

@@ -14,7 +14,8 @@ import (
 // later turn, and every step compares it: who was slow finds that it has lost the
 // right, and changes nothing.
 type Turn struct {
-	ID     string // of the operation
+	ID     string   // of the operation
+	Edit   EditFunc // makes new versions; nil: edits are not advanced
 	holder string
 	lease  int64 // milliseconds
 	fence  int64
@@ -51,7 +52,8 @@ func (s *Store) Advance(ctx context.Context, t *Turn) (a Advance, err error) {
 	switch {
 	case err == nil:
 		t.batch, t.skip = 0, false
-	case errors.Is(err, ErrFenced), errors.Is(s.explain("", err), driver.ErrUnavailable):
+	case errors.Is(err, ErrFenced), errors.Is(err, driver.ErrUnsupported),
+		errors.Is(s.explain("", err), driver.ErrUnavailable):
 	default:
 		t.narrow()
 	}
@@ -276,7 +278,7 @@ func (s *stride) change(ctx context.Context, next []int64) (fates, error) {
 	if len(ls) == 0 {
 		return found, nil
 	}
-	return found, bulkOf(s.o.Action)(s.store, ctx, s.q, bulk{s.o, ls, found})
+	return found, bulkOf(s.o.Action)(s.store, ctx, s.q, bulk{s.o, ls, found, s.turn.Edit})
 }
 
 // A lockedLetter is a letter that nobody else can change now: its number, its id, and

@@ -14,6 +14,7 @@ type bulk struct {
 	operation *Operation
 	letters   []Letter
 	found     fates // each letter is added to one
+	edit      EditFunc
 }
 
 // bulkOf is what an action does; nil is no action.
@@ -25,6 +26,8 @@ func bulkOf(a Action) func(*Store, context.Context, Session, bulk) error {
 		return (*Store).bulkRemove
 	case ActionRestore:
 		return (*Store).bulkRestore
+	case ActionEdit:
+		return (*Store).bulkEdit
 	}
 	return nil
 }

@@ -61,8 +61,9 @@ type Group struct {
 // ErrNoGroup: no group has this fingerprint.
 var ErrNoGroup = errors.New("no such group of dead letters")
 
-// Groups lists the groups that have dead letters, and those of which somebody has said
-// something, by their fingerprints. now is the store's clock. It counts by an index.
+// Groups lists the groups by their fingerprints, those without letters as well, until
+// their retention is over: of a fault whose letters have all been retried somebody may
+// still want to say that it is gone. now is the store's clock. It counts by an index.
 func (s *Store) Groups(ctx context.Context) (gs []Group, now time.Time, err error) {
 	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
 		ms, err := q.Now(ctx)
@@ -99,9 +100,7 @@ func (s *Store) groups(ctx context.Context, q Session, now int64) ([]Group, erro
 	}
 	var out []Group
 	for _, g := range said {
-		if g.Count > 0 || g.State != GroupOpen || g.Note != "" {
-			out = append(out, *g)
-		}
+		out = append(out, *g)
 	}
 	slices.SortFunc(out, func(a, b Group) int { return strings.Compare(a.Fingerprint, b.Fingerprint) })
 	return out, nil

@@ -115,6 +115,20 @@ func TestAResolvedGroupRegressesWithTheNextDeath(t *testing.T) {
 	})
 }
 
+// Who has retried all letters of a group may want to say that its fault is gone.
+func TestAGroupWhoseLettersAreGoneIsStillListed(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		buryAll(t, s, failing("a", "x"))
+		ls, err := s.Letters(t.Context(), store.LetterFilter{})
+		try(t, err)
+		_, err = s.RetryLetters(t.Context(), ls[0].Seq)
+		try(t, err)
+		if g := groupsOf(t, s)["x"]; g.State != store.GroupOpen || g.Count != 0 || g.First.IsZero() {
+			t.Errorf("without letters it is %+v", g)
+		}
+	})
+}
+
 func TestWhatCannotBeSaidOfAGroupIsRefused(t *testing.T) {
 	t.Parallel()
 	s := places(t)["SQLite"].store(t, "")

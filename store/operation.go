@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -19,6 +20,7 @@ const (
 	ActionRetry   Action = "retry"   // put it back on its queue, and wait for what becomes of it
 	ActionRemove  Action = "remove"  // discard it
 	ActionRestore Action = "restore" // take back that it was discarded
+	ActionEdit    Action = "edit"    // apply a patch to its body, and keep what it was
 )
 
 // An OperationState is where an operation stands.
@@ -46,16 +48,20 @@ type Operation struct {
 	To     string         `json:"to,omitempty"`     // the queue that retries go to; empty: each to its own
 	Rate   float64        `json:"rate,omitempty"`   // letters per second; 0: as fast as others allow
 	Canary bool           `json:"canary"`           // one first, then ten, then the rest; retries only
-	Actor  string         `json:"actor,omitempty"`
-	Reason string         `json:"reason,omitempty"` // why it was made, for people
-	Why    string         `json:"why,omitempty"`    // why it is paused, stopped or cancelled
+	// Patch is what an edit does to each body: a JSON Patch (RFC 6902). Unchecked: also
+	// where nobody can say whether the kind's handler takes what comes of it.
+	Patch     json.RawMessage `json:"patch,omitempty"`
+	Unchecked bool            `json:"unchecked,omitempty"`
+	Actor     string          `json:"actor,omitempty"`
+	Reason    string          `json:"reason,omitempty"` // why it was made, for people
+	Why       string          `json:"why,omitempty"`    // why it is paused, stopped or cancelled
 
 	Total   int `json:"total"`     // letters; it grows while they are written down
 	Done    int `json:"done"`      // ended well: the message was handled, or the letter changed
 	Failed  int `json:"failed"`    // died again
 	Flying  int `json:"in_flight"` // put back, and neither done nor dead yet
 	Gone    int `json:"gone"`      // no such dead letter any more when its turn came
-	Refused int `json:"refused"`   // could not be put back: a live message has the id
+	Refused int `json:"refused"`   // could not be changed: a live message has the id, or the patch does not fit
 
 	Created time.Time `json:"created_at"` // by the store's clock, as all of these
 	Began   time.Time `json:"began_at,omitzero"`
@@ -130,6 +136,8 @@ func (o *Operation) check() error {
 		return o.Filter.Check()
 	case o.Rate < 0 || math.IsNaN(o.Rate) || math.IsInf(o.Rate, 0):
 		return fmt.Errorf("%w: a rate of %v", driver.ErrInvalid, o.Rate)
+	case (o.Action == ActionEdit) != json.Valid(o.Patch):
+		return fmt.Errorf("%w: an edit has a patch, and nothing else has", driver.ErrInvalid)
 	case o.To != "" && o.Action != ActionRetry:
 		return fmt.Errorf("%w: only retries go to a queue", driver.ErrInvalid)
 	case o.To != "":

@@ -26,7 +26,7 @@ var (
 const OperationsFor = 90 * 24 * time.Hour
 
 // StartOperation makes an operation of what is given: Action, Filter, Chosen, To, Rate,
-// Canary and Reason; its Actor is who acts, see [Acting]. Its letters are those that
+// Canary, Patch, Unchecked and Reason; its Actor is who acts, see [Acting]. Its letters are those that
 // the filter chooses and that have died by now, the oldest first, Filter.Limit at
 // most (0: all). Some process has to advance it: see [Store.TakeOperations].
 // Errors: driver.ErrInvalid, ErrUnavailable.
@@ -243,9 +243,10 @@ func scanOperation(r Row, now int64) (o Operation, err error) {
 
 // TakeOperations gives a process, which has a name of its own, the operations that
 // nobody advances now, to be advanced by nobody else until the lease ends or it gives
-// them back. It may hold some already. With only, it is given no other than that.
+// them back. It may hold some already. With fits, it is given only those that each of
+// these functions accepts.
 func (s *Store) TakeOperations(
-	ctx context.Context, holder string, lease time.Duration, only ...string,
+	ctx context.Context, holder string, lease time.Duration, fits ...func(Operation) bool,
 ) (ts []Turn, err error) {
 	if holder == "" || lease <= 0 {
 		return nil, fmt.Errorf("take operations: %w: want a name and a lease", driver.ErrInvalid)
@@ -255,7 +256,8 @@ func (s *Store) TakeOperations(
 		return nil, err
 	}
 	for _, o := range free {
-		if o.lease > o.Now.UnixMilli() || len(only) > 0 && !slices.Contains(only, o.ID) {
+		refuses := func(fit func(Operation) bool) bool { return !fit(o) }
+		if o.lease > o.Now.UnixMilli() || slices.ContainsFunc(fits, refuses) {
 			continue
 		}
 		t, err := s.takeOperation(ctx, o.ID, Turn{ID: o.ID, holder: clip(holder, MaxActor), lease: lease.Milliseconds()})

@@ -62,19 +62,8 @@ func (s *Store) editLetter(ctx context.Context, q Session, e Edit) error {
 	if err := driver.CheckSend(s.Capabilities(), env); err != nil {
 		return err
 	}
-	header, err := encodeHeader(e.Header)
-	if err != nil {
-		return err
-	}
 	said, _ := ctx.Value(actKey{}).(Act)
-	if _, err := q.Exec(ctx, s.SQL.RevisionIn, now, clip(said.Actor, MaxActor), e.Seq); err != nil {
-		return err
-	}
-	n, err := q.Exec(ctx, s.SQL.LetterEdit, header, nonNil(e.Body), e.Seq, e.Revision)
-	if err == nil && n == 0 {
-		err = ErrChanged
-	}
-	if err != nil {
+	if err := s.replace(ctx, q, replacement{e, now, said.Actor}); err != nil {
 		return err
 	}
 	was, became := fmt.Sprintf("edited %d times", e.Revision), fmt.Sprintf("edited %d times", e.Revision+1)
@@ -86,6 +75,29 @@ func (s *Store) editLetter(ctx context.Context, q Session, e Edit) error {
 		return err
 	}
 	return s.audit(ctx, q, Act{Verb: VerbRetry, Messages: []string{env.ID}, Count: 1})
+}
+
+// A replacement is an edit, with its time and with who has made it.
+type replacement struct {
+	Edit
+	now   int64
+	actor string
+}
+
+// replace makes a letter that is locked another version, and keeps what it was.
+func (s *Store) replace(ctx context.Context, q Session, e replacement) error {
+	header, err := encodeHeader(e.Header)
+	if err != nil {
+		return err
+	}
+	if _, err := q.Exec(ctx, s.SQL.RevisionIn, e.now, clip(e.actor, MaxActor), e.Seq); err != nil {
+		return err
+	}
+	n, err := q.Exec(ctx, s.SQL.LetterEdit, header, nonNil(e.Body), e.Seq, e.Revision)
+	if err == nil && n == 0 {
+		err = ErrChanged
+	}
+	return err
 }
 
 // holdLetter locks a dead letter, if it is still the version that was read.

@@ -151,9 +151,11 @@ type Statements struct {
 	// Version: worker → the version of its program.
 	Version string
 	// Of page.go: LetterSeqs is followed by the condition of a filter: → sequences.
+	// LetterFacets is, too, and by what it is counted is its verb: → value, count, first and
+	// last death.
 	// HasText and HasBytes are conditions that a column contains a parameter, byte by
 	// byte, with a verb for the column.
-	LetterSeqs, HasText, HasBytes string
+	LetterSeqs, LetterFacets, HasText, HasBytes string
 }
 
 // insertMessage names the columns that Insert and its like fill.

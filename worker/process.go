@@ -155,9 +155,7 @@ func (w *Worker) attempt(p *parcel) *driver.Attempt {
 // mark says which fault an attempt died of: here is the only place that still has the
 // error itself.
 func mark(a *driver.Attempt, kind string, err error) {
-	chain := fingerprint.Chain(err)
-	a.Type = fingerprint.Type(chain)
-	a.Fingerprint = fingerprint.Of(fingerprint.Failure{
-		Kind: kind, Class: a.Class, Chain: chain, Text: a.Error, Stack: a.Stack, Own: fingerprint.Own(err),
-	})
+	f := fingerprint.FailureOf(kind, a.Class, err)
+	f.Stack = a.Stack
+	a.Type, a.Fingerprint = fingerprint.Type(f.Chain), fingerprint.Of(f)
 }

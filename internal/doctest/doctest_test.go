@@ -72,21 +72,28 @@ func TestEveryShellLineOfTheDocumentsRuns(t *testing.T) {
 	t.Parallel()
 	ran := 0
 	for _, file := range documents(t) {
-		dir := checkout(t)
-		t.Cleanup(func() { endDaemons(t, dir) })
-		for _, b := range blocks(t, file) {
-			if !runnable(t, b) {
-				continue
-			}
-			for i, line := range b.text {
-				ran++
-				runLine(t, dir, fmt.Sprintf("%s:%d", filepath.Base(b.file), b.line+i), line)
-			}
-		}
+		t.Run(filepath.Base(file), func(t *testing.T) { ran += runDocument(t, file) })
 	}
 	if ran < 10 {
 		t.Errorf("only %d lines were found: the documents have more", ran)
 	}
+}
+
+// runDocument runs the lines of a document, and returns how many there are.
+func runDocument(t *testing.T, file string) (ran int) {
+	t.Helper()
+	dir := checkout(t)
+	t.Cleanup(func() { endDaemons(t, dir) })
+	for _, b := range blocks(t, file) {
+		if !runnable(t, b) {
+			continue
+		}
+		for i, line := range b.text {
+			ran++
+			runLine(t, dir, fmt.Sprintf("%s:%d", filepath.Base(b.file), b.line+i), line)
+		}
+	}
+	return ran
 }
 
 // runnable reports whether a block is of lines to run. Where a program that it

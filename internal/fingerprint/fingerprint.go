@@ -30,6 +30,12 @@ type Failure struct {
 	Own string
 }
 
+// FailureOf is what an error tells by itself of an attempt that ended with it: all but
+// the stack of a panic.
+func FailureOf(kind string, class driver.Class, err error) Failure {
+	return Failure{Kind: kind, Class: class, Chain: Chain(err), Text: err.Error(), Own: Own(err)}
+}
+
 // size is the length of a fingerprint in bytes, before it is written in hex.
 const size = 8
 

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/posthorn/posthorn/driver"
+)
+
+// An EditFunc makes the new version of a letter that an operation edits, or says why it
+// has none: then the letter is left as it is, and refused. It changes nothing in the letter.
+type EditFunc func(Operation, Letter) (Edit, error)
+
+// bulkEdit replaces what letters are by what the turn's EditFunc makes of them, and keeps
+// what they were. Of those that are as they should be already nothing is kept.
+func (s *Store) bulkEdit(ctx context.Context, q Session, b bulk) error {
+	if b.edit == nil {
+		return fmt.Errorf("edit letters: %w: the turn has no EditFunc", driver.ErrUnsupported)
+	}
+	seqs := make([]any, len(b.letters))
+	for i, l := range b.letters {
+		seqs[i] = l.Seq
+	}
+	var whole []Letter
+	stmt := s.SQL.Letters + " where seq in" + list(len(seqs)) + s.SQL.Lock // not as of the transaction's beginning
+	err := q.Query(ctx, stmt, seqs, func(r Row) error {
+		l, err := scanLetter(r)
+		whole = append(whole, l)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, l := range whole {
+		state, err := s.bulkEditOne(ctx, q, b, l)
+		if err != nil {
+			return err
+		}
+		b.found.add(state, l.Seq)
+	}
+	return nil
+}
+
+func (s *Store) bulkEditOne(ctx context.Context, q Session, b bulk, l Letter) (targetState, error) {
+	e, err := b.edit(*b.operation, l)
+	if err != nil {
+		return targetRefused, nil //nolint:nilerr // it is the letter's fault, not the operation's
+	}
+	if maps.Equal(e.Header, l.Header) && bytes.Equal(e.Body, l.Body) {
+		return targetDone, nil
+	}
+	env := l.Envelope
+	env.Header, env.Body = e.Header, e.Body
+	if driver.CheckSend(s.Capabilities(), env) != nil {
+		return targetRefused, nil
+	}
+	e.Seq, e.Revision = l.Seq, l.Revision
+	return targetDone, s.replace(ctx, q, replacement{e, b.operation.Now.UnixMilli(), b.operation.Actor})
+}
