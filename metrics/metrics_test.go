@@ -167,6 +167,8 @@ func TestTheStoreTellsItsFigures(t *testing.T) {
 		`posthorn_queue_messages{queue="slow",state="ready",transport="batch"} 0`,
 		`posthorn_queue_oldest_ready_seconds{queue="mail",transport="async"} 60`,
 		`posthorn_dead_letters{queue="mail",transport="async"} 1`,
+		`posthorn_dead_letter_groups{state="regressed"} 2`,
+		`posthorn_dead_letter_groups{state="open"} 0`,
 		`posthorn_queue_paused{queue="slow",transport="batch"} 1`,
 		`posthorn_workers{program="mailers",state="running"} 1`,
 		`posthorn_workers{program="mailers",state="stopping"} 1`,

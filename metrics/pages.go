@@ -106,6 +106,8 @@ func deadPage() page {
 		panels: []panel{
 			{title: "Dead letters", unit: "short", queries: []query{
 				{`max by (queue) (posthorn_dead_letters{queue=~"$queue"})`, "{{queue}}"}}},
+			{title: "Faults that have dead letters", unit: "short", queries: []query{
+				{"max by (state) (posthorn_dead_letter_groups)", "{{state}}"}}},
 			{title: "Buried, by how the last attempt ended", unit: "ops", queries: []query{
 				{"sum by (class) (" + buried + ")", "{{class}}"}}},
 			{title: "Buried, by kind", unit: "ops", queries: []query{

@@ -165,6 +165,10 @@ func (s *source) Pauses(context.Context) ([]store.Pause, time.Time, error) {
 	return []store.Pause{{Queue: "slow"}}, time.Now(), nil
 }
 
+func (s *source) GroupStates(context.Context) (map[store.GroupState]int64, error) {
+	return map[store.GroupState]int64{store.GroupRegressed: 2}, nil
+}
+
 func number(text, series string) (n float64) {
 	for l := range strings.Lines(text) {
 		if rest, ok := strings.CutPrefix(l, series+" "); ok {

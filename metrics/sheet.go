@@ -69,6 +69,15 @@ func (s *sheet) queue(q store.QueueStats) {
 	s.most(c.oldest, q.OldestAge.Seconds(), transport, queue)
 }
 
+// groups puts down each state, so that one is known to have none.
+func (s *sheet) groups(snap snapshot) {
+	for _, state := range []store.GroupState{
+		store.GroupOpen, store.GroupAcknowledged, store.GroupMuted, store.GroupResolved, store.GroupRegressed,
+	} {
+		s.add(s.collector.groups, float64(snap.groups[state]), string(state))
+	}
+}
+
 // place is a queue with its transport, as they are shown.
 func (s *sheet) place(name string) (transport, queue string) {
 	c := s.collector

@@ -16,6 +16,7 @@ type Source interface {
 	Stats(ctx context.Context) ([]store.QueueStats, error)
 	Workers(ctx context.Context) ([]driver.WorkerRecord, time.Time, error)
 	Pauses(ctx context.Context) ([]store.Pause, time.Time, error)
+	GroupStates(ctx context.Context) (map[store.GroupState]int64, error)
 }
 
 // How long figures of the store are waited for and kept.
@@ -35,6 +36,7 @@ type snapshot struct {
 	queues  []store.QueueStats
 	workers []driver.WorkerRecord
 	pauses  []store.Pause
+	groups  map[store.GroupState]int64
 }
 
 // A reader asks the store for its figures when somebody wants them, on a goroutine of its
@@ -77,6 +79,9 @@ func (r *reader) read(ctx context.Context) (s snapshot) {
 	if s.err == nil {
 		s.pauses, _, s.err = r.source.Pauses(ctx)
 	}
+	if s.err == nil {
+		s.groups, s.err = r.source.GroupStates(ctx)
+	}
 	s.at, s.took = time.Now(), time.Since(began)
 	return s
 }
@@ -113,7 +118,7 @@ type storeCollector struct {
 	tally *Tally // whose words are used
 
 	up, took, age                               *prometheus.Desc
-	messages, oldest, dead, paused              *prometheus.Desc
+	messages, oldest, dead, groups, paused      *prometheus.Desc
 	workers, inHand, slots, memory, memoryLimit *prometheus.Desc
 }
 
@@ -127,7 +132,9 @@ func newStoreCollector(r *reader, known Known, t *Tally) *storeCollector {
 			"transport", "queue", "state"),
 		oldest: gauge("posthorn_queue_oldest_ready_seconds", "How long the oldest ready message has been due.",
 			"transport", "queue"),
-		dead:   gauge("posthorn_dead_letters", "Dead letters.", "transport", "queue"),
+		dead: gauge("posthorn_dead_letters", "Dead letters.", "transport", "queue"),
+		groups: gauge("posthorn_dead_letter_groups",
+			"Groups of dead letters of one fault: open, acknowledged, muted, resolved or regressed.", "state"),
 		paused: gauge("posthorn_queue_paused", "1 for a queue that is paused.", "transport", "queue"),
 		workers: gauge("posthorn_workers", "Workers: running, stopping, or silent without a heartbeat.",
 			"program", "state"),
@@ -142,7 +149,8 @@ func newStoreCollector(r *reader, known Known, t *Tally) *storeCollector {
 // Describe names the metrics.
 func (c *storeCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.up, c.took, c.age, c.messages, c.oldest, c.dead, c.paused, c.workers, c.inHand, c.slots, c.memory, c.memoryLimit,
+		c.up, c.took, c.age, c.messages, c.oldest, c.dead, c.groups, c.paused, c.workers, c.inHand, c.slots, c.memory,
+		c.memoryLimit,
 	} {
 		ch <- d
 	}
@@ -164,6 +172,7 @@ func (c *storeCollector) Collect(ch chan<- prometheus.Metric) {
 	sheet := &sheet{collector: c, sums: map[cell]float64{}}
 	sheet.queues(s)
 	sheet.fleet(s)
+	sheet.groups(s)
 	for _, m := range sheet.metrics() {
 		ch <- m
 	}

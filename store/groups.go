@@ -126,6 +126,23 @@ func (g *Group) count(t tally, samples map[int64]Letter) {
 	}
 }
 
+// GroupStates counts the groups that have dead letters, by their state. It is cheap: it
+// looks at one letter of each.
+func (s *Store) GroupStates(ctx context.Context) (map[GroupState]int64, error) {
+	var out map[GroupState]int64
+	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
+		out = map[GroupState]int64{}
+		return q.Query(ctx, s.SQL.GroupStates, nil, func(r Row) error {
+			var state string
+			var n int64
+			err := r.Scan(&state, &n)
+			out[GroupState(state)] = n
+			return err
+		})
+	})
+	return out, s.explain("count groups", err)
+}
+
 // groupRows reads what is known of groups beside their letters.
 func (s *Store) groupRows(ctx context.Context, q Session) (map[string]*Group, error) {
 	out := map[string]*Group{}

@@ -18,6 +18,8 @@ func groups(s *Statements) {
 			    and l.died_at > posthorn_group.changed_at)`
 	s.Groups = `select fingerprint, algorithm, kind, class, error_type, title, first_at, first_build,
 			  state, note, actor, changed_at from posthorn_group`
+	s.GroupStates = `select state, count(*) from posthorn_group g where exists (
+			select 1 from posthorn_letter l where l.fingerprint = g.fingerprint and l.discarded_at is null) group by state`
 	s.GroupSet = `update posthorn_group set state = ?, note = ?, actor = ?, changed_at = ? where fingerprint = ?`
 	s.GroupPurge = `delete from posthorn_group where changed_at < ? and first_at < ? and not exists (
 			select 1 from posthorn_letter l where l.fingerprint = posthorn_group.fingerprint and l.discarded_at is null)`

@@ -94,6 +94,10 @@ func TestAResolvedGroupRegressesWithTheNextDeath(t *testing.T) {
 		if g := groupsOf(t, s)["x"]; g.State != store.GroupResolved || g.Note != note || g.Count != 1 {
 			t.Errorf("group %+v", g)
 		}
+		buryAll(t, s, failing("c", "another"))
+		if got, err := s.GroupStates(t.Context()); err != nil || len(got) != 2 || got[state] != 1 || got[store.GroupOpen] != 1 {
+			t.Errorf("states %v, %v", got, err)
+		}
 		time.Sleep(2 * time.Millisecond) // the clock has milliseconds
 		buryAll(t, s, failing("b", "x"))
 		if g := groupsOf(t, s)["x"]; g.State != store.GroupRegressed {

@@ -139,14 +139,14 @@ type Statements struct {
 	// Of groups.go: GroupIn: fingerprint, algorithm, kind, class, error type, title,
 	// first seen, build, its time: adds one that is not there. GroupAgain: time,
 	// fingerprint: one that was resolved has come back. GroupsAgain: time: all that have.
-	// Groups: → rows. GroupSet: state, note, actor, time, fingerprint. GroupPurge: before,
+	// Groups: → rows. GroupStates: → state, count. GroupSet: state, note, actor, time, fingerprint. GroupPurge: before,
 	// before: those without letters of which nothing was heard since. GroupCounts: bounds →
 	// fingerprint and columns of tally; empty where GroupFirst: → fingerprint, GroupNext:
 	// fingerprint → the next, and GroupCount: fingerprint, fingerprint, then fingerprint and
 	// bounds for each part → columns of tally, stand for it. HourBounds: times → sequences.
 	// LetterHeads: sequences → columns of Letters with an empty body. Unmarked: after, limit →
 	// letters without a fingerprint. Mark: fingerprint, seq.
-	GroupIn, GroupAgain, GroupsAgain, Groups, GroupSet, GroupPurge, GroupCounts string
+	GroupIn, GroupAgain, GroupsAgain, Groups, GroupStates, GroupSet, GroupPurge, GroupCounts string
 	GroupFirst, GroupNext, GroupCount, HourBounds, LetterHeads, Unmarked, Mark  string
 	// Version: worker → the version of its program.
 	Version string
