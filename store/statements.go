@@ -147,7 +147,7 @@ type Statements struct {
 	// LetterHeads: sequences → columns of Letters with an empty body. Unmarked: after, limit →
 	// letters without a fingerprint. Mark: fingerprint, seq.
 	GroupIn, GroupAgain, GroupsAgain, Groups, GroupStates, GroupSet, GroupPurge, GroupCounts string
-	GroupFirst, GroupNext, GroupCount, HourBounds, LetterHeads, Unmarked, Mark  string
+	GroupFirst, GroupNext, GroupCount, HourBounds, LetterHeads, Unmarked, Mark               string
 	// Version: worker → the version of its program.
 	Version string
 	// Of page.go: LetterSeqs is followed by the condition of a filter: → sequences.
