@@ -18,7 +18,7 @@ func FuzzNoLogLineHasASecret(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, secret, before, after string) {
 		if len(secret) < 4 || strings.Contains("***", secret) || strings.Contains(before+after, secret) {
-			t.Skip()
+			return // it cannot be told from the rest
 		}
 		cfg := &config.Config{}
 		for _, l := range []*config.Listener{&cfg.API, &cfg.Metrics} {
@@ -43,7 +43,7 @@ func FuzzNoLogLineHasThePasswordOfAnAddress(f *testing.F) {
 	r := config.NewRedactor(&config.Config{})
 	f.Fuzz(func(t *testing.T, password string) {
 		if strings.ContainsAny(password, " \t\n\v\f\r\u0085\u00a0") {
-			t.Skip() // it ends the word, and is written as %20 in an address
+			return // it ends the word, and is written as %20 in an address
 		}
 		got := r.Text("connect to postgres://user:S3CR" + password + "3T@host/db: refused")
 		if strings.Contains(got, "S3CR") || !strings.HasSuffix(got, "@host/db: refused") {
