@@ -6,37 +6,15 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
 
-// actRow is an act, as output shows it.
-type actRow struct {
-	Seq      int64     `json:"seq"`
-	At       time.Time `json:"at"`
-	Actor    string    `json:"actor"`
-	Verb     string    `json:"verb"`
-	Subject  string    `json:"subject,omitempty"`
-	Filter   string    `json:"filter,omitempty"`
-	Messages []string  `json:"messages,omitempty"`
-	Count    int       `json:"count"`
-	Was      string    `json:"before,omitempty"`
-	Became   string    `json:"after,omitempty"`
-	Reason   string    `json:"reason,omitempty"`
-}
-
-func actRowOf(a store.Act) actRow {
-	return actRow{
-		Seq: a.Seq, At: a.At.UTC(), Actor: a.Actor, Verb: string(a.Verb), Subject: a.Subject, Filter: a.Filter,
-		Messages: a.Messages, Count: a.Count, Was: a.Was, Became: a.Became, Reason: a.Reason,
-	}
-}
-
 // what is what it was done to, in few words.
-func (r actRow) what() string {
+func what(r view.Act) string {
 	const most = 3
 	switch {
 	case r.Subject != "":
@@ -122,9 +100,9 @@ func (s *session) listActs(ctx context.Context, f auditFlags, as string) error {
 	if err != nil {
 		return err
 	}
-	rows := make([]actRow, min(len(acts), f.limit))
+	rows := make([]view.Act, min(len(acts), f.limit))
 	for i := range rows {
-		rows[i] = actRowOf(acts[i])
+		rows[i] = view.OfAct(acts[i])
 	}
 	l := actListing(rows)
 	if len(acts) > f.limit {
@@ -135,20 +113,20 @@ func (s *session) listActs(ctx context.Context, f auditFlags, as string) error {
 	return show(s, as, l)
 }
 
-func actListing(rows []actRow) listing[actRow] {
-	return listing[actRow]{
-		kind: "AuditList", rows: rows, name: func(r actRow) string { return strconv.FormatInt(r.Seq, 10) },
-		columns: []column[actRow]{
-			{head: "NUMBER", right: true, cell: func(r actRow) string { return strconv.FormatInt(r.Seq, 10) }},
-			{head: "AT", cell: func(r actRow) string { return moment(r.At) }},
-			{head: "BY", cell: func(r actRow) string { return cmp.Or(r.Actor, "-") }},
-			{head: "VERB", cell: func(r actRow) string { return r.Verb }},
-			{head: "COUNT", right: true, cell: func(r actRow) string { return strconv.Itoa(r.Count) }},
-			{head: "WHAT", flex: true, cell: actRow.what},
-			{head: "FILTER", flex: true, cell: func(r actRow) string { return cmp.Or(r.Filter, "-") }},
-			{head: "BEFORE", wide: true, cell: func(r actRow) string { return cmp.Or(r.Was, "-") }},
-			{head: "AFTER", wide: true, cell: func(r actRow) string { return cmp.Or(r.Became, "-") }},
-			{head: "REASON", flex: true, cell: func(r actRow) string { return cmp.Or(r.Reason, "-") }},
+func actListing(rows []view.Act) listing[view.Act] {
+	return listing[view.Act]{
+		kind: "AuditList", rows: rows, name: func(r view.Act) string { return strconv.FormatInt(r.Seq, 10) },
+		columns: []column[view.Act]{
+			{head: "NUMBER", right: true, cell: func(r view.Act) string { return strconv.FormatInt(r.Seq, 10) }},
+			{head: "AT", cell: func(r view.Act) string { return moment(r.At) }},
+			{head: "BY", cell: func(r view.Act) string { return cmp.Or(r.Actor, "-") }},
+			{head: "VERB", cell: func(r view.Act) string { return r.Verb }},
+			{head: "COUNT", right: true, cell: func(r view.Act) string { return strconv.Itoa(r.Count) }},
+			{head: "WHAT", flex: true, cell: what},
+			{head: "FILTER", flex: true, cell: func(r view.Act) string { return cmp.Or(r.Filter, "-") }},
+			{head: "BEFORE", wide: true, cell: func(r view.Act) string { return cmp.Or(r.Was, "-") }},
+			{head: "AFTER", wide: true, cell: func(r view.Act) string { return cmp.Or(r.Became, "-") }},
+			{head: "REASON", flex: true, cell: func(r view.Act) string { return cmp.Or(r.Reason, "-") }},
 		},
 	}
 }

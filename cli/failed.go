@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
@@ -12,84 +10,28 @@ import (
 	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 
-	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/internal/printable"
 	"github.com/posthorn/posthorn/store"
 )
 
 // letterRow is a dead letter, as output shows it.
 type letterRow struct {
-	ID         string            `json:"id"`
-	Kind       string            `json:"kind"`
-	Queue      string            `json:"queue"`
-	Reason     string            `json:"reason"`
-	Class      string            `json:"class"`
-	Error      string            `json:"error"`
-	Attempts   int               `json:"attempts"`
-	Deliveries int               `json:"deliveries"`
-	Crashes    int               `json:"crashes"`
-	Group      string            `json:"fingerprint,omitempty"`
-	ErrorType  string            `json:"error_type,omitempty"`
-	Build      string            `json:"build,omitempty"`
-	SentAt     time.Time         `json:"sent_at"`
-	DiedAt     time.Time         `json:"died_at"`
-	Discarded  *time.Time        `json:"discarded_at,omitempty"`
-	Priority   int               `json:"priority"`
-	Edits      int               `json:"edits,omitempty"` // since it died
-	Header     map[string]string `json:"header,omitempty"`
-	Body       json.RawMessage   `json:"body,omitempty"`        // if it is JSON
-	Base64     string            `json:"body_base64,omitempty"` // if it is not
-	Redacted   []string          `json:"redacted,omitempty"`    // what of header and body is hidden
-	History    []attemptRow      `json:"history,omitempty"`
-	Changes    []changeRow       `json:"changes,omitempty"` // what people did with it
+	view.Letter
+	view.Content
+	History []view.Attempt `json:"history,omitempty"`
+	Changes []changeRow    `json:"changes,omitempty"` // what people did with it
 }
 
-// attemptRow is one line of a history.
-type attemptRow struct {
-	Number   int       `json:"number"`
-	Started  time.Time `json:"started_at"`
-	Duration float64   `json:"duration_seconds"`
-	Class    string    `json:"class"`
-	Worker   string    `json:"worker"`
-	Build    string    `json:"build,omitempty"`
-	Error    string    `json:"error,omitempty"`
-	Stack    string    `json:"stack,omitempty"`
+func rowOf(l store.Letter) letterRow { return letterRow{Letter: view.OfLetter(l)} }
 
-	took time.Duration
-}
-
-func rowOf(l store.Letter) letterRow {
-	r := letterRow{
-		ID: l.ID, Kind: l.Kind, Queue: l.Queue, Reason: l.Reason, Class: string(l.Class), Error: l.Error,
-		Attempts: l.Attempt, Deliveries: l.Deliveries, Crashes: l.Crashes, SentAt: l.SentAt.UTC(), DiedAt: l.DiedAt.UTC(),
-		Priority: l.Priority, Edits: l.Revision, Header: l.Header, Group: l.Fingerprint, ErrorType: l.ErrorType,
-		Build: l.Build,
-	}
-	if l.Class.Counts() { // the last attempt is not among those that the envelope counts
-		r.Attempts++
-	}
-	if !l.Discarded.IsZero() {
-		at := l.Discarded.UTC()
-		r.Discarded = &at
-	}
-	return r
-}
-
-// withContent adds the body and the history.
-func (r letterRow) withContent(l store.Letter, history []driver.Attempt) letterRow {
-	if json.Valid(l.Body) {
-		r.Body = l.Body
-	} else {
-		r.Base64 = base64.StdEncoding.EncodeToString(l.Body)
-	}
-	for _, a := range history {
-		r.History = append(r.History, attemptRow{
-			Number: a.Number, Started: a.Started.UTC(), Duration: a.Duration.Seconds(), Class: string(a.Class),
-			Worker: a.Worker, Build: a.Build, Error: a.Error, Stack: a.Stack, took: a.Duration,
-		})
-	}
-	return r
+// hide hides what header and body have under names of secrets.
+func (r letterRow) hide() (letterRow, error) {
+	content, paths, err := r.Content.Hide()
+	r.Letter, r.Content = r.Letter.Hide(), content
+	r.Redacted = append(r.Redacted, paths...)
+	return r, err
 }
 
 func (s *session) failedCommand() *cobra.Command {
@@ -240,7 +182,7 @@ func (s *session) listFailed(ctx context.Context, f letterFlags, as string) erro
 	}
 	rows := make([]letterRow, len(page.Letters))
 	for i, l := range page.Letters {
-		rows[i] = rowOf(l)
+		rows[i] = letterRow{Letter: view.OfLetter(l).Hide()}
 	}
 	list := letterListing(rows)
 	if page.Next > 0 {

@@ -7,54 +7,20 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
-
-// groupRow is a group of dead letters, as output shows it.
-type groupRow struct {
-	Fingerprint string     `json:"fingerprint"`
-	Algorithm   string     `json:"algorithm"`
-	Kind        string     `json:"kind"`
-	Class       string     `json:"class"`
-	ErrorType   string     `json:"error_type,omitempty"`
-	Title       string     `json:"title"`
-	Count       int64      `json:"count"`
-	Trend       []int64    `json:"deaths_by_hour"`
-	First       time.Time  `json:"first_seen_at"`
-	FirstBuild  string     `json:"first_seen_build,omitempty"`
-	Last        *time.Time `json:"last_seen_at,omitempty"`
-	State       string     `json:"state"`
-	Note        string     `json:"note,omitempty"`
-	Actor       string     `json:"actor,omitempty"`
-	Changed     time.Time  `json:"state_since"`
-	Sample      string     `json:"sample_id,omitempty"`
-	SampleError string     `json:"sample_error,omitempty"`
-}
-
-func groupRowOf(g store.Group) groupRow {
-	r := groupRow{
-		Fingerprint: g.Fingerprint, Algorithm: g.Algorithm, Kind: g.Kind, Class: string(g.Class), ErrorType: g.ErrorType,
-		Title: g.Title, Count: g.Count, Trend: g.Trend[:], First: g.First.UTC(), FirstBuild: g.FirstBuild,
-		State: string(g.State), Note: g.Note, Actor: g.Actor, Changed: g.Changed.UTC(),
-	}
-	if g.Sample != nil {
-		last := g.Last.UTC()
-		r.Last, r.Sample, r.SampleError = &last, g.Sample.ID, g.Sample.Error
-	}
-	return r
-}
 
 // shortMark is how much of a fingerprint a table shows; as much as finds a group again
 // in all but odd cases.
 const shortMark = 8
 
 // mark is the fingerprint for a table.
-func (r groupRow) mark() string {
+func mark(r view.Group) string {
 	if r.Fingerprint == "" {
 		return "(none yet)"
 	}
@@ -136,9 +102,9 @@ func (s *session) listGroups(ctx context.Context, f failure.GroupFilter, as stri
 	if err != nil {
 		return err
 	}
-	rows := make([]groupRow, len(gs))
+	rows := make([]view.Group, len(gs))
 	for i, g := range gs {
-		rows[i] = groupRowOf(g)
+		rows[i] = view.OfGroup(g)
 		if g.Fingerprint == "" {
 			s.say("%s of an older version will be grouped by a worker's housekeeping\n", plural(int(g.Count), "letter"))
 		}
@@ -146,27 +112,24 @@ func (s *session) listGroups(ctx context.Context, f failure.GroupFilter, as stri
 	return show(s, as, groupListing(rows))
 }
 
-func groupListing(rows []groupRow) listing[groupRow] {
-	return listing[groupRow]{
-		kind: "FailedGroups", rows: rows, name: func(r groupRow) string { return r.Fingerprint },
-		columns: []column[groupRow]{
-			{head: "GROUP", cell: groupRow.mark},
-			{head: "COUNT", right: true, cell: func(r groupRow) string { return strconv.FormatInt(r.Count, 10) }},
-			{head: fmt.Sprintf("LAST %d H", store.TrendHours), cell: func(r groupRow) string { return bars(r.Trend) }},
-			{head: "STATE", cell: func(r groupRow) string { return r.State }},
-			{head: "KIND", flex: true, cell: func(r groupRow) string { return r.Kind }},
-			{head: "CLASS", wide: true, cell: func(r groupRow) string { return r.Class }},
-			{head: "TYPE", wide: true, cell: func(r groupRow) string { return r.ErrorType }},
-			{head: "FIRST SEEN", cell: func(r groupRow) string { return moment(r.First) }},
-			{head: "BUILD", wide: true, cell: func(r groupRow) string { return r.FirstBuild }},
-			{head: "LAST SEEN", cell: func(r groupRow) string {
-				if r.Last == nil {
-					return "-"
-				}
-				return moment(*r.Last)
+func groupListing(rows []view.Group) listing[view.Group] {
+	return listing[view.Group]{
+		kind: "FailedGroups", rows: rows, name: func(r view.Group) string { return r.Fingerprint },
+		columns: []column[view.Group]{
+			{head: "GROUP", cell: mark},
+			{head: "COUNT", right: true, cell: func(r view.Group) string { return strconv.FormatInt(r.Count, 10) }},
+			{head: fmt.Sprintf("LAST %d H", store.TrendHours), cell: func(r view.Group) string { return bars(r.Trend) }},
+			{head: "STATE", cell: func(r view.Group) string { return r.State }},
+			{head: "KIND", flex: true, cell: func(r view.Group) string { return r.Kind }},
+			{head: "CLASS", wide: true, cell: func(r view.Group) string { return r.Class }},
+			{head: "TYPE", wide: true, cell: func(r view.Group) string { return r.ErrorType }},
+			{head: "FIRST SEEN", cell: func(r view.Group) string { return moment(r.First) }},
+			{head: "BUILD", wide: true, cell: func(r view.Group) string { return r.FirstBuild }},
+			{head: "LAST SEEN", cell: func(r view.Group) string {
+				return moment(r.Last)
 			}},
-			{head: "FAULT", flex: true, cell: func(r groupRow) string { return r.Title }},
-			{head: "NOTE", flex: true, cell: func(r groupRow) string { return r.Note }},
+			{head: "FAULT", flex: true, cell: func(r view.Group) string { return r.Title }},
+			{head: "NOTE", flex: true, cell: func(r view.Group) string { return r.Note }},
 		},
 	}
 }
@@ -191,9 +154,9 @@ func (s *session) showGroup(ctx context.Context, prefix, as string) error {
 	if err != nil {
 		return err
 	}
-	r := groupRowOf(g)
+	r := view.OfGroup(g)
 	if as != formTable && as != formWide {
-		return show(s, as, groupListing([]groupRow{r}))
+		return show(s, as, groupListing([]view.Group{r}))
 	}
 	line := func(name, value string) { s.print("%-11s %s\n", name, value) }
 	line("group", r.Fingerprint)
@@ -202,15 +165,15 @@ func (s *session) showGroup(ctx context.Context, prefix, as string) error {
 	line("class", strings.TrimSpace(r.Class+" "+r.ErrorType))
 	line("letters", fmt.Sprintf("%d dead now, by hour %s", r.Count, bars(r.Trend)))
 	line("first seen", strings.TrimSpace(moment(r.First)+" "+r.FirstBuild))
-	if r.Last != nil {
-		line("last seen", moment(*r.Last))
+	if !r.Last.IsZero() {
+		line("last seen", moment(r.Last))
 		line("sample", r.Sample+": "+r.SampleError)
 	}
 	line("state", fmt.Sprintf("%s since %s %s", r.State, moment(r.Changed), r.Actor))
 	if r.Note != "" {
 		line("note", r.Note)
 	}
-	s.print("\ntry %s failed list --group %s\n", s.app.Name, r.mark())
+	s.print("\ntry %s failed list --group %s\n", s.app.Name, mark(r))
 	return nil
 }
 

@@ -9,9 +9,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/internal/printable"
 	"github.com/posthorn/posthorn/store"
@@ -83,11 +85,12 @@ func wholeRow(ctx context.Context, st *store.Store, l store.Letter, reveal bool)
 	if err != nil {
 		return letterRow{}, err
 	}
-	r := rowOf(l).withContent(l, history)
+	r := rowOf(l)
+	r.Content, r.History = view.OfBody(l.Body), view.OfAttempts(history)
 	if r.Changes, err = changesOf(ctx, st, l); err != nil || reveal {
 		return r, err
 	}
-	return r, r.redact()
+	return r.hide()
 }
 
 func (s *session) showLetters(as string, rows []letterRow) error {
@@ -147,8 +150,8 @@ func (s *session) describe(r letterRow) {
 	line("queue", fmt.Sprintf("%s, priority %d", r.Queue, r.Priority))
 	line("sent", moment(r.SentAt))
 	line("died", fmt.Sprintf("%s: %s (%s)", moment(r.DiedAt), r.Reason, r.Class))
-	if r.Discarded != nil {
-		line("removed", moment(*r.Discarded))
+	if !r.Discarded.IsZero() {
+		line("removed", moment(r.Discarded))
 	}
 	line("attempts", fmt.Sprintf("%d failed, %d deliveries, %d crashes", r.Attempts, r.Deliveries, r.Crashes))
 	if r.Edits > 0 {
@@ -169,11 +172,11 @@ func (s *session) describe(r letterRow) {
 	}
 }
 
-func spent(a attemptRow) string {
-	if a.took == 0 {
+func spent(took time.Duration) string {
+	if took == 0 {
 		return "-"
 	}
-	return config.FormatDuration(a.took)
+	return config.FormatDuration(took)
 }
 
 // pretty is a body for a reader.

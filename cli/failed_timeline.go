@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/internal/fingerprint"
 	"github.com/posthorn/posthorn/store"
 )
@@ -23,20 +24,20 @@ func (s *session) timeline(r letterRow) {
 	ended, changes := r.SentAt, r.Changes
 	for i, a := range r.History {
 		changes = s.changesUntil(changes, a.Started)
-		s.print("  %2d  %s  %8s  %-14s %s  %s\n", a.Number, moment(a.Started), spent(a), a.Class, a.Worker, a.Error)
-		if notes := a.notes(r.History[:i], ended); notes != "" {
+		s.print("  %2d  %s  %8s  %-14s %s  %s\n", a.Number, moment(a.Started), spent(a.Took), a.Class, a.Worker, a.Error)
+		if notes := notesOf(a, r.History[:i], ended); notes != "" {
 			s.print("        %s\n", notes)
 		}
-		ended = a.Started.Add(a.took)
+		ended = a.Started.Add(a.Took)
 		if a.Stack != "" {
 			s.block(a.Stack, "        ")
 		}
 	}
 	changes = s.changesUntil(changes, r.DiedAt)
 	s.print("      %s  died: %s\n", moment(r.DiedAt), r.Reason)
-	if r.Discarded != nil && !slices.ContainsFunc(changes, changeRow.isRemoval) { // it was by an operation
-		changes = s.changesUntil(changes, *r.Discarded)
-		s.print("      %s  removed\n", moment(*r.Discarded))
+	if !r.Discarded.IsZero() && !slices.ContainsFunc(changes, changeRow.isRemoval) { // it was by an operation
+		changes = s.changesUntil(changes, r.Discarded)
+		s.print("      %s  removed\n", moment(r.Discarded))
 	}
 	for _, c := range changes {
 		s.print("      %s  %s\n", moment(c.At), c.text())
@@ -133,7 +134,7 @@ func changesOf(ctx context.Context, st *store.Store, l store.Letter) ([]changeRo
 
 // notes say how long the message had waited for an attempt, and what has changed since
 // the one before.
-func (a attemptRow) notes(before []attemptRow, since time.Time) string {
+func notesOf(a view.Attempt, before []view.Attempt, since time.Time) string {
 	var out []string
 	if waited := a.Started.Sub(since); waited >= time.Second {
 		out = append(out, "after it had waited "+age(waited))

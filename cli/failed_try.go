@@ -215,7 +215,7 @@ func (s *session) showTrials(as string, rows []trialRow) error {
 	if r.Dirty != "" {
 		line("left dirty", r.Dirty)
 	}
-	line("took", spent(attemptRow{took: r.trial.Took}))
+	line("took", spent(r.trial.Took))
 	s.say("everything was rolled back\n")
 	return nil
 }

@@ -19,9 +19,9 @@ import (
 // metrics tells those that it starts where to report to.
 const metricsSocket = "POSTHORN_METRICS_SOCKET"
 
-// A view shows what the run's workers do: at a listener of its own, or by reporting to the
+// A sight shows what the run's workers do: at a listener of its own, or by reporting to the
 // process that has one. Nil shows nothing.
-type view struct {
+type sight struct {
 	s        *session
 	exporter *metrics.Exporter
 	reporter *metrics.Reporter
@@ -36,11 +36,11 @@ func (s *session) count(cfg *config.Config) {
 }
 
 // openView begins to listen, if the configuration says so, when the store is open.
-func (s *session) openView(cfg *config.Config) (*view, error) {
+func (s *session) openView(cfg *config.Config) (*sight, error) {
 	if s.tally == nil {
 		return nil, nil //nolint:nilnil // documented: nil shows nothing
 	}
-	v := &view{s: s}
+	v := &sight{s: s}
 	if s.env.Log == nil {
 		s.env.Log = s.logger(cfg)
 	}
@@ -67,7 +67,7 @@ func (s *session) openView(cfg *config.Config) (*view, error) {
 }
 
 // environ is what processes that this one starts need in their environment to report.
-func (v *view) environ() []string {
+func (v *sight) environ() []string {
 	if v == nil || v.exporter == nil {
 		return nil
 	}
@@ -75,7 +75,7 @@ func (v *view) environ() []string {
 }
 
 // ended counts a process that has ended, and that nobody had told to.
-func (v *view) ended(e supervisor.Event) {
+func (v *sight) ended(e supervisor.Event) {
 	if v != nil && !e.Exit.Planned {
 		v.s.tally.Restarted(strings.TrimSuffix(e.Program, isolatedSuffix), endOf(*e.Exit))
 	}
@@ -111,9 +111,9 @@ func (s *session) foreseen(cfg *config.Config) metrics.Known {
 	return k
 }
 
-// show lets the view be seen until the function that it returns is called, which waits
+// show lets the sight be seen until the function that it returns is called, which waits
 // for its end. Call that when the workers have ended: the last figures are passed on then.
-func (v *view) show(ctx context.Context) (hide func()) {
+func (v *sight) show(ctx context.Context) (hide func()) {
 	if v == nil {
 		return func() {}
 	}
@@ -131,8 +131,8 @@ func (v *view) show(ctx context.Context) (hide func()) {
 	}
 }
 
-// run is what a view does while it is seen.
-func (v *view) run() func(context.Context) error {
+// run is what a sight does while it is seen.
+func (v *sight) run() func(context.Context) error {
 	if v.reporter != nil {
 		return v.reporter.Run
 	}

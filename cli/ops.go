@@ -7,28 +7,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
-
-// operationRow is an operation, as output shows it.
-type operationRow struct {
-	store.Operation
-	Left int   `json:"left"`
-	Key  int64 `json:"-"`
-}
-
-func operationRowOf(o store.Operation) operationRow {
-	for _, t := range []*time.Time{&o.Created, &o.Began, &o.Ended, &o.Now} {
-		if !t.IsZero() {
-			*t = t.UTC()
-		}
-	}
-	return operationRow{Operation: o, Left: o.Left(), Key: o.Key()}
-}
 
 func (s *session) opsCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -81,40 +65,40 @@ func (s *session) listOps(ctx context.Context, f store.OperationFilter, as strin
 	if err != nil {
 		return err
 	}
-	rows := make([]operationRow, min(len(os), limit))
+	rows := make([]view.Operation, min(len(os), limit))
 	for i := range rows {
-		rows[i] = operationRowOf(os[i])
+		rows[i] = view.OfOperation(os[i])
 	}
 	l := operationListing(rows)
 	if len(os) > limit {
-		next := rows[len(rows)-1].Key
+		next := rows[len(rows)-1].Key()
 		l.extra = map[string]any{"next_past": next}
 		defer s.say("there are more: show them with --past %d\n", next)
 	}
 	return show(s, as, l)
 }
 
-func operationListing(rows []operationRow) listing[operationRow] {
-	number := func(n func(operationRow) int) func(operationRow) string {
-		return func(r operationRow) string { return strconv.Itoa(n(r)) }
+func operationListing(rows []view.Operation) listing[view.Operation] {
+	number := func(n func(view.Operation) int) func(view.Operation) string {
+		return func(r view.Operation) string { return strconv.Itoa(n(r)) }
 	}
-	return listing[operationRow]{
-		kind: "OperationList", rows: rows, name: func(r operationRow) string { return r.ID },
-		columns: []column[operationRow]{
-			{head: "ID", cell: func(r operationRow) string { return r.ID }},
-			{head: "ACTION", cell: func(r operationRow) string { return string(r.Action) }},
-			{head: "STATE", cell: func(r operationRow) string { return string(r.State) }},
-			{head: "TOTAL", right: true, cell: number(func(r operationRow) int { return r.Total })},
-			{head: "OK", right: true, cell: number(func(r operationRow) int { return r.Done })},
-			{head: "FAILED", right: true, cell: number(func(r operationRow) int { return r.Failed })},
-			{head: "IN FLIGHT", right: true, cell: number(func(r operationRow) int { return r.Flying })},
-			{head: "GONE", right: true, wide: true, cell: number(func(r operationRow) int { return r.Gone })},
-			{head: "REFUSED", right: true, wide: true, cell: number(func(r operationRow) int { return r.Refused })},
-			{head: "LEFT", right: true, cell: number(func(r operationRow) int { return r.Left })},
-			{head: "BY", cell: func(r operationRow) string { return cmp.Or(r.Actor, "-") }},
-			{head: "SINCE", cell: func(r operationRow) string { return moment(r.Created) }},
-			{head: "CARRIED ON BY", wide: true, cell: func(r operationRow) string { return cmp.Or(r.Holder, "-") }},
-			{head: "FILTER", flex: true, cell: func(r operationRow) string { return cmp.Or(r.Chosen, "-") }},
+	return listing[view.Operation]{
+		kind: "OperationList", rows: rows, name: func(r view.Operation) string { return r.ID },
+		columns: []column[view.Operation]{
+			{head: "ID", cell: func(r view.Operation) string { return r.ID }},
+			{head: "ACTION", cell: func(r view.Operation) string { return string(r.Action) }},
+			{head: "STATE", cell: func(r view.Operation) string { return string(r.State) }},
+			{head: "TOTAL", right: true, cell: number(func(r view.Operation) int { return r.Total })},
+			{head: "OK", right: true, cell: number(func(r view.Operation) int { return r.Done })},
+			{head: "FAILED", right: true, cell: number(func(r view.Operation) int { return r.Failed })},
+			{head: "IN FLIGHT", right: true, cell: number(func(r view.Operation) int { return r.Flying })},
+			{head: "GONE", right: true, wide: true, cell: number(func(r view.Operation) int { return r.Gone })},
+			{head: "REFUSED", right: true, wide: true, cell: number(func(r view.Operation) int { return r.Refused })},
+			{head: "LEFT", right: true, cell: number(func(r view.Operation) int { return r.Left })},
+			{head: "BY", cell: func(r view.Operation) string { return cmp.Or(r.Actor, "-") }},
+			{head: "SINCE", cell: func(r view.Operation) string { return moment(r.Created) }},
+			{head: "CARRIED ON BY", wide: true, cell: func(r view.Operation) string { return cmp.Or(r.Holder, "-") }},
+			{head: "FILTER", flex: true, cell: func(r view.Operation) string { return cmp.Or(r.Chosen, "-") }},
 		},
 	}
 }
@@ -143,7 +127,7 @@ func (s *session) showOp(ctx context.Context, id, as string) error {
 		return s.opFault(id, err)
 	}
 	if as != formTable && as != formWide {
-		return show(s, as, operationListing([]operationRow{operationRowOf(o)}))
+		return show(s, as, operationListing([]view.Operation{view.OfOperation(o)}))
 	}
 	s.describeOp(o)
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -98,7 +99,7 @@ func (s *session) endOf(o store.Operation, as string) error {
 		return exitOf(o)
 	}
 	if as != formTable && as != formWide {
-		return cmp.Or(show(s, as, operationListing([]operationRow{operationRowOf(o)})), exitOf(o))
+		return cmp.Or(show(s, as, operationListing([]view.Operation{view.OfOperation(o)})), exitOf(o))
 	}
 	switch o.State {
 	case store.OperationStopped:
@@ -149,7 +150,7 @@ func (w *opWatch) tell(o store.Operation) {
 	}
 	switch {
 	case w.as == formNDJSON:
-		_ = w.s.document(w.as, operationRowOf(o)) // a closed pipe ends the process by itself
+		_ = w.s.document(w.as, view.OfOperation(o)) // a closed pipe ends the process by itself
 	case w.as != formTable && w.as != formWide:
 	case w.s.talksToTerminal():
 		_, _ = fmt.Fprint(w.s.io.Stderr, "\r"+w.line(o, ended)+"\x1b[K")

@@ -43,11 +43,11 @@ func (s *session) runWorker(ctx context.Context, st *stint) error {
 	if len(s.app.Mux.Kinds()) == 0 {
 		return noHandlers(s.app.Name)
 	}
-	view, err := s.openView(cfg)
+	seen, err := s.openView(cfg)
 	if err != nil {
 		return err
 	}
-	defer view.show(ctx)()
+	defer seen.show(ctx)()
 	if st.operates {
 		defer s.operate(ctx, s.env.Store, "")()
 	}

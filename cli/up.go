@@ -58,7 +58,7 @@ type flagship struct {
 	only       []string // programs; none means all
 	sup        *supervisor.Supervisor
 	flights    string // the directory of the workers' flight records
-	view       *view
+	view       *sight
 	quarantine *quarantine
 	casualties casualties
 	renewed    chan *config.Config // for the monitor

@@ -8,22 +8,22 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthorn/posthorn/failure"
-	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/failure/view"
 )
 
 // answer is what why says about one message or queue.
 type answer struct {
-	ID       string       `json:"id,omitempty"`
-	Kind     string       `json:"kind,omitempty"`
-	Queue    string       `json:"queue"`
-	Place    string       `json:"place,omitempty"`
-	Blocked  bool         `json:"blocked"`
-	Because  []string     `json:"because"`
-	Reasons  []reasonRow  `json:"reasons"`
-	Try      string       `json:"try,omitempty"`
-	Attempts int          `json:"attempts"`
-	Crashes  int          `json:"crashes"`
-	History  []attemptRow `json:"history,omitempty"`
+	ID       string         `json:"id,omitempty"`
+	Kind     string         `json:"kind,omitempty"`
+	Queue    string         `json:"queue"`
+	Place    string         `json:"place,omitempty"`
+	Blocked  bool           `json:"blocked"`
+	Because  []string       `json:"because"`
+	Reasons  []reasonRow    `json:"reasons"`
+	Try      string         `json:"try,omitempty"`
+	Attempts int            `json:"attempts"`
+	Crashes  int            `json:"crashes"`
+	History  []view.Attempt `json:"history,omitempty"`
 }
 
 // reasonRow is a failure.Reason, as output shows it.
@@ -109,7 +109,7 @@ func (s *session) answerOf(a *failure.Answer) answer {
 	out := answer{
 		ID: a.ID, Kind: a.Kind, Queue: a.Queue, Place: string(a.Place), Blocked: a.Blocked(),
 		Attempts: a.Attempt, Crashes: a.Crashes,
-		History: letterRow{}.withContent(store.Letter{}, a.History).History,
+		History: view.OfAttempts(a.History),
 	}
 	s.reasons(&out, a.Reasons)
 	return out

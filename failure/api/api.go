@@ -126,7 +126,7 @@ func routes() []route {
 		{"POST", "/v1/letters/remove", "", (*call).removeLetters},
 		{"POST", "/v1/letters/restore", "", (*call).restoreLetters},
 		{"POST", "/v1/letters/purge", "", (*call).purgeLetters},
-		{"GET", "/v1/letters/{id}", "", (*call).showLetter},
+		{"GET", "/v1/letters/{id}", "reveal", (*call).showLetter},
 		{"PATCH", "/v1/letters/{id}", "retry unchecked", (*call).patchLetter},
 		{"GET", "/v1/letters/{id}/body", "", (*call).showBody},
 		{"PUT", "/v1/letters/{id}/body", "retry unchecked", (*call).putBody},

@@ -72,6 +72,25 @@ func TestLettersAreListedShownAndEdited(t *testing.T) {
 	})
 }
 
+func TestWhatLooksLikeASecretIsShownOnlyWhenAsked(t *testing.T) {
+	s := open(t, "SQLite")
+	bury(t, s, `{"To":"x","token":"k2f9x7"}`, "a")
+	v := serve(t, s)
+	v.do(ask{path: "PATCH /v1/letters/a", body: `{"To":"y"}`, want: 200, header: []string{
+		"Content-Type", "application/merge-patch+json", "If-Match",
+		v.do(ask{path: "GET /v1/letters/a", want: 200}).header.Get("ETag"),
+	}})
+	shown := func(path string) bool {
+		return strings.Contains(string(v.do(ask{path: path, want: 200}).body), "k2f9x7")
+	}
+	if shown("GET /v1/letters/a") || shown("GET /v1/letters") {
+		t.Error("a secret is shown, in the letter or in what it was before its edits")
+	}
+	if !shown("GET /v1/letters/a?reveal=true") {
+		t.Error("a secret is not shown to who asks for it")
+	}
+}
+
 // edits edits letter a, each time as a version that was seen.
 func (v *service) edits() {
 	v.Helper()

@@ -7,12 +7,13 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
 
 // groupList is all groups that were asked for.
 type groupList struct {
-	Items []groupView `json:"items"`
+	Items []view.Group `json:"items"`
 }
 
 func (c *call) listGroups() error {
@@ -32,9 +33,9 @@ func (c *call) listGroups() error {
 	if err != nil {
 		return err
 	}
-	list := groupList{Items: make([]groupView, len(gs))}
+	list := groupList{Items: make([]view.Group, len(gs))}
 	for i, g := range gs {
-		list.Items[i] = groupViewOf(g)
+		list.Items[i] = view.OfGroup(g)
 	}
 	return c.answer(http.StatusOK, list)
 }
@@ -44,7 +45,7 @@ func (c *call) showGroup() error {
 	if err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, groupViewOf(g))
+	return c.answer(http.StatusOK, view.OfGroup(g))
 }
 
 // changeGroup says something of a group: its state, its note, or both.

@@ -6,15 +6,16 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
 
 // letterList is a page of dead letters.
 type letterList struct {
-	Items    []letterView `json:"items"`
-	Next     int64        `json:"next,omitempty"`     // past, for the next page
-	Searched int          `json:"searched,omitempty"` // letters, where the search ended before the page was full
-	Rest     *restView    `json:"rest,omitempty"`
+	Items    []view.Letter `json:"items"`
+	Next     int64         `json:"next,omitempty"`     // past, for the next page
+	Searched int           `json:"searched,omitempty"` // letters, where the search ended before the page was full
+	Rest     *restView     `json:"rest,omitempty"`
 }
 
 // restView is how many letters follow a page.
@@ -43,7 +44,7 @@ func (c *call) listLetters() error {
 	if err != nil {
 		return err
 	}
-	list := letterList{Items: viewsOf(page.Letters), Next: page.Next, Searched: page.Searched}
+	list := letterList{Items: lettersOf(page.Letters), Next: page.Next, Searched: page.Searched}
 	if page.Next > 0 {
 		if list.Rest, err = c.rest(f, page); err != nil {
 			return err
@@ -79,14 +80,18 @@ func (c *call) letter(discarded ...bool) (l store.Letter, err error) {
 
 // letterWhole is a letter with all that is known of it.
 type letterWhole struct {
-	letterView
-	contentView
-	History   []attemptView  `json:"history"`
+	view.Letter
+	view.Content
+	History   []view.Attempt `json:"history"`
 	Revisions []revisionView `json:"revisions"`
 	Timeline  []momentView   `json:"timeline"`
 }
 
 func (c *call) showLetter() error {
+	reveal, err := boolOf(c.r.URL.Query(), "reveal")
+	if err != nil {
+		return err
+	}
 	l, err := c.letter(false, true)
 	if err != nil {
 		return err
@@ -103,16 +108,41 @@ func (c *call) showLetter() error {
 		return err
 	}
 	whole := letterWhole{
-		letterView: viewOf(l), contentView: contentOf(l.Body), History: attemptsOf(l.Attempts), Timeline: lifeOf(l, acts),
-		Revisions: []revisionView{},
+		Letter: view.OfLetter(l), Content: view.OfBody(l.Body), History: view.OfAttempts(l.Attempts),
+		Timeline: lifeOf(l, acts), Revisions: []revisionView{},
 	}
 	for _, r := range revisions {
 		whole.Revisions = append(whole.Revisions, revisionView{
-			Number: r.Number, At: r.At.UTC(), Actor: r.Actor, Header: r.Header, contentView: contentOf(r.Body),
+			Number: r.Number, At: r.At.UTC(), Actor: r.Actor, Header: r.Header, Content: view.OfBody(r.Body),
 		})
+	}
+	if !reveal {
+		if whole, err = whole.hide(); err != nil {
+			return err
+		}
 	}
 	c.w.Header().Set("ETag", tagOf(l))
 	return c.answer(http.StatusOK, whole)
+}
+
+// hide hides what the letter, and its earlier versions, have under names of secrets.
+func (w letterWhole) hide() (letterWhole, error) {
+	var paths []string
+	var err error
+	w.Letter = w.Letter.Hide()
+	if w.Content, paths, err = w.Content.Hide(); err != nil {
+		return w, err
+	}
+	w.Redacted = append(w.Redacted, paths...)
+	for i := range w.Revisions {
+		r := &w.Revisions[i]
+		r.Header, r.Redacted = view.HideHeader(r.Header)
+		if r.Content, paths, err = r.Content.Hide(); err != nil {
+			return w, err
+		}
+		r.Redacted = append(r.Redacted, paths...)
+	}
+	return w, nil
 }
 
 // lifeOf is what happened to a message, in its order.

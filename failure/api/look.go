@@ -6,13 +6,14 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
 
 // actList is a page of acts, the newest first.
 type actList struct {
-	Items []actView `json:"items"`
-	Next  int64     `json:"next,omitempty"`
+	Items []view.Act `json:"items"`
+	Next  int64      `json:"next,omitempty"`
 }
 
 func (c *call) listActs() (err error) {
@@ -35,13 +36,13 @@ func (c *call) listActs() (err error) {
 	if err != nil {
 		return err
 	}
-	list := actList{Items: []actView{}}
+	list := actList{Items: []view.Act{}}
 	if len(acts) > limit {
 		acts = acts[:limit]
 		list.Next = acts[limit-1].Seq
 	}
 	for _, a := range acts {
-		list.Items = append(list.Items, actViewOf(a))
+		list.Items = append(list.Items, view.OfAct(a))
 	}
 	return c.answer(http.StatusOK, list)
 }
@@ -68,15 +69,15 @@ func reasonsOf(rs []failure.Reason) []reasonView {
 
 // messageAnswer says why a message is not done.
 type messageAnswer struct {
-	ID       string        `json:"id"`
-	Kind     string        `json:"kind"`
-	Queue    string        `json:"queue"`
-	Place    string        `json:"place"`
-	Blocked  bool          `json:"blocked"`
-	Attempts int           `json:"attempts"`
-	Crashes  int           `json:"crashes"`
-	Reasons  []reasonView  `json:"reasons"`
-	History  []attemptView `json:"history"`
+	ID       string         `json:"id"`
+	Kind     string         `json:"kind"`
+	Queue    string         `json:"queue"`
+	Place    string         `json:"place"`
+	Blocked  bool           `json:"blocked"`
+	Attempts int            `json:"attempts"`
+	Crashes  int            `json:"crashes"`
+	Reasons  []reasonView   `json:"reasons"`
+	History  []view.Attempt `json:"history"`
 }
 
 func (c *call) whyMessage() error {
@@ -90,7 +91,7 @@ func (c *call) whyMessage() error {
 	}
 	return c.answer(http.StatusOK, messageAnswer{
 		ID: a.ID, Kind: a.Kind, Queue: a.Queue, Place: string(a.Place), Blocked: a.Blocked(), Attempts: a.Attempt,
-		Crashes: a.Crashes, Reasons: reasonsOf(a.Reasons), History: attemptsOf(a.History),
+		Crashes: a.Crashes, Reasons: reasonsOf(a.Reasons), History: view.OfAttempts(a.History),
 	})
 }
 

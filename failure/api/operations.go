@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
 
 // operationList is a page of operations, the newest first.
 type operationList struct {
-	Items []operationView `json:"items"`
-	Next  int64           `json:"next,omitempty"`
+	Items []view.Operation `json:"items"`
+	Next  int64            `json:"next,omitempty"`
 }
 
 func (c *call) listOperations() (err error) {
@@ -30,13 +31,13 @@ func (c *call) listOperations() (err error) {
 	if err != nil {
 		return err
 	}
-	list := operationList{Items: []operationView{}}
+	list := operationList{Items: []view.Operation{}}
 	if len(os) > limit {
 		os = os[:limit]
 		list.Next = os[limit-1].Key()
 	}
 	for _, o := range os {
-		list.Items = append(list.Items, operationViewOf(o))
+		list.Items = append(list.Items, view.OfOperation(o))
 	}
 	return c.answer(http.StatusOK, list)
 }
@@ -46,7 +47,7 @@ func (c *call) showOperation() error {
 	if err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, operationViewOf(o))
+	return c.answer(http.StatusOK, view.OfOperation(o))
 }
 
 // wish is an operation that is to be made.
@@ -102,17 +103,17 @@ func (c *call) startOperation() error {
 		return err
 	}
 	c.w.Header().Set("Location", "/v1/operations/"+o.ID)
-	return c.answer(http.StatusCreated, operationViewOf(o))
+	return c.answer(http.StatusCreated, view.OfOperation(o))
 }
 
 // previewView is what an operation would be about.
 type previewView struct {
-	Total   int          `json:"total"`
-	By      []countView  `json:"by"`
-	Oldest  time.Time    `json:"oldest,omitzero"`
-	Newest  time.Time    `json:"newest,omitzero"`
-	Samples []letterView `json:"samples"`
-	Takes   float64      `json:"takes_seconds,omitempty"` // at least; left out if nobody knows
+	Total   int           `json:"total"`
+	By      []countView   `json:"by"`
+	Oldest  time.Time     `json:"oldest,omitzero"`
+	Newest  time.Time     `json:"newest,omitzero"`
+	Samples []view.Letter `json:"samples"`
+	Takes   float64       `json:"takes_seconds,omitempty"` // at least; left out if nobody knows
 }
 
 // countView is how many letters there are of a sort.
@@ -127,8 +128,9 @@ type countView struct {
 
 func previewOf(p failure.Preview) previewView {
 	v := previewView{
-		Total: p.Total, Oldest: p.Oldest.UTC(), Newest: p.Newest.UTC(), Samples: viewsOf(p.Samples), Takes: p.Takes.Seconds(),
-		By: make([]countView, len(p.By)),
+		Total: p.Total, Oldest: p.Oldest.UTC(), Newest: p.Newest.UTC(), Samples: lettersOf(p.Samples),
+		Takes: p.Takes.Seconds(),
+		By:    make([]countView, len(p.By)),
 	}
 	for i, by := range p.By {
 		v.By[i] = countView{
@@ -160,5 +162,5 @@ func (c *call) turn(do func(ctx context.Context, id, why string) (store.Operatio
 	if err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, operationViewOf(o))
+	return c.answer(http.StatusOK, view.OfOperation(o))
 }

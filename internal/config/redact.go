@@ -5,21 +5,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/posthorn/posthorn/internal/printable"
 )
 
 // minSecret is the shortest secret that is looked for by its letters: a shorter one is in
 // every other word.
 const minSecret = 4
-
-// secretWords are parts of the names that passwords, tokens and keys go by.
-const secretWords = `passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key` //nolint:gosec // names only
-
-// secretField fits the names of fields and headers that hold secrets.
-var secretField = regexp.MustCompile(`(?i)` + secretWords +
-	`|^(?:proxy-)?authorization$|^(?:set-)?cookie$|credential|private[_-]?key`)
-
-// NamesSecret reports whether a field or a header of this name is taken to hold a secret.
-func NamesSecret(name string) bool { return secretField.MatchString(name) }
 
 // A Redactor hides secrets in log lines: those of the configuration wherever they stand,
 // and in any text what stands where a password, a token or a key would.
@@ -33,7 +25,7 @@ func NewRedactor(cfg *Config) *Redactor {
 	r := &Redactor{guessed: []*regexp.Regexp{
 		regexp.MustCompile(`(://[^\s/:@]*:)\S*(@)`),
 		regexp.MustCompile(`(?i)\b((?:bearer|basic) )[a-z0-9._~+/=-]{4,}`),
-		regexp.MustCompile(`(?i)((?:` + secretWords + `)["']?\s*[=:]\s*["']?)[^\s"'&;,]+`),
+		regexp.MustCompile(`(?i)((?:` + printable.SecretWords + `)["']?\s*[=:]\s*["']?)[^\s"'&;,]+`),
 	}}
 	var pairs []string
 	tokens := []string{cfg.Metrics.Token.Reveal(), cfg.API.Token.Reveal()}

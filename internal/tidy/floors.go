@@ -22,7 +22,8 @@ func floors() []floor {
 
 		{".", 2}, // package posthorn
 
-		{"worker", 3}, {"worker/*", 3}, {"failure", 3}, {"middleware", 3}, {"tracing", 3}, {"supervisor", 3},
+		{"worker", 3}, {"worker/*", 3}, {"failure", 3}, {"failure/view", 3},
+		{"middleware", 3}, {"tracing", 3}, {"supervisor", 3},
 
 		{"monitor", 4}, {"alert", 4}, {"metrics", 4}, {"torture/*", 4}, {"internal/isolation", 4}, {"failure/api", 4},
 

@@ -1,0 +1,121 @@
+package view
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/posthorn/posthorn/internal/printable"
+)
+
+// hidden stands where a secret is.
+const hidden = "***"
+
+// HideHeader returns a header without what stands under names of secrets, and which
+// fields those are. The header itself is not changed.
+func HideHeader(h map[string]string) (shown map[string]string, fields []string) {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		if !printable.NamesSecret(name) || h[name] == "" {
+			continue
+		}
+		if fields == nil {
+			h = maps.Clone(h)
+		}
+		h[name] = hidden
+		fields = append(fields, "header."+name)
+	}
+	return h, fields
+}
+
+// Hide returns the letter without what its header has under names of secrets.
+func (l Letter) Hide() Letter {
+	var fields []string
+	l.Header, fields = HideHeader(l.Header)
+	l.Redacted = append(slices.Clip(l.Redacted), fields...)
+	return l
+}
+
+// Hide returns the content without what its JSON has under names of secrets, and the paths
+// of those; all else is the same byte for byte. A body that is not JSON is not looked into.
+func (c Content) Hide() (shown Content, paths []string, err error) {
+	if c.Body == nil {
+		return c, nil, nil
+	}
+	r := redaction{body: c.Body, from: json.NewDecoder(bytes.NewReader(c.Body))}
+	if err := r.value("payload"); err != nil {
+		return Content{}, nil, err
+	}
+	return Content{Body: append(r.out, c.Body[r.done:]...)}, r.names, nil
+}
+
+// A redaction goes through JSON once, and leaves all but secrets byte for byte.
+type redaction struct {
+	body  []byte
+	from  *json.Decoder
+	out   []byte // of the body up to done
+	done  int64
+	names []string
+}
+
+// value goes through the next value, which is at a path.
+func (r *redaction) value(path string) error {
+	t, err := r.from.Token()
+	if err != nil {
+		return err
+	}
+	switch t {
+	case json.Delim('{'):
+		return r.object(path)
+	case json.Delim('['):
+		for i := 0; r.from.More(); i++ {
+			if err := r.value(path + "." + strconv.Itoa(i)); err != nil {
+				return err
+			}
+		}
+		_, err = r.from.Token()
+	}
+	return err
+}
+
+// object goes through the rest of an object.
+func (r *redaction) object(path string) error {
+	for r.from.More() {
+		t, err := r.from.Token()
+		if err != nil {
+			return err
+		}
+		key, ok := t.(string)
+		switch {
+		case !ok:
+			err = errors.New("an object's key is no text")
+		case printable.NamesSecret(key):
+			err = r.hide(path + "." + key)
+		default:
+			err = r.value(path + "." + key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := r.from.Token()
+	return err
+}
+
+// hide replaces the next value, unless there is none.
+func (r *redaction) hide(path string) error {
+	var secret json.RawMessage
+	if err := r.from.Decode(&secret); err != nil {
+		return err
+	}
+	if text := string(secret); text == `null` || text == `""` {
+		return nil
+	}
+	end := r.from.InputOffset()
+	r.out = append(r.out, r.body[r.done:end-int64(len(secret))]...)
+	r.out = append(r.out, `"`+hidden+`"`...)
+	r.done, r.names = end, append(r.names, path)
+	return nil
+}
