@@ -6,13 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +24,7 @@ const patience = 60 * time.Second
 // address.
 func startAlertmanager(t *testing.T, to string) (address string) {
 	t.Helper()
-	path := testserver.Program(t, "prometheus-alertmanager", "prometheus-alertmanager")
+	path := testserver.Program(t, "prometheus-alertmanager", "prometheus-alertmanager", "alertmanager")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -41,40 +37,8 @@ func startAlertmanager(t *testing.T, to string) (address string) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log := &strings.Builder{}
-	cmd := exec.Command(path, "--config.file="+config, "--storage.path="+t.TempDir(), "--web.listen-address="+address,
-		"--cluster.listen-address=")
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, done := make(chan error), make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // the kernel takes the end of this thread for the parent's death
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-done
-		if t.Failed() {
-			t.Logf("the last words of Alertmanager:\n%s", log)
-		}
-	})
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	eventually(t, "Alertmanager is ready", func() bool {
-		resp, err := client.Get("http://" + address + "/-/ready")
-		if err != nil {
-			return false
-		}
-		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
-	})
+	testserver.Serve(t, "http://"+address+"/-/ready", path, "--config.file="+config, "--storage.path="+t.TempDir(),
+		"--web.listen-address="+address, "--cluster.listen-address=")
 	return address
 }
 

@@ -15,75 +15,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/testserver"
 	"github.com/posthorn/posthorn/metrics"
 )
-
-// program finds a program, or skips the test; where the environment says CI=true it fails.
-func program(t *testing.T, names ...string) string {
-	t.Helper()
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	const advice = "%s is not installed; run: scripts/setup.sh prometheus prometheus-alertmanager"
-	if ci, _ := strconv.ParseBool(os.Getenv("CI")); ci {
-		t.Fatalf(advice, names[0])
-	}
-	t.Skipf(advice, names[0])
-	return ""
-}
-
-// serve runs a server until the test ends, or its process dies, and waits until it is ready.
-func serve(t *testing.T, ready, path string, args ...string) {
-	t.Helper()
-	log := &strings.Builder{}
-	cmd := exec.Command(path, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = t.TempDir(), log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, done := make(chan error), make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // the kernel takes the end of this thread for the parent's death
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-done
-		if t.Failed() {
-			t.Logf("the last words of %s:\n%s", filepath.Base(path), log)
-		}
-	})
-	eventually(t, path+" is ready", func() bool {
-		select {
-		case <-done:
-			t.Fatalf("%s has ended:\n%s", path, log)
-		default:
-		}
-		resp, err := plain().Get(ready)
-		if err != nil {
-			return false
-		}
-		_ = resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
-}
 
 func plain() *http.Client {
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
@@ -133,7 +72,7 @@ type prometheus struct {
 // startPrometheus scrapes with the token, and sends alerts to an address if there is one.
 func startPrometheus(t *testing.T, e *metrics.Exporter, alerts string) *prometheus {
 	t.Helper()
-	path := program(t, "prometheus")
+	path := testserver.Program(t, "prometheus", "prometheus")
 	p := &prometheus{t: t, address: freePort(t)}
 	config := fmt.Sprintf(`
 global: {scrape_interval: 1s, evaluation_interval: 1s}
@@ -146,7 +85,7 @@ scrape_configs:
 	if alerts != "" {
 		config += fmt.Sprintf("alerting: {alertmanagers: [{static_configs: [{targets: [%s]}]}]}\n", alerts)
 	}
-	serve(t, "http://"+p.address+"/-/ready", path, "--config.file="+write(t, "prometheus.yml", config),
+	testserver.Serve(t, "http://"+p.address+"/-/ready", path, "--config.file="+write(t, "prometheus.yml", config),
 		"--storage.tsdb.path="+t.TempDir(), "--web.listen-address="+p.address, "--enable-feature=exemplar-storage")
 	return p
 }
@@ -189,7 +128,8 @@ func pipe(t *testing.T, input, path string, args ...string) {
 }
 
 func TestTheCheckersOfPrometheusFindNothing(t *testing.T) {
-	promtool, amtool := program(t, "promtool"), program(t, "amtool")
+	promtool, amtool := testserver.Program(t, "promtool", "prometheus"),
+		testserver.Program(t, "amtool", "prometheus-alertmanager")
 	shop := openShop(t)
 	shop.busy(t)
 	pipe(t, scrape(t, shop.exporter), promtool, "check", "metrics")
@@ -267,7 +207,7 @@ func dashboardExpressions(t *testing.T) (exprs []string) {
 }
 
 func TestAnAlertFiresArrivesAndIsResolved(t *testing.T) {
-	alertmanager := program(t, "prometheus-alertmanager", "alertmanager")
+	alertmanager := testserver.Program(t, "prometheus-alertmanager", "prometheus-alertmanager", "alertmanager")
 	var mu sync.Mutex
 	var got []string
 	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -296,7 +236,7 @@ func TestAnAlertFiresArrivesAndIsResolved(t *testing.T) {
 	}
 	address := freePort(t)
 	config := strings.ReplaceAll(hasty(metrics.Alertmanager()), "http://127.0.0.1:9095", receiver.URL)
-	serve(t, "http://"+address+"/-/ready", alertmanager, "--config.file="+write(t, "alertmanager.yml", config),
+	testserver.Serve(t, "http://"+address+"/-/ready", alertmanager, "--config.file="+write(t, "alertmanager.yml", config),
 		"--storage.path="+t.TempDir(), "--web.listen-address="+address, "--cluster.listen-address=")
 	away := &source{}
 	e := start(t, metrics.Options{Token: token, Store: away})
