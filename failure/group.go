@@ -52,21 +52,17 @@ var ErrAmbiguous = errors.New("several groups begin with this")
 // FindGroup finds the one group whose fingerprint begins with a text. Errors:
 // store.ErrNoGroup, ErrAmbiguous.
 func FindGroup(ctx context.Context, s *store.Store, prefix string) (store.Group, error) {
-	all, _, err := s.Groups(ctx)
-	if err != nil {
-		return store.Group{}, err
+	if prefix == "" { // letters that have none yet
+		return store.Group{}, fmt.Errorf("%w: %q", store.ErrNoGroup, prefix)
 	}
-	var found []store.Group
-	for _, g := range all {
-		if g.Fingerprint != "" && strings.HasPrefix(g.Fingerprint, strings.ToLower(prefix)) {
-			found = append(found, g)
-		}
-	}
+	found, err := s.FindGroups(ctx, strings.ToLower(prefix))
 	switch {
-	case len(found) == 0 || prefix == "":
+	case err != nil:
+		return store.Group{}, err
+	case len(found) == 0:
 		return store.Group{}, fmt.Errorf("%w: %q", store.ErrNoGroup, prefix)
 	case len(found) > 1:
-		return store.Group{}, fmt.Errorf("%w: %q is the beginning of %d", ErrAmbiguous, prefix, len(found))
+		return store.Group{}, fmt.Errorf("%w: %q", ErrAmbiguous, prefix)
 	}
 	return found[0], nil
 }

@@ -13,11 +13,15 @@ import (
 
 // An ending is what a letter says of how its message died.
 type ending struct {
-	reason                      string
-	kind, text, errorType, mark string
-	class                       driver.Class
-	title, build                string
+	reason                             string
+	kind, text, errorType, mark, build string
+	class                              driver.Class
+	failure                            fingerprint.Failure
 }
+
+// title is what a group is called that this is the first of. It is made only then: it goes
+// through the whole text.
+func (e ending) title() string { return clip(fingerprint.Title(e.failure), maxTitle) }
 
 // endingOf takes it from the last attempt. A fingerprint that nobody has computed is
 // computed from what the attempt says.
@@ -29,7 +33,7 @@ func endingOf(kind, reason string, a *driver.Attempt) ending {
 	f := fingerprint.Failure{Kind: kind, Class: a.Class, Text: a.Error, Stack: a.Stack}
 	end.class, end.text = driver.Class(clip(string(a.Class), maxWord)), clip(a.Error, driver.MaxAttemptError)
 	end.errorType, end.build = clip(a.Type, driver.MaxName), clip(a.Build, driver.MaxName)
-	end.title = clip(fingerprint.Title(f), maxTitle)
+	end.failure = f
 	if end.mark = clip(a.Fingerprint, maxWord); end.mark == "" {
 		end.mark = fingerprint.Of(f)
 	}

@@ -78,7 +78,7 @@ func (s *Store) Groups(ctx context.Context) (gs []Group, now time.Time, err erro
 }
 
 func (s *Store) groups(ctx context.Context, q Session, now int64) ([]Group, error) {
-	said, err := s.groupRows(ctx, q)
+	said, err := s.groupRows(ctx, q, "")
 	if err != nil {
 		return nil, err
 	}
@@ -122,31 +122,14 @@ func (g *Group) count(t tally, samples map[int64]Letter) {
 	}
 	g.Sample, g.Last = &last, last.DiedAt
 	if g.State == GroupResolved && last.DiedAt.After(g.Changed) {
-		g.State = GroupRegressed // what the store will say within a minute
+		g.State = GroupRegressed // what the row will say with its next burial, or the next housekeeping
 	}
 }
 
-// GroupStates counts the groups that have dead letters, by their state. It is cheap: it
-// looks at one letter of each.
-func (s *Store) GroupStates(ctx context.Context) (map[GroupState]int64, error) {
-	var out map[GroupState]int64
-	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		out = map[GroupState]int64{}
-		return q.Query(ctx, s.SQL.GroupStates, nil, func(r Row) error {
-			var state string
-			var n int64
-			err := r.Scan(&state, &n)
-			out[GroupState(state)] = n
-			return err
-		})
-	})
-	return out, s.explain("count groups", err)
-}
-
 // groupRows reads what is known of groups beside their letters.
-func (s *Store) groupRows(ctx context.Context, q Session) (map[string]*Group, error) {
+func (s *Store) groupRows(ctx context.Context, q Session, where string, args ...any) (map[string]*Group, error) {
 	out := map[string]*Group{}
-	err := q.Query(ctx, s.SQL.Groups, nil, func(r Row) error {
+	err := q.Query(ctx, s.SQL.Groups+where, args, func(r Row) error {
 		var (
 			g              Group
 			first, changed int64
@@ -210,21 +193,27 @@ func (s *Store) talliesEach(ctx context.Context, q Session, bounds []any) (out [
 		if err != nil || mark == nil {
 			return out, err
 		}
-		t := tally{mark: *mark}
-		args = []any{t.mark, t.mark}
-		for i, bound := range bounds {
-			if i%2 == 0 {
-				args = append(args, t.mark)
-			}
-			args = append(args, bound)
-		}
-		err = q.Query(ctx, s.SQL.GroupCount, args, func(r Row) error { return r.Scan(t.dest()...) })
+		t, err := s.tallyOf(ctx, q, *mark, bounds)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, t)
 		next, args = s.SQL.GroupNext, []any{t.mark}
 	}
+}
+
+// tallyOf counts the letters of one fingerprint.
+func (s *Store) tallyOf(ctx context.Context, q Session, mark string, bounds []any) (tally, error) {
+	t := tally{mark: mark}
+	args := []any{mark, mark}
+	for i, bound := range bounds {
+		if i%2 == 0 {
+			args = append(args, mark)
+		}
+		args = append(args, bound)
+	}
+	err := q.Query(ctx, s.SQL.GroupCount, args, func(r Row) error { return r.Scan(t.dest()...) })
+	return t, err
 }
 
 const hourMillis = int64(time.Hour / time.Millisecond)
@@ -338,10 +327,11 @@ func (s *Store) changeGroup(
 	})
 }
 
-// groupRow is what is known of one group, whose row is made if it has letters.
+// groupRow is what is known of one group, whose row is made if it has letters. It is locked:
+// what is written back must not undo what a burial, or somebody else, has written.
 func (s *Store) groupRow(ctx context.Context, q Session, mark string) (*Group, error) {
 	for range 2 {
-		rows, err := s.groupRows(ctx, q)
+		rows, err := s.groupRows(ctx, q, " where fingerprint = ?"+s.SQL.Lock, mark)
 		if err != nil {
 			return nil, err
 		}

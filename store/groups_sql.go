@@ -13,13 +13,13 @@ func groups(s *Statements) {
 	s.GroupAgain = `update posthorn_group set state = 'regressed', actor = '', changed_at = ?
 			where fingerprint = ? and state = 'resolved'`
 	s.GroupsAgain = `update posthorn_group set state = 'regressed', actor = '', changed_at = ?
-			where state = 'resolved' and exists (select 1 from posthorn_letter l
-			  where l.fingerprint = posthorn_group.fingerprint and l.discarded_at is null
-			    and l.died_at > posthorn_group.changed_at)`
+			where ` + cameBack("posthorn_group")
 	s.Groups = `select fingerprint, algorithm, kind, class, error_type, title, first_at, first_build,
 			  state, note, actor, changed_at from posthorn_group`
-	s.GroupStates = `select state, count(*) from posthorn_group g where exists (
-			select 1 from posthorn_letter l where l.fingerprint = g.fingerprint and l.discarded_at is null) group by state`
+	s.GroupStates = `select is_now, count(*) from (
+			select case when ` + cameBack("g") + ` then 'regressed' else g.state end as is_now from posthorn_group g where exists (
+			  select 1 from posthorn_letter l where l.fingerprint = g.fingerprint and l.discarded_at is null)
+			) s group by is_now`
 	s.GroupSet = `update posthorn_group set state = ?, note = ?, actor = ?, changed_at = ? where fingerprint = ?`
 	s.GroupPurge = `delete from posthorn_group where changed_at < ? and first_at < ? and not exists (
 			select 1 from posthorn_letter l where l.fingerprint = posthorn_group.fingerprint and l.discarded_at is null)`
@@ -39,6 +39,14 @@ func groups(s *Statements) {
 		`(select seq from posthorn_letter where died_at >= ? order by died_at, seq limit 1)`), ", ")
 	s.LetterHeads = `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
 			  reason, class, error, fingerprint, error_type, build, header, '', revision from posthorn_letter where seq in`
+}
+
+// cameBack is the condition that a group was resolved and its last letter died after
+// that. Only that letter is looked at: a group may have a hundred thousand.
+func cameBack(g string) string {
+	return g + `.state = 'resolved' and exists (select 1 from posthorn_letter l where l.died_at > ` + g + `.changed_at
+			    and l.seq = (select max(m.seq) from posthorn_letter m
+			      where m.fingerprint = ` + g + `.fingerprint and m.discarded_at is null))`
 }
 
 // groupCounts are the columns of a tally, after the fingerprint.

@@ -207,6 +207,38 @@ func TestGroupsWithLettersAreCountedByTheirState(t *testing.T) {
 		if want := map[store.GroupState]int64{state: 1, store.GroupOpen: 1}; err != nil || !maps.Equal(got, want) {
 			t.Errorf("states %v, %v; want %v", got, err, want)
 		}
+		state = store.GroupResolved
+		_, _, err = s.ChangeGroup(t.Context(), groupsOf(t, s)["z"].Fingerprint, store.GroupChange{State: &state})
+		try(t, err)
+		time.Sleep(2 * time.Millisecond) // the clock has milliseconds
+		buryAll(t, s, failing("d", "z")) // this process knows the group, and does not write its row
+		got, err = s.GroupStates(t.Context())
+		if err != nil || got[store.GroupRegressed] != 1 || got[store.GroupResolved] != 0 {
+			t.Errorf("states after a fault came back: %v, %v", got, err)
+		}
+	})
+}
+
+// What one says of a group does not undo what another says at the same moment.
+func TestANoteAndAStateAtTheSameMomentAreBothKept(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		buryAll(t, s, failing("a", "x"))
+		mark := groupsOf(t, s)["x"].Fingerprint
+		for i := range 10 {
+			note, state := fmt.Sprint("note ", i), []store.GroupState{store.GroupMuted, store.GroupAcknowledged}[i%2]
+			var both sync.WaitGroup
+			for _, c := range []store.GroupChange{{Note: &note}, {State: &state}} {
+				both.Go(func() {
+					if _, _, err := s.ChangeGroup(t.Context(), mark, c); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			both.Wait()
+			if g := groupsOf(t, s)["x"]; g.Note != note || g.State != state {
+				t.Fatalf("round %d: note %q, state %s; want %q, %s", i, g.Note, g.State, note, state)
+			}
+		}
 	})
 }
 

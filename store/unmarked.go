@@ -96,7 +96,7 @@ func (s *Store) addGroups(ctx context.Context, q Session, found faultsFound, fir
 		e := found[mark]
 		at := first(mark)
 		_, err := q.Exec(ctx, s.SQL.GroupIn, mark, fingerprint.Algorithm, e.kind, string(e.class), e.errorType,
-			e.title, at, e.build, at)
+			e.title(), at, e.build, at)
 		if err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ execute step;
 deallocate prepare step;
 
 -- What is known of a fault beside its letters. A row is made by its first letter, and
--- changed only by people: burials touch no row that others touch.
+-- changed by people, and when it comes back: burials touch no row that others touch.
 create table if not exists posthorn_group (
   fingerprint varbinary(64)  not null primary key,
   algorithm   varbinary(16)  not null,

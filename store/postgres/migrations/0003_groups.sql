@@ -12,7 +12,7 @@ create index posthorn_letter_queue on posthorn_letter (queue, seq) where discard
 create index posthorn_letter_kind on posthorn_letter (kind, seq) where discarded_at is null;
 
 -- What is known of a fault beside its letters. A row is made by its first letter, and
--- changed only by people: burials touch no row that others touch.
+-- changed by people, and when it comes back: burials touch no row that others touch.
 create table posthorn_group (
   fingerprint varchar(64) collate "C" primary key,
   algorithm   varchar(16) collate "C" not null,

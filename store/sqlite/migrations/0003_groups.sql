@@ -11,7 +11,7 @@ create index posthorn_letter_queue on posthorn_letter (queue, seq) where discard
 create index posthorn_letter_kind on posthorn_letter (kind, seq) where discarded_at is null;
 
 -- What is known of a fault beside its letters. A row is made by its first letter, and
--- changed only by people: burials touch no row that others touch.
+-- changed by people, and when it comes back: burials touch no row that others touch.
 create table posthorn_group (
   fingerprint text    primary key,
   algorithm   text    not null,
