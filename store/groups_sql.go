@@ -17,7 +17,8 @@ func groups(s *Statements) {
 	s.Groups = `select fingerprint, algorithm, kind, class, error_type, title, first_at, first_build,
 			  state, note, actor, changed_at from posthorn_group`
 	s.GroupStates = `select is_now, count(*) from (
-			select case when ` + cameBack("g") + ` then 'regressed' else g.state end as is_now from posthorn_group g where exists (
+			select case when ` + cameBack("g") + ` then 'regressed' else g.state end as is_now
+			from posthorn_group g where exists (
 			  select 1 from posthorn_letter l where l.fingerprint = g.fingerprint and l.discarded_at is null)
 			) s group by is_now`
 	s.GroupSet = `update posthorn_group set state = ?, note = ?, actor = ?, changed_at = ? where fingerprint = ?`

@@ -227,13 +227,13 @@ func TestANoteAndAStateAtTheSameMomentAreBothKept(t *testing.T) {
 		for i := range 10 {
 			note, state := fmt.Sprint("note ", i), []store.GroupState{store.GroupMuted, store.GroupAcknowledged}[i%2]
 			var both sync.WaitGroup
-			for _, c := range []store.GroupChange{{Note: &note}, {State: &state}} {
-				both.Go(func() {
-					if _, _, err := s.ChangeGroup(t.Context(), mark, c); err != nil {
-						t.Error(err)
-					}
-				})
+			change := func(c store.GroupChange) {
+				if _, _, err := s.ChangeGroup(t.Context(), mark, c); err != nil {
+					t.Error(err)
+				}
 			}
+			both.Go(func() { change(store.GroupChange{Note: &note}) })
+			change(store.GroupChange{State: &state})
 			both.Wait()
 			if g := groupsOf(t, s)["x"]; g.Note != note || g.State != state {
 				t.Fatalf("round %d: note %q, state %s; want %q, %s", i, g.Note, g.State, note, state)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -77,13 +78,51 @@ func cpu() string {
 	return strings.TrimLeft(line, "\t :")
 }
 
-// commit is that of the tree at hand; empty where there is none.
+// module is the path of Posthorn's own.
+const module = "github.com/posthorn/posthorn"
+
+// commit is that of the Posthorn that runs, with a + where its tree had changes; empty
+// where nobody knows. An application's own is not asked for: it is the version of
+// Posthorn that counts.
 func commit() string {
-	out, err := exec.CommandContext(context.Background(), "git", "rev-parse", "--short", "HEAD").Output()
-	if err != nil {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
 		return ""
 	}
-	return strings.TrimSpace(string(out))
+	if info.Main.Path != module {
+		for _, dep := range info.Deps {
+			if dep.Path == module {
+				return dep.Version
+			}
+		}
+		return ""
+	}
+	set := map[string]string{}
+	for _, s := range info.Settings {
+		set[s.Key] = s.Value
+	}
+	if at := set["vcs.revision"]; at != "" {
+		return at[:min(shortCommit, len(at))] + map[string]string{"true": "+"}[set["vcs.modified"]]
+	}
+	return commitOfTree() // a test's binary says nothing of it, and runs in its tree
+}
+
+// shortCommit is how much of a commit's name is kept.
+const shortCommit = 9
+
+func commitOfTree() string {
+	git := func(args ...string) string {
+		out, err := exec.CommandContext(context.Background(), "git", args...).Output()
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(out))
+	}
+	at := git("rev-parse", fmt.Sprintf("--short=%d", shortCommit), "HEAD")
+	if at != "" && git("status", "--porcelain") != "" {
+		at += "+"
+	}
+	return at
 }
 
 // Merge puts newer runs in the place of older ones of the same kind, in a fixed order.
