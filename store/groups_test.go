@@ -224,14 +224,14 @@ func TestANoteAndAStateAtTheSameMomentAreBothKept(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		buryAll(t, s, failing("a", "x"))
 		mark := groupsOf(t, s)["x"].Fingerprint
+		change := func(c store.GroupChange) {
+			if _, _, err := s.ChangeGroup(t.Context(), mark, c); err != nil {
+				t.Error(err)
+			}
+		}
 		for i := range 10 {
 			note, state := fmt.Sprint("note ", i), []store.GroupState{store.GroupMuted, store.GroupAcknowledged}[i%2]
 			var both sync.WaitGroup
-			change := func(c store.GroupChange) {
-				if _, _, err := s.ChangeGroup(t.Context(), mark, c); err != nil {
-					t.Error(err)
-				}
-			}
 			both.Go(func() { change(store.GroupChange{Note: &note}) })
 			change(store.GroupChange{State: &state})
 			both.Wait()

@@ -22,7 +22,7 @@ const readyWithin = 2 * time.Minute
 func Serve(t testing.TB, ready, path string, args ...string) {
 	t.Helper()
 	var log bytes.Buffer // read only when the process has ended
-	cmd := exec.CommandContext(context.Background(), path, args...)
+	cmd := exec.CommandContext(context.Background(), path, args...) //nolint:gosec // a test names it
 	cmd.Dir, cmd.Stdout, cmd.Stderr = t.TempDir(), &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	endWithParent(cmd.SysProcAttr, syscall.SIGKILL)
