@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -75,6 +76,14 @@ transaction of what was done: neither is there without the other. Acts are kept 
 func (f auditFlags) filter() (out store.ActFilter, err error) {
 	if f.limit < 1 || f.past < 0 {
 		return out, usage("--limit is below 1, or --past below 0", "give a positive number")
+	}
+	if known := store.Verbs(); f.verb != "" && !slices.Contains(known, store.Verb(f.verb)) {
+		var words []string
+		for _, v := range known {
+			words = append(words, string(v))
+		}
+		return out, usage("--verb "+f.verb+" is none that is kept",
+			meant(f.verb, words, "it is one of "+strings.Join(words, ", ")))
 	}
 	out = store.ActFilter{
 		Verb: store.Verb(f.verb), Actor: f.actor, Subject: f.subject, Message: f.message,

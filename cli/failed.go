@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 
+	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/internal/printable"
@@ -86,6 +88,10 @@ func (f *letterFlags) filter() (store.LetterFilter, error) {
 	if out.Before, err = parseTime("failed-before", f.before); err != nil {
 		return out, err
 	}
+	if known := driver.Reasons(); f.reason != "" && !slices.Contains(known, f.reason) {
+		return out, usage("--reason "+f.reason+" is none of a dead letter's",
+			meant(f.reason, known, "it is one of "+strings.Join(known, ", ")))
+	}
 	out.Terms, err = failure.ParseQuery(f.query, time.Now())
 	return out, queryFault(err)
 }
@@ -157,8 +163,8 @@ func (s *session) failedListCommand() *cobra.Command {
 	f.define(cmd)
 	cmd.Flags().BoolVar(&f.discarded, "discarded", false, "those that somebody removed")
 	cmd.Flags().IntVar(&f.limit, "limit", defaultLetters, "at most `N`")
-	cmd.Flags().Int64Var(&f.past, "after", 0, "go on after the page that ended with this `cursor`")
-	group(cmd, "Which", "discarded", "limit", "after")
+	cmd.Flags().Int64Var(&f.past, "past", 0, "only those past the one with this `number`, for the next page")
+	group(cmd, "Which", "discarded", "limit", "past")
 	outputFlag(cmd, &output)
 	return cmd
 }
@@ -216,10 +222,10 @@ func (s *session) sayMore(ctx context.Context, st *store.Store, f store.LetterFi
 		more += "+"
 	}
 	if p.Searched > 0 {
-		s.say("searched %d dead letters, and not %s others: go on with --after %d\n", p.Searched, more, p.Next)
+		s.say("searched %d dead letters, and not %s others: go on with --past %d\n", p.Searched, more, p.Next)
 		return nil
 	}
-	s.say("there are more, %s: go on with --after %d\n", more, p.Next)
+	s.say("there are more, %s: go on with --past %d\n", more, p.Next)
 	return nil
 }
 

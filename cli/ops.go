@@ -143,11 +143,10 @@ func (s *session) describeOp(o store.Operation) {
 	line("operation", o.ID)
 	line("action", strings.TrimSuffix(string(o.Action)+" to "+o.To, " to "))
 	line("patch", string(o.Patch))
-	line("state", string(o.State))
-	line("because", o.Why)
+	line("state", strings.TrimSuffix(string(o.State)+": "+o.Why, ": "))
 	line("filter", o.Chosen)
 	line("by", o.Actor)
-	line("reason", o.Reason)
+	line("because", o.Reason)
 	line("since", moment(o.Created))
 	if !o.Ended.IsZero() {
 		line("until", moment(o.Ended))

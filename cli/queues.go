@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"slices"
 	"strings"
 	"time"
@@ -219,14 +220,21 @@ func pauseFault(err error) error {
 	return err
 }
 
-// actor names who runs the command.
+// actor names who runs the command. Cron and containers often set no USER: the system
+// knows the user all the same.
 func (s *session) actor() string {
-	user, ok := s.lookup("USER")
-	if !ok {
-		user, _ = s.lookup("LOGNAME")
+	name, _ := s.lookup("USER")
+	if name == "" {
+		name, _ = s.lookup("LOGNAME")
+	}
+	if name == "" {
+		name = fmt.Sprintf("uid%d", os.Getuid())
+		if u, err := user.Current(); err == nil {
+			name = u.Username
+		}
 	}
 	host, _ := os.Hostname() // for people; an unknown host is left out
-	return strings.Trim(user+"@"+host, "@")
+	return strings.Trim(name+"@"+host, "@")
 }
 
 func (s *session) queuesResumeCommand() *cobra.Command {

@@ -176,6 +176,13 @@ const (
 	ReasonCrashed     = "crashed"           // its worker died too often while holding it
 )
 
+// Reasons lists the reasons for which a message dies.
+func Reasons() []string {
+	return []string{
+		ReasonExhausted, ReasonRejected, ReasonInvalid, ReasonUndecodable, ReasonUnknownKind, ReasonCrashed,
+	}
+}
+
 // An Attempt is one line in a message's history.
 type Attempt struct {
 	Number   int           // the count of the attempt; the first is 1

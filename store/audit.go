@@ -36,6 +36,14 @@ const (
 	VerbEnd    Verb = "operation.end"
 )
 
+// Verbs lists the verbs of acts.
+func Verbs() []Verb {
+	return []Verb{
+		VerbRetry, VerbRemove, VerbRestore, VerbEdit, VerbPurge, VerbImport, VerbTry, VerbGroup, VerbPauseQueue,
+		VerbResumeQueue, VerbStop, VerbTakeBack, VerbCreate, VerbPause, VerbResume, VerbCancel, VerbEnd,
+	}
+}
+
 // An Act is what somebody did to the store, as it is kept for those who ask later.
 // It is written in the transaction of what was done: neither is there without the
 // other.

@@ -43,6 +43,8 @@ func (s *stage) judge(ctx context.Context) error {
 			r.Faults = append(r.Faults, *got)
 		} else if k.inLoad != nil {
 			r.Faults = append(r.Faults, Recovery{Fault: k.id, About: k.about, Injected: s.inLoad(k, e)})
+		} else {
+			r.Skipped = append(r.Skipped, Skipped{k.id, "the run ended before its turn came"})
 		}
 	}
 	r.Judge()

@@ -21,7 +21,7 @@ const readyWithin = 2 * time.Minute
 // fails.
 func Serve(t testing.TB, ready, path string, args ...string) {
 	t.Helper()
-	var log bytes.Buffer // read only when the process has ended
+	var log bytes.Buffer                                            // read only when the process has ended
 	cmd := exec.CommandContext(context.Background(), path, args...) //nolint:gosec // a test names it
 	cmd.Dir, cmd.Stdout, cmd.Stderr = t.TempDir(), &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
