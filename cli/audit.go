@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -77,13 +76,8 @@ func (f auditFlags) filter() (out store.ActFilter, err error) {
 	if f.limit < 1 || f.past < 0 {
 		return out, usage("--limit is below 1, or --past below 0", "give a positive number")
 	}
-	if known := store.Verbs(); f.verb != "" && !slices.Contains(known, store.Verb(f.verb)) {
-		var words []string
-		for _, v := range known {
-			words = append(words, string(v))
-		}
-		return out, usage("--verb "+f.verb+" is none that is kept",
-			meant(f.verb, words, "it is one of "+strings.Join(words, ", ")))
+	if err := checkVerb(f.verb); err != nil {
+		return out, err
 	}
 	out = store.ActFilter{
 		Verb: store.Verb(f.verb), Actor: f.actor, Subject: f.subject, Message: f.message,
@@ -94,6 +88,20 @@ func (f auditFlags) filter() (out store.ActFilter, err error) {
 	}
 	out.Before, err = parseTime("before", f.before)
 	return out, err
+}
+
+// checkVerb refuses a verb that no act has. The beginning of some, up to a dot, is good
+// for all of them.
+func checkVerb(verb string) error {
+	var words []string
+	for _, v := range store.Verbs() {
+		word := string(v)
+		if verb == "" || word == verb || strings.HasPrefix(word, verb+".") {
+			return nil
+		}
+		words = append(words, word)
+	}
+	return usage("--verb "+verb+" is none that is kept", meant(verb, words, "it is one of "+strings.Join(words, ", ")))
 }
 
 func (s *session) listActs(ctx context.Context, f auditFlags, as string) error {

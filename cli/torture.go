@@ -41,8 +41,8 @@ and the way to it on purpose, and ask a ledger outside the store what became of 
 tables of its own beside the store's, which it removes, and touches no others: a file beside SQLite's, a schema on
 PostgreSQL, a database on MySQL and MariaDB. Faults that would hurt others on a server need --private, which starts a
 server of its own from the programs that are installed. It needs no handler and works from any program.
-Exit code 1: a promise was broken; the report says which, and where the ledgers and logs are. Exit code 4: none was, but a
-fault that --faults asks for was not injected.`,
+Exit code 1: a promise was broken; the report says which, and where the ledgers and logs are. Exit code 4: none was,
+but a fault that --faults asks for was not injected.`,
 		Example: s.example(`
 			torture --minutes 10
 			torture --minutes 2 --private postgres

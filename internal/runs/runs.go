@@ -112,7 +112,7 @@ const shortCommit = 9
 
 func commitOfTree() string {
 	git := func(args ...string) string {
-		out, err := exec.CommandContext(context.Background(), "git", args...).Output() //nolint:gosec // the arguments are below
+		out, err := exec.CommandContext(context.Background(), "git", args...).Output() //nolint:gosec // see below
 		if err != nil {
 			return ""
 		}
