@@ -163,8 +163,11 @@ func (s *session) describeOp(o store.Operation) {
 func progressOf(o store.Operation) string {
 	parts := []string{fmt.Sprintf("%d ok", o.Done), fmt.Sprintf("%d failed again", o.Failed)}
 	refused := "refused, since a live message has the id"
-	if o.Action == store.ActionEdit {
+	switch o.Action {
+	case store.ActionEdit:
 		refused = "refused, since the patch or the handler does not fit"
+	case store.ActionRestore:
+		refused = "refused, since a live message or a dead letter has the id"
 	}
 	for _, p := range []struct {
 		n    int

@@ -268,7 +268,7 @@ func (s *stride) change(ctx context.Context, next []int64) (fates, error) {
 		switch {
 		case !ok, l.discarded != s.o.Filter.Discarded:
 			found.add(targetGone, seq)
-		case taken[l.ID] || len(ls) > 0 && size+l.size > operationBytes: // two of one id cannot both be live
+		case taken[l.ID] || len(ls) > 0 && size+l.size > operationBytes: // two of one id cannot both be live, or dead
 		default:
 			taken[l.ID] = true
 			size += l.size

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -244,6 +245,33 @@ func TestABulkRemovalCanBeRestored(t *testing.T) {
 			if o.State != store.OperationDone || o.Done != o.Total || len(dead) != c.dead || o.Canary {
 				t.Errorf("%s: %d are dead, it is %s", c.action, len(dead), tally(o))
 			}
+		}
+	})
+}
+
+func TestABulkRestoreRefusesWhatASingleOneRefuses(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		for _, names := range [][]string{{"again", "free", "live", "twice"}, {"twice"}} {
+			deaden(t, s, names...)
+			o := advance(t, s, start(t, s, store.Operation{Action: store.ActionRemove}))
+			if o.Done != len(names) {
+				t.Fatalf("the removal is %s", tally(o))
+			}
+		}
+		deaden(t, s, "again")
+		try(t, s.Send(t.Context(), message("live")))
+		o := advance(t, s, start(t, s, store.Operation{Action: store.ActionRestore}))
+		if got := tally(o); got != "done: 2 done, 0 failed, 0 flying, 0 gone, 3 refused, 0 left" {
+			t.Errorf("it is %s", got)
+		}
+		dead, err := s.Letters(t.Context(), store.LetterFilter{})
+		try(t, err)
+		var got []string
+		for _, l := range dead {
+			got = append(got, l.ID)
+		}
+		if slices.Sort(got); !slices.Equal(got, []string{"again", "free", "twice"}) {
+			t.Errorf("dead are %v", got)
 		}
 	})
 }
