@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -167,6 +168,21 @@ func TestAnExecutorOfOneOperationLeavesTheOthersAlone(t *testing.T) {
 	}
 	if o, err := b.store.Operation(t.Context(), other); err != nil || o.State != store.OperationFreezing {
 		t.Errorf("the other one is %+v, %v", o, err)
+	}
+}
+
+// An executor that had to wait for hours looked each second, or without a pause where
+// more was in flight than it looks at in one step.
+func TestAnExecutorThatFindsNothingLooksLessOftenUpToAThirdOfItsLease(t *testing.T) {
+	const ms = time.Millisecond
+	var nothing store.Advance
+	full := store.Advance{More: true}
+	got := failure.Pauses(time.Second, nothing, nothing, full, nothing, nothing, nothing, store.Advance{Wait: 20 * ms},
+		store.Advance{Found: 1}, nothing, store.Advance{Moved: 1}, nothing)
+	want := []time.Duration{50 * ms, 100 * ms, 3 * ms, 200 * ms, time.Second / 3, time.Second / 3, 20 * ms,
+		50 * ms, 100 * ms, 3 * ms, 50 * ms}
+	if !slices.Equal(got, want) {
+		t.Errorf("it waits %v, want %v", got, want)
 	}
 }
 

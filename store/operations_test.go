@@ -302,6 +302,41 @@ func TestWhoLostAnOperationChangesNothing(t *testing.T) {
 	})
 }
 
+// leaseOf is when the lease of the only operation ends.
+func leaseOf(t *testing.T, s *store.Store) (ends int64) {
+	t.Helper()
+	row := s.DB().QueryRowContext(t.Context(), "select lease_until from "+s.Names.Table("operation"))
+	try(t, row.Scan(&ends))
+	return ends
+}
+
+func TestAStepThatFindsNothingNewWritesNothingUntilItsLeaseIsToBeRenewed(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		deaden(t, s, "a", "b")
+		turn := start(t, s, store.Operation{Action: store.ActionRetry})
+		advance(t, s, turn)
+		began := leaseOf(t, s)
+		for range 3 {
+			time.Sleep(2 * time.Millisecond)
+			if o := advance(t, s, turn); o.Flying != 2 || o.Holder != "executor" || leaseOf(t, s) != began {
+				t.Errorf("it was written, and %s is held by %q", tally(o), o.Holder)
+			}
+		}
+		_, err := s.DB().ExecContext(t.Context(), fmt.Sprintf("update %s set lease_until = lease_until - %d",
+			s.Names.Table("operation"), (21*time.Second).Milliseconds())) // of a minute
+		try(t, err)
+		if advance(t, s, turn); leaseOf(t, s) <= began {
+			t.Errorf("its lease was not renewed")
+		}
+		end(t, s)
+		began = leaseOf(t, s)
+		time.Sleep(2 * time.Millisecond)
+		if o := advance(t, s, turn); o.Done != 2 || leaseOf(t, s) <= began {
+			t.Errorf("what it found was not written: %s", tally(o))
+		}
+	})
+}
+
 func TestACancelledOperationLeavesTheRestDeadAndKnowsWhatBecameOfTheOthers(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		deaden(t, s, numbered(5)...)
