@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -148,7 +149,7 @@ func (s *session) change(ctx context.Context, c change, f changeFlags) error {
 	switch {
 	case err != nil:
 		return err
-	case len(f.ids) == 0 && c.action != "" && len(picked.seqs) > smallChange:
+	case len(f.ids) == 0 && c.action != "" && len(picked.seqs) > failure.AtOnce:
 		return s.bulk(ctx, st, c, f)
 	case len(picked.seqs) == 0 && len(f.ids) > 0:
 		return s.absent(picked.missing, len(f.ids))
@@ -202,8 +203,8 @@ func (s *session) choose(
 		return nil, err
 	}
 	most := f.limit
-	if c.action != "" && (most == 0 || most > smallChange) {
-		most = smallChange + 1
+	if c.action != "" && (most == 0 || most > failure.AtOnce) {
+		most = failure.AtOnce + 1
 	}
 	for {
 		filter.Limit = changeBatch

@@ -209,6 +209,34 @@ func TestAPreviewSaysWhatAnOperationWouldBeAbout(t *testing.T) {
 	}
 }
 
+func TestAMeasureTellsNoneFewAndMany(t *testing.T) {
+	b := newBench(t)
+	b.bury(failure.AtOnce + 5)
+	below := func(n int) store.LetterFilter {
+		return store.LetterFilter{Terms: []store.Term{{
+			Field: store.FieldPayload, Path: "N", Op: store.OpLess, Values: []string{fmt.Sprint(n)},
+		}}}
+	}
+	for _, c := range []struct {
+		action store.Action
+		filter store.LetterFilter
+		want   int
+	}{
+		{store.ActionRetry, store.LetterFilter{}, failure.AtOnce + 1},
+		{store.ActionRetry, store.LetterFilter{Limit: failure.AtOnce}, failure.AtOnce},
+		{store.ActionRetry, store.LetterFilter{Limit: 1000}, failure.AtOnce + 1},
+		{store.ActionRetry, store.LetterFilter{Kind: "none"}, 0},
+		{store.ActionRemove, below(failure.AtOnce + 3), failure.AtOnce + 1},
+		{store.ActionRemove, below(failure.AtOnce), failure.AtOnce},
+		{store.ActionRestore, store.LetterFilter{}, 0}, // none is removed
+	} {
+		n, err := failure.Measure(t.Context(), b.store, store.Operation{Action: c.action, Filter: c.filter})
+		if err != nil || n != c.want {
+			t.Errorf("%s of %+v is about %d, %v, want %d", c.action, c.filter, n, err, c.want)
+		}
+	}
+}
+
 // Only who can validate edits makes them: others leave the operation alone.
 func TestAnEditIsLeftToAnExecutorThatKnowsHandlers(t *testing.T) {
 	b := newBench(t)

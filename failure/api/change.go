@@ -8,11 +8,9 @@ import (
 	"slices"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/store"
 )
-
-// mostAtOnce is how many letters a request changes. What is more is an operation's work.
-const mostAtOnce = 100
 
 // naming names letters that are to be changed.
 type naming struct {
@@ -81,8 +79,8 @@ func (c *call) naming() (n naming, err error) {
 		return n, err
 	}
 	n.IDs = slices.Compact(slices.Sorted(slices.Values(n.IDs)))
-	if len(n.IDs) == 0 || len(n.IDs) > mostAtOnce {
-		return n, usage(fmt.Sprintf("name 1 to %d ids; for more, start an operation", mostAtOnce))
+	if len(n.IDs) == 0 || len(n.IDs) > failure.AtOnce {
+		return n, usage(fmt.Sprintf("name 1 to %d ids; for more, start an operation", failure.AtOnce))
 	}
 	return n, nil
 }
