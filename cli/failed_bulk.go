@@ -42,6 +42,14 @@ func (f *bulkFlags) define(cmd *cobra.Command, retries bool) {
 // asked reports whether the flags ask for an operation.
 func (f bulkFlags) asked() bool { return f.to != "" || f.rate != 0 || f.wait || f.noCanary }
 
+// canary is what the flags say of canaries; nil: nothing.
+func (f bulkFlags) canary() *bool {
+	if f.noCanary {
+		return new(false)
+	}
+	return nil
+}
+
 // bulk does a change by an operation, whose letters are fixed now.
 func (s *session) bulk(ctx context.Context, st *store.Store, c change, f changeFlags) error {
 	o, err := s.planned(ctx, st, c, f)
@@ -55,7 +63,7 @@ func (s *session) bulk(ctx context.Context, st *store.Store, c change, f changeF
 	case n == 0:
 		return s.nothingFits()
 	}
-	o.Canary = o.Canary && n > failure.AtOnce
+	o.Canary = failure.Canary(f.canary(), n)
 	if o, err = st.StartOperation(ctx, o); err != nil {
 		return err
 	}
@@ -72,7 +80,7 @@ func (s *session) planned(
 	ctx context.Context, st *store.Store, c change, f changeFlags,
 ) (o store.Operation, err error) {
 	o = store.Operation{
-		Action: c.action, To: f.to, Rate: f.rate, Canary: !f.noCanary, Reason: f.because, Chosen: f.words(),
+		Action: c.action, To: f.to, Rate: f.rate, Reason: f.because, Chosen: f.words(),
 		Patch: f.patch, Unchecked: f.unchecked,
 	}
 	o.Filter, err = s.narrow(ctx, st, &f.letterFlags)

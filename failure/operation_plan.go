@@ -8,9 +8,6 @@ import (
 	"github.com/posthorn/posthorn/store"
 )
 
-// AtOnce is how many dead letters are changed at once. What is more is an operation's work.
-const AtOnce = 100
-
 // Measure counts the letters that an operation would be about, up to one more than AtOnce:
 // enough to know whether there are any, and whether they are many, without reading them all
 // as a Preview does.

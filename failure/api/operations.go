@@ -76,7 +76,6 @@ func (c *call) operation() (o store.Operation, w wish, err error) {
 	}
 	o = store.Operation{
 		Action: store.Action(w.Action), To: w.To, Rate: w.Rate, Reason: w.Reason, Chosen: w.Filter.words(),
-		Canary: w.Canary == nil || *w.Canary,
 	}
 	o.Filter, err = c.filter(w.Filter)
 	return o, w, err
@@ -102,7 +101,7 @@ func (c *call) startOperation() error {
 	case n == 0:
 		return nothing("nothing matched", "no dead letter fits the filter")
 	}
-	o.Canary = o.Canary && (w.Canary != nil || n > failure.AtOnce)
+	o.Canary = failure.Canary(w.Canary, n)
 	if o, err = c.store.StartOperation(c.doing(o.Chosen, w.Reason), o); err != nil {
 		return err
 	}
