@@ -13,10 +13,6 @@ import (
 	"github.com/posthorn/posthorn/store"
 )
 
-// smallChange is how many dead letters are changed at once. What is more becomes an
-// operation.
-const smallChange = 100
-
 // bulkFlags are the flags of what is done by an operation.
 type bulkFlags struct {
 	to       string
@@ -46,18 +42,28 @@ func (f *bulkFlags) define(cmd *cobra.Command, retries bool) {
 // asked reports whether the flags ask for an operation.
 func (f bulkFlags) asked() bool { return f.to != "" || f.rate != 0 || f.wait || f.noCanary }
 
+// canary is what the flags say of canaries; nil: nothing.
+func (f bulkFlags) canary() *bool {
+	if f.noCanary {
+		return new(false)
+	}
+	return nil
+}
+
 // bulk does a change by an operation, whose letters are fixed now.
 func (s *session) bulk(ctx context.Context, st *store.Store, c change, f changeFlags) error {
-	o, p, err := s.planned(ctx, st, c, f)
+	o, err := s.planned(ctx, st, c, f)
 	if err != nil {
 		return err
 	}
-	if !f.yes {
-		s.foretell(p)
-	}
-	if err := s.confirm(fmt.Sprintf("%s %s?", c.verb, plural(p.Total, "dead letter")), f.yes); err != nil {
+	n, err := s.agreed(ctx, st, o, f.yes)
+	switch {
+	case err != nil:
 		return err
+	case n == 0:
+		return s.nothingFits()
 	}
+	o.Canary = failure.Canary(f.canary(), n)
 	if o, err = st.StartOperation(ctx, o); err != nil {
 		return err
 	}
@@ -69,26 +75,31 @@ func (s *session) bulk(ctx context.Context, st *store.Store, c change, f changeF
 	return nil
 }
 
-// planned is the operation that the flags ask for, and what it would be about.
+// planned is the operation that the flags ask for.
 func (s *session) planned(
 	ctx context.Context, st *store.Store, c change, f changeFlags,
-) (o store.Operation, p failure.Preview, err error) {
+) (o store.Operation, err error) {
 	o = store.Operation{
-		Action: c.action, To: f.to, Rate: f.rate, Canary: !f.noCanary, Reason: f.because, Chosen: f.words(),
+		Action: c.action, To: f.to, Rate: f.rate, Reason: f.because, Chosen: f.words(),
 		Patch: f.patch, Unchecked: f.unchecked,
 	}
-	if o.Filter, err = s.narrow(ctx, st, &f.letterFlags); err != nil {
-		return o, p, err
-	}
+	o.Filter, err = s.narrow(ctx, st, &f.letterFlags)
 	o.Filter.IDs = f.ids
-	if p, err = failure.Foresee(ctx, st, o); err != nil {
-		return o, p, err
+	return o, err
+}
+
+// agreed shows what an operation would be about, and asks. It returns how many letters
+// these are; where nobody is asked, up to one more than failure.AtOnce.
+func (s *session) agreed(ctx context.Context, st *store.Store, o store.Operation, yes bool) (int, error) {
+	if yes {
+		return failure.Measure(ctx, st, o)
 	}
-	if p.Total == 0 {
-		return o, p, s.nothingFits()
+	p, err := failure.Foresee(ctx, st, o)
+	if err != nil || p.Total == 0 {
+		return 0, err
 	}
-	o.Canary = o.Canary && p.Total > smallChange
-	return o, p, nil
+	s.foretell(p)
+	return p.Total, s.confirm(fmt.Sprintf("%s %s?", o.Action, plural(p.Total, "dead letter")), false)
 }
 
 // foretell shows what a bulk change would be about.

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -26,7 +25,7 @@ type change struct {
 	action           store.Action
 	discarded        bool // it is about those that were removed
 	final            bool // it cannot be taken back
-	apply            func(ctx context.Context, st *store.Store, seqs ...int64) (int, error)
+	apply            func(*store.Store) failure.Change
 }
 
 func retryLetters() change {
@@ -41,9 +40,7 @@ long as they do not fail again: see ops.`,
 			failed retry --all --yes
 			failed retry --kind welcome --to slow --rate 50 --wait`,
 		verb: "retry", done: "put back", action: store.ActionRetry,
-		apply: func(ctx context.Context, st *store.Store, seqs ...int64) (int, error) {
-			return st.RetryLetters(ctx, seqs...)
-		},
+		apply: func(st *store.Store) failure.Change { return st.RetryLetters },
 	}
 }
 
@@ -58,9 +55,7 @@ then they are deleted. With --purge they are deleted at once.`,
 			failed remove --all --yes
 			failed remove --purge ID`,
 		verb: "remove", done: "removed", action: store.ActionRemove,
-		apply: func(ctx context.Context, st *store.Store, seqs ...int64) (int, error) {
-			return st.RemoveLetters(ctx, seqs...)
-		},
+		apply: func(st *store.Store) failure.Change { return st.RemoveLetters },
 	}
 }
 
@@ -148,7 +143,7 @@ func (s *session) change(ctx context.Context, c change, f changeFlags) error {
 	switch {
 	case err != nil:
 		return err
-	case len(f.ids) == 0 && c.action != "" && len(picked.seqs) > smallChange:
+	case len(f.ids) == 0 && c.action != "" && failure.Many(len(picked.seqs)):
 		return s.bulk(ctx, st, c, f)
 	case len(picked.seqs) == 0 && len(f.ids) > 0:
 		return s.absent(picked.missing, len(f.ids))
@@ -202,8 +197,8 @@ func (s *session) choose(
 		return nil, err
 	}
 	most := f.limit
-	if c.action != "" && (most == 0 || most > smallChange) {
-		most = smallChange + 1
+	if c.action != "" && (most == 0 || failure.Many(most)) {
+		most = failure.AtOnce + 1
 	}
 	for {
 		filter.Limit = changeBatch
@@ -250,60 +245,40 @@ func (s *session) changeAll(ctx context.Context, st *store.Store, c change, pick
 	bar := newProgress(s, nil)
 	bar.noun, bar.total = c.done, int64(len(picked.seqs))
 	done, refused := 0, []string(nil)
-	var failure error
+	var cause error
 	for batch := range slices.Chunk(picked.seqs, changeBatch) {
-		n, clash, err := apply(ctx, st, c, batch)
-		done += n
-		for _, seq := range clash {
+		did, err := c.apply(st).Apply(ctx, batch...)
+		done += did.Done
+		for _, seq := range did.Clashed {
 			refused = append(refused, picked.ids[seq])
 		}
 		bar.set(done, int64(done))
 		if err != nil {
-			failure = err
+			cause = err
 			break
 		}
 	}
 	bar.end()
 	s.say("%s %s\n", c.done, plural(done, "dead letter"))
 	if len(refused) > 0 {
-		s.say("a live message has the same id: %s\n", strings.Join(refused, ", "))
+		s.say("%s has the same id: %s\n", failure.Taker(c.action), strings.Join(refused, ", "))
 	}
-	if left := len(picked.seqs) - done - len(refused); failure == nil && left > 0 {
+	if left := len(picked.seqs) - done - len(refused); cause == nil && left > 0 {
 		s.say("%s had gone in the meantime\n", plural(left, "dead letter"))
 	}
-	return s.verdict(c, picked, done, failure)
-}
-
-// apply changes a batch; when a live message is in the way of one letter, each
-// is tried alone.
-func apply(ctx context.Context, st *store.Store, c change, seqs []int64) (n int, clash []int64, err error) {
-	n, err = c.apply(ctx, st, seqs...)
-	if !errors.Is(err, driver.ErrDuplicate) {
-		return n, nil, err
-	}
-	for _, seq := range seqs {
-		one, err := c.apply(ctx, st, seq)
-		switch {
-		case errors.Is(err, driver.ErrDuplicate):
-			clash = append(clash, seq)
-		case err != nil:
-			return n, clash, err
-		}
-		n += one
-	}
-	return n, clash, nil
+	return s.verdict(c, picked, done, cause)
 }
 
 // verdict is the exit code of a bulk change.
-func (s *session) verdict(c change, picked *chosen, done int, failure error) error {
+func (s *session) verdict(c change, picked *chosen, done int, cause error) error {
 	if len(picked.missing) > 0 {
 		s.say("no dead letter: %s\n", strings.Join(picked.missing, ", "))
 	}
 	switch {
-	case failure != nil && done == 0:
-		return failure
-	case failure != nil:
-		f := *s.explainAny(failure)
+	case cause != nil && done == 0:
+		return cause
+	case cause != nil:
+		f := *s.explainAny(cause)
 		f.Exit, f.What = exitPartly, fmt.Sprintf("%s, after %d were %s", f.What, done, c.done)
 		return &f
 	case done == len(picked.seqs) && len(picked.missing) == 0:

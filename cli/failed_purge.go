@@ -2,12 +2,12 @@ package cli
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -21,9 +21,7 @@ its id.`,
 			failed restore --kind welcome
 			failed restore --all --yes`,
 		verb: "restore", done: "restored", action: store.ActionRestore, discarded: true,
-		apply: func(ctx context.Context, st *store.Store, seqs ...int64) (int, error) {
-			return st.RestoreLetters(ctx, seqs...)
-		},
+		apply: func(st *store.Store) failure.Change { return st.RestoreLetters },
 	}
 }
 
@@ -31,9 +29,7 @@ its id.`,
 func purgeLetters(discarded bool) change {
 	return change{
 		verb: "purge", done: "purged", final: true, discarded: discarded,
-		apply: func(ctx context.Context, st *store.Store, seqs ...int64) (int, error) {
-			return st.PurgeLetters(ctx, seqs...)
-		},
+		apply: func(st *store.Store) failure.Change { return st.PurgeLetters },
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
@@ -161,7 +162,7 @@ func (s *session) describeOp(o store.Operation) {
 // progressOf is how far an operation is.
 func progressOf(o store.Operation) string {
 	parts := []string{fmt.Sprintf("%d ok", o.Done), fmt.Sprintf("%d failed again", o.Failed)}
-	refused := "refused, since a live message has the id"
+	refused := fmt.Sprintf("refused, since %s has the id", failure.Taker(o.Action))
 	if o.Action == store.ActionEdit {
 		refused = "refused, since the patch or the handler does not fit"
 	}

@@ -70,10 +70,13 @@ type hold struct {
 	idle time.Duration // how long it waits where there is nothing to do
 }
 
-// Bounds of the wait between two looks at what is in flight.
+// Waits of an executor.
 const (
+	// lookSoon is how soon it looks again at what is in flight, of which nothing was
+	// heard. The wait doubles up to the part of the lease after which it is renewed.
 	lookSoon = 50 * time.Millisecond
-	lookLate = time.Second
+	looks    = 3           // in a lease, at least
+	tryAgain = time.Second // after an error
 )
 
 // NewExecutor makes an executor of the operations of a store.
@@ -172,25 +175,29 @@ func (e *Executor) advance(ctx context.Context, h *hold) bool {
 		if ctx.Err() == nil && !errors.Is(err, driver.ErrUnavailable) {
 			e.opts.Log.Warn("an operation could not be advanced", "operation", h.turn.ID, "error", err)
 		}
-		h.rest(lookLate)
+		h.rest(tryAgain)
 		return true
 	case !a.Operation.Active():
 		e.release(context.WithoutCancel(ctx), h)
 		return false
-	case a.More || a.Moved > 0:
-		h.idle = 0
-		h.rest(time.Duration(float64(took) * (1/e.opts.Share - 1)))
-		return true
-	case a.Found > 0:
-		h.idle = 0
 	}
-	h.idle = min(max(2*h.idle, lookSoon), lookLate)
-	if a.Wait > 0 {
-		h.rest(min(h.idle, a.Wait))
-	} else {
-		h.rest(h.idle)
-	}
+	h.rest(h.pause(a, took, e.opts))
 	return true
+}
+
+// pause is how long to wait after a step that took so long.
+func (h *hold) pause(a store.Advance, took time.Duration, o ExecutorOptions) time.Duration {
+	if a.Moved > 0 || a.Found > 0 {
+		h.idle = 0
+	}
+	if a.More || a.Moved > 0 {
+		return time.Duration(float64(took) * (1/o.Share - 1))
+	}
+	h.idle = min(max(2*h.idle, lookSoon), o.Lease/looks)
+	if a.Wait > 0 {
+		return min(h.idle, a.Wait)
+	}
+	return h.idle
 }
 
 func (h *hold) rest(d time.Duration) { h.next = time.Now().Add(d) }

@@ -8,6 +8,25 @@ import (
 	"github.com/posthorn/posthorn/store"
 )
 
+// Measure counts the letters that an operation would be about, up to one more than AtOnce:
+// enough to know whether there are any, and whether they are many, without reading them all
+// as a Preview does.
+func Measure(ctx context.Context, s *store.Store, o store.Operation) (int, error) {
+	most := AtOnce + 1
+	if o.Filter.Limit > 0 {
+		most = min(most, o.Filter.Limit)
+	}
+	t, err := s.TotalLetters(ctx, meant(o), int64(most))
+	return int(t.N), err
+}
+
+// meant is the filter with which an operation chooses its letters.
+func meant(o store.Operation) store.LetterFilter {
+	f := o.Filter
+	f.Discarded = o.Action == store.ActionRestore
+	return f
+}
+
 // A Preview is what an operation would be about, before it is made.
 type Preview struct {
 	Total          int // letters; exact
@@ -24,7 +43,7 @@ const previewSamples = 3
 
 // Foresee looks at the letters that an operation would be about. It changes nothing.
 func Foresee(ctx context.Context, s *store.Store, o store.Operation) (p Preview, err error) {
-	o.Filter.Discarded = o.Action == store.ActionRestore
+	o.Filter = meant(o)
 	if p.By, err = s.CountLetters(ctx, o.Filter); err != nil {
 		return p, fmt.Errorf("foresee operation: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -170,6 +171,21 @@ func TestAnExecutorOfOneOperationLeavesTheOthersAlone(t *testing.T) {
 	}
 }
 
+// An executor that had to wait for hours looked each second, or without a pause where
+// more was in flight than it looks at in one step.
+func TestAnExecutorThatFindsNothingLooksLessOftenUpToAThirdOfItsLease(t *testing.T) {
+	const ms = time.Millisecond
+	var nothing store.Advance
+	full := store.Advance{More: true}
+	got := failure.Pauses(time.Second, nothing, nothing, full, nothing, nothing, nothing, store.Advance{Wait: 20 * ms},
+		store.Advance{Found: 1}, nothing, store.Advance{Moved: 1}, nothing)
+	want := []time.Duration{50 * ms, 100 * ms, 3 * ms, 200 * ms, time.Second / 3, time.Second / 3, 20 * ms,
+		50 * ms, 100 * ms, 3 * ms, 50 * ms}
+	if !slices.Equal(got, want) {
+		t.Errorf("it waits %v, want %v", got, want)
+	}
+}
+
 func TestAPreviewSaysWhatAnOperationWouldBeAbout(t *testing.T) {
 	b := newBench(t)
 	b.bury(7)
@@ -190,6 +206,34 @@ func TestAPreviewSaysWhatAnOperationWouldBeAbout(t *testing.T) {
 	done, err := failure.Watch(t.Context(), b.store, b.start(o), func(store.Operation) {})
 	if err != nil || done.Done != 3 || done.Total != 3 {
 		t.Errorf("it ended as %+v, %v", done, err)
+	}
+}
+
+func TestAMeasureTellsNoneFewAndMany(t *testing.T) {
+	b := newBench(t)
+	b.bury(failure.AtOnce + 5)
+	below := func(n int) store.LetterFilter {
+		return store.LetterFilter{Terms: []store.Term{{
+			Field: store.FieldPayload, Path: "N", Op: store.OpLess, Values: []string{fmt.Sprint(n)},
+		}}}
+	}
+	for _, c := range []struct {
+		action store.Action
+		filter store.LetterFilter
+		want   int
+	}{
+		{store.ActionRetry, store.LetterFilter{}, failure.AtOnce + 1},
+		{store.ActionRetry, store.LetterFilter{Limit: failure.AtOnce}, failure.AtOnce},
+		{store.ActionRetry, store.LetterFilter{Limit: 1000}, failure.AtOnce + 1},
+		{store.ActionRetry, store.LetterFilter{Kind: "none"}, 0},
+		{store.ActionRemove, below(failure.AtOnce + 3), failure.AtOnce + 1},
+		{store.ActionRemove, below(failure.AtOnce), failure.AtOnce},
+		{store.ActionRestore, store.LetterFilter{}, 0}, // none is removed
+	} {
+		n, err := failure.Measure(t.Context(), b.store, store.Operation{Action: c.action, Filter: c.filter})
+		if err != nil || n != c.want {
+			t.Errorf("%s of %+v is about %d, %v, want %d", c.action, c.filter, n, err, c.want)
+		}
 	}
 }
 

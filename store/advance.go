@@ -35,7 +35,9 @@ type Advance struct {
 
 // Advance does the next piece of an operation's work, in one short transaction: it
 // writes letters down, notes what has become of those in flight, and lets the next ones
-// have their turn as far as stage, rate and state allow. It renews the turn's lease.
+// have their turn as far as stage, rate and state allow. It renews the turn's lease: each
+// time it changes something, and else when a third of it is over, so that who looks
+// oftener than that writes nothing while nothing happens.
 // The transaction is the whole of it: after an error, also one that leaves open whether
 // it was committed, the next step begins with what the store holds. Errors: ErrFenced
 // when the turn is over; driver.ErrUnavailable; others may pass when it is called again.
@@ -81,6 +83,7 @@ type stride struct {
 	q     Session
 	turn  *Turn
 	o     *Operation // locked
+	was   string     // what o was before, as its row has it
 	done  *Advance
 	last  int64 // the highest letter
 }
@@ -96,7 +99,10 @@ func (s *stride) run(ctx context.Context) error {
 		return ErrFenced
 	}
 	now := o.Now.UnixMilli()
-	s.o, o.Holder, o.lease = &o, s.turn.holder, now+s.turn.lease
+	s.o = &o
+	if s.was, err = o.encode(); err != nil {
+		return err
+	}
 	if o.State == OperationFreezing {
 		err = s.freeze(ctx)
 	} else {
@@ -110,11 +116,27 @@ func (s *stride) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.done.Operation = o
 	if wait := o.ledger.Next - now; o.State == OperationRunning && o.Left() > 0 && wait > 0 {
 		s.done.Wait = time.Duration(wait) * time.Millisecond
 	}
-	return s.store.saveOperation(ctx, s.q, &o)
+	return s.keep(ctx)
+}
+
+// keep writes down what the step has made of the operation, and renews the lease, if
+// either is called for.
+func (s *stride) keep(ctx context.Context) error {
+	const renewal = 3 // parts of a lease, of which one may pass
+	o, now := s.o, s.o.Now.UnixMilli()
+	is, err := o.encode()
+	if err != nil {
+		return err
+	}
+	if is != s.was || o.lease-now <= s.turn.lease-s.turn.lease/renewal {
+		o.Holder, o.lease = s.turn.holder, now+s.turn.lease
+		err = s.store.saveOperation(ctx, s.q, o)
+	}
+	s.done.Operation = *o
+	return err
 }
 
 // carryOn looks after what is in flight, and lets the next letters have their turn.
@@ -268,7 +290,7 @@ func (s *stride) change(ctx context.Context, next []int64) (fates, error) {
 		switch {
 		case !ok, l.discarded != s.o.Filter.Discarded:
 			found.add(targetGone, seq)
-		case taken[l.ID] || len(ls) > 0 && size+l.size > operationBytes: // two of one id cannot both be live
+		case taken[l.ID] || len(ls) > 0 && size+l.size > operationBytes: // two of one id cannot both be live, or dead
 		default:
 			taken[l.ID] = true
 			size += l.size

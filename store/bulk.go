@@ -32,28 +32,37 @@ func bulkOf(a Action) func(*Store, context.Context, Session, bulk) error {
 	return nil
 }
 
-// vacant are the letters' numbers, but for those whose id a live message has: these are
-// refused.
+// vacant are the letters' numbers, but for those whose id is taken: these are refused. A
+// live message takes an id, and a dead letter takes it from those that are restored.
 func (s *Store) vacant(ctx context.Context, q Session, b bulk) (seqs []any, err error) {
 	var names []any
 	for _, l := range b.letters {
 		names = append(names, l.ID)
 	}
-	live := map[string]bool{}
-	err = q.Query(ctx, s.SQL.Live+list(len(names)), names, func(r Row) error {
-		var id string
-		err := r.Scan(&id)
-		live[id] = true
-		return err
-	})
+	takers := []string{s.SQL.Live}
+	if b.operation.Action == ActionRestore {
+		takers = append(takers, s.SQL.Dead)
+	}
+	taken := map[string]bool{}
+	for _, stmt := range takers {
+		err := q.Query(ctx, stmt+list(len(names)), names, func(r Row) error {
+			var id string
+			err := r.Scan(&id)
+			taken[id] = true
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	for _, l := range b.letters {
-		if live[l.ID] && !(mutant.OperationInTwo && b.operation.Action == ActionRetry) {
+		if taken[l.ID] && !(mutant.OperationInTwo && b.operation.Action == ActionRetry) {
 			b.found.add(targetRefused, l.Seq)
 		} else {
 			seqs = append(seqs, l.Seq)
 		}
 	}
-	return seqs, err
+	return seqs, nil
 }
 
 // bulkRetry puts letters back.
@@ -90,7 +99,8 @@ func (s *Store) bulkRemove(ctx context.Context, q Session, b bulk) error {
 	return s.bulkMark(ctx, q, b, seqs)
 }
 
-// bulkRestore takes back that letters were discarded.
+// bulkRestore takes back that letters were discarded, by the rules of RestoreLetters. Of
+// two with one id the second has a later step, which finds the first.
 func (s *Store) bulkRestore(ctx context.Context, q Session, b bulk) error {
 	seqs, err := s.vacant(ctx, q, b)
 	if err != nil || len(seqs) == 0 {
@@ -125,6 +135,7 @@ func bulks(s *Statements) {
 		from posthorn_target t where t.operation = ? and t.state = 1 and t.letter > ? order by t.letter limit ?`
 	s.TargetsUp = `update posthorn_target set state = ?, since = ? where operation = ? and letter in`
 	s.Live = `select id from posthorn_message where id in`
+	s.Dead = `select id from posthorn_letter where discarded_at is null and id in`
 	s.LetterLast = `select coalesce(max(seq), 0) from posthorn_letter`
 	s.LetterLock = `select seq, id, case when discarded_at is null then 0 else 1 end, octet_length(body)
 		from posthorn_letter where seq in`

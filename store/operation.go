@@ -61,7 +61,7 @@ type Operation struct {
 	Failed  int `json:"failed"`    // died again
 	Flying  int `json:"in_flight"` // put back, and neither done nor dead yet
 	Gone    int `json:"gone"`      // no such dead letter any more when its turn came
-	Refused int `json:"refused"`   // could not be changed: a live message has the id, or the patch does not fit
+	Refused int `json:"refused"`   // could not be changed: its id is taken, or the patch does not fit
 
 	Created time.Time `json:"created_at"` // by the store's clock, as all of these
 	Began   time.Time `json:"began_at,omitzero"`

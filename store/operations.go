@@ -86,7 +86,7 @@ func (s *Store) Operations(ctx context.Context, f OperationFilter) ([]Operation,
 		}
 	}
 	add(f.ID != "", "id = ?", f.ID)
-	add(f.Active, "active > 0")
+	add(f.Active, "active = 1") // an equality, so that the index on it gives the order, too
 	add(f.Past > 0, "seq < ?", f.Past)
 	if f.Limit <= 0 {
 		f.Limit = 100

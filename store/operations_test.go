@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -248,6 +249,33 @@ func TestABulkRemovalCanBeRestored(t *testing.T) {
 	})
 }
 
+func TestABulkRestoreRefusesWhatASingleOneRefuses(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		for _, names := range [][]string{{"again", "free", "live", "twice"}, {"twice"}} {
+			deaden(t, s, names...)
+			o := advance(t, s, start(t, s, store.Operation{Action: store.ActionRemove}))
+			if o.Done != len(names) {
+				t.Fatalf("the removal is %s", tally(o))
+			}
+		}
+		deaden(t, s, "again")
+		try(t, s.Send(t.Context(), message("live")))
+		o := advance(t, s, start(t, s, store.Operation{Action: store.ActionRestore}))
+		if got := tally(o); got != "done: 2 done, 0 failed, 0 flying, 0 gone, 3 refused, 0 left" {
+			t.Errorf("it is %s", got)
+		}
+		dead, err := s.Letters(t.Context(), store.LetterFilter{})
+		try(t, err)
+		var got []string
+		for _, l := range dead {
+			got = append(got, l.ID)
+		}
+		if slices.Sort(got); !slices.Equal(got, []string{"again", "free", "twice"}) {
+			t.Errorf("dead are %v", got)
+		}
+	})
+}
+
 func TestWhoLostAnOperationChangesNothing(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		deaden(t, s, numbered(5)...)
@@ -270,6 +298,41 @@ func TestWhoLostAnOperationChangesNothing(t *testing.T) {
 		try(t, s.GiveBack(t.Context(), *turn))
 		if o, err = s.Operation(t.Context(), o.ID); err != nil || o.Holder != "" {
 			t.Errorf("it is held by %q, %v", o.Holder, err)
+		}
+	})
+}
+
+// leaseOf is when the lease of the only operation ends.
+func leaseOf(t *testing.T, s *store.Store) (ends int64) {
+	t.Helper()
+	row := s.DB().QueryRowContext(t.Context(), "select lease_until from "+s.Names.Table("operation"))
+	try(t, row.Scan(&ends))
+	return ends
+}
+
+func TestAStepThatFindsNothingNewWritesNothingUntilItsLeaseIsToBeRenewed(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		deaden(t, s, "a", "b")
+		turn := start(t, s, store.Operation{Action: store.ActionRetry})
+		advance(t, s, turn)
+		began := leaseOf(t, s)
+		for range 3 {
+			time.Sleep(2 * time.Millisecond)
+			if o := advance(t, s, turn); o.Flying != 2 || o.Holder != "executor" || leaseOf(t, s) != began {
+				t.Errorf("it was written, and %s is held by %q", tally(o), o.Holder)
+			}
+		}
+		_, err := s.DB().ExecContext(t.Context(), fmt.Sprintf("update %s set lease_until = lease_until - %d",
+			s.Names.Table("operation"), (21*time.Second).Milliseconds())) // of a minute
+		try(t, err)
+		if advance(t, s, turn); leaseOf(t, s) <= began {
+			t.Errorf("its lease was not renewed")
+		}
+		end(t, s)
+		began = leaseOf(t, s)
+		time.Sleep(2 * time.Millisecond)
+		if o := advance(t, s, turn); o.Done != 2 || leaseOf(t, s) <= began {
+			t.Errorf("what it found was not written: %s", tally(o))
 		}
 	})
 }

@@ -121,12 +121,13 @@ type Statements struct {
 	// list of letters: state, since, operation, letter….
 	// TargetIn: letter, operation, message id.
 	TargetsIn, TargetIn, TargetLast, TargetsNext, TargetsFlying, TargetsUp string
-	// Each is followed by a list. Live: id… → ids; LetterLock: seq… → seq, id, whether
+	// Each is followed by a list. Live, Dead: id… → ids; LetterLock: seq… → seq, id, whether
 	// it is discarded, size; LettersBack: queue or empty, now, now, seq…; LettersDrop: seq…;
 	// LettersGone: when or null, seq….
-	Live, LetterLock, LettersBack, LettersDrop, LettersGone string
-	LetterLast                                              string // → the highest letter, or 0
-	LetterSums                                              string // with the place of a WHERE clause; …, limit
+	Live, Dead, LetterLock, LettersBack, LettersDrop, LettersGone string
+
+	LetterLast string // → the highest letter, or 0
+	LetterSums string // with the place of a WHERE clause; …, limit
 	// OperationOld: ended before → one; TargetsOld: operation → some letters.
 	OperationOld, OperationDrop, TargetsOld, TargetsDrop string
 

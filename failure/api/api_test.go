@@ -206,6 +206,25 @@ func TestLettersAreRetriedRemovedRestoredAndPurged(t *testing.T) {
 	})
 }
 
+func TestWhatIsInTheWayOfARestoreIsNamedAndKeepsNobodyElseBack(t *testing.T) {
+	everywhere(t, func(v *service) {
+		bury(v.T, v.store, `{"To":"x"}`, "a", "b")
+		v.do(ask{path: "POST /v1/letters/remove", body: `{"ids":["a","b"]}`, want: 200})
+		bury(v.T, v.store, `{"To":"x"}`, "a")
+		got := get[struct {
+			Changed int
+			Clashed []string
+		}](v, ask{path: "POST /v1/letters/restore", body: `{"ids":["a","b"]}`, want: 200})
+		if got.Changed != 1 || !slices.Equal(got.Clashed, []string{"a"}) {
+			v.Errorf("it gives %+v", got)
+		}
+		p := get[struct{ Code, Detail string }](v, ask{path: "POST /v1/letters/restore", body: `{"ids":["a"]}`, want: 409})
+		if p.Code != "E-MESSAGE-DUPLICATE" || p.Detail != `a live message or another dead letter has the same id: ["a"]` {
+			v.Errorf("the problem is %+v", p)
+		}
+	})
+}
+
 func TestGroupsAndOperations(t *testing.T) {
 	everywhere(t, func(v *service) {
 		bury(v.T, v.store, `{"To":"x"}`, "a", "b", "c")

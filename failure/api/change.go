@@ -1,18 +1,14 @@
 package api
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/store"
 )
-
-// mostAtOnce is how many letters a request changes. What is more is an operation's work.
-const mostAtOnce = 100
 
 // naming names letters that are to be changed.
 type naming struct {
@@ -29,15 +25,26 @@ type changedView struct {
 	Missing []string `json:"missing"` // no such letter, or it had gone
 }
 
-// A change changes some letters by their numbers, all or none.
-type change func(ctx context.Context, seqs ...int64) (int, error)
+func (c *call) retryLetters() error {
+	return c.plainly(change{store.ActionRetry, c.store.RetryLetters})
+}
 
-func (c *call) retryLetters() error   { return c.plainly(false, c.store.RetryLetters) }
-func (c *call) removeLetters() error  { return c.plainly(false, c.store.RemoveLetters) }
-func (c *call) restoreLetters() error { return c.plainly(true, c.store.RestoreLetters) }
+func (c *call) removeLetters() error {
+	return c.plainly(change{store.ActionRemove, c.store.RemoveLetters})
+}
+
+func (c *call) restoreLetters() error {
+	return c.plainly(change{store.ActionRestore, c.store.RestoreLetters})
+}
+
+// A change is what is done to letters.
+type change struct {
+	action store.Action // empty: a purge
+	do     failure.Change
+}
 
 // plainly does a change that can be taken back.
-func (c *call) plainly(discarded bool, do change) error {
+func (c *call) plainly(do change) error {
 	n, err := c.naming()
 	if err != nil {
 		return err
@@ -45,7 +52,7 @@ func (c *call) plainly(discarded bool, do change) error {
 	if n.Confirm != "" || n.Discarded {
 		return usage("confirm and discarded are for purges")
 	}
-	n.Discarded = discarded
+	n.Discarded = do.action == store.ActionRestore
 	ls, missing, err := c.named(n)
 	if err != nil {
 		return err
@@ -72,7 +79,7 @@ func (c *call) purgeLetters() error {
 			Try: fmt.Sprintf("confirm by %q", word),
 		}
 	}
-	return c.change(n, c.store.PurgeLetters, ls, missing)
+	return c.change(n, change{do: c.store.PurgeLetters}, ls, missing)
 }
 
 // naming reads which letters are meant.
@@ -81,8 +88,8 @@ func (c *call) naming() (n naming, err error) {
 		return n, err
 	}
 	n.IDs = slices.Compact(slices.Sorted(slices.Values(n.IDs)))
-	if len(n.IDs) == 0 || len(n.IDs) > mostAtOnce {
-		return n, usage(fmt.Sprintf("name 1 to %d ids; for more, start an operation", mostAtOnce))
+	if len(n.IDs) == 0 || len(n.IDs) > failure.AtOnce {
+		return n, usage(fmt.Sprintf("name 1 to %d ids; for more, start an operation", failure.AtOnce))
 	}
 	return n, nil
 }
@@ -103,15 +110,17 @@ func (c *call) change(n naming, do change, ls []store.Letter, missing []string) 
 	if len(ls) == 0 {
 		return nothing("no such dead letter", fmt.Sprintf("%q", missing))
 	}
-	ctx := c.doing("", n.Reason)
-	seqs := make([]int64, len(ls))
+	seqs, ids := make([]int64, len(ls)), make(map[int64]string, len(ls))
 	for i, l := range ls {
-		seqs[i] = l.Seq
+		seqs[i], ids[l.Seq] = l.Seq, l.ID
 	}
-	out := changedView{Clashed: []string{}, Missing: append([]string{}, missing...)}
-	var err error
-	if out.Changed, err = do(ctx, seqs...); errors.Is(err, driver.ErrDuplicate) {
-		err = out.each(ctx, do, ls)
+	did, err := do.do.Apply(c.doing("", n.Reason), seqs...)
+	out := changedView{Changed: did.Done, Clashed: []string{}, Missing: append([]string{}, missing...)}
+	for _, seq := range did.Clashed {
+		out.Clashed = append(out.Clashed, ids[seq])
+	}
+	for _, seq := range did.Gone {
+		out.Missing = append(out.Missing, ids[seq])
 	}
 	switch {
 	case err != nil && out.Changed == 0:
@@ -121,26 +130,11 @@ func (c *call) change(n naming, do change, ls []store.Letter, missing []string) 
 		p.Detail = fmt.Sprintf("%d of %d were changed before: %s", out.Changed, len(ls), p.Detail)
 		return p
 	case out.Changed == 0 && len(out.Clashed) > 0:
-		return fmt.Errorf("%w: %q", driver.ErrDuplicate, out.Clashed)
+		p := problemOf(driver.ErrDuplicate)
+		p.Detail = fmt.Sprintf("%s has the same id: %q", failure.Taker(do.action), out.Clashed)
+		return p
 	case out.Changed == 0:
 		return nothing("no such dead letter any more", fmt.Sprintf("%q", n.IDs))
 	}
 	return c.answer(http.StatusOK, out)
-}
-
-// each changes letters one by one.
-func (v *changedView) each(ctx context.Context, do change, ls []store.Letter) error {
-	for _, l := range ls {
-		n, err := do(ctx, l.Seq)
-		switch {
-		case errors.Is(err, driver.ErrDuplicate):
-			v.Clashed = append(v.Clashed, l.ID)
-		case err != nil:
-			return err
-		case n == 0:
-			v.Missing = append(v.Missing, l.ID)
-		}
-		v.Changed += n
-	}
-	return nil
 }

@@ -76,7 +76,6 @@ func (c *call) operation() (o store.Operation, w wish, err error) {
 	}
 	o = store.Operation{
 		Action: store.Action(w.Action), To: w.To, Rate: w.Rate, Reason: w.Reason, Chosen: w.Filter.words(),
-		Canary: w.Canary == nil || *w.Canary,
 	}
 	o.Filter, err = c.filter(w.Filter)
 	return o, w, err
@@ -88,17 +87,21 @@ func (c *call) startOperation() error {
 	if err != nil {
 		return err
 	}
-	p, err := failure.Foresee(c.ctx, c.store, o)
-	if err != nil {
-		return err
-	}
 	if w.DryRun {
+		p, err := failure.Foresee(c.ctx, c.store, o)
+		if err != nil {
+			return err
+		}
 		return c.answer(http.StatusOK, previewOf(p))
 	}
-	if p.Total == 0 {
+	n, err := failure.Measure(c.ctx, c.store, o)
+	switch {
+	case err != nil:
+		return err
+	case n == 0:
 		return nothing("nothing matched", "no dead letter fits the filter")
 	}
-	o.Canary = o.Canary && (w.Canary != nil || p.Total > mostAtOnce)
+	o.Canary = failure.Canary(w.Canary, n)
 	if o, err = c.store.StartOperation(c.doing(o.Chosen, w.Reason), o); err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func meanings() []meaning {
 		{store.ErrOperationState, http.StatusConflict, "E-OPERATION-STATE", "the operation is in another state"},
 		{store.ErrChanged, http.StatusPreconditionFailed, "E-LETTER-CHANGED", "somebody else was faster"},
 		{failure.ErrUncheckable, http.StatusUnprocessableEntity, "E-UNCHECKED", "nothing here can validate the new version"},
-		{driver.ErrDuplicate, http.StatusConflict, "E-MESSAGE-DUPLICATE", "a live message has this id"},
+		{driver.ErrDuplicate, http.StatusConflict, "E-MESSAGE-DUPLICATE", "the id is taken"},
 		{driver.ErrTooLarge, http.StatusRequestEntityTooLarge, "E-MESSAGE-TOO-LARGE", "it is too large"},
 		{driver.ErrInvalid, http.StatusUnprocessableEntity, "E-MESSAGE-INVALID", "it is not valid"},
 		{driver.ErrClosed, http.StatusServiceUnavailable, "E-STORE-UNREACHABLE", "the store is closed"},
