@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -52,15 +51,12 @@ func (s *Store) ImportLetters(ctx context.Context, again map[string]bool, ds ...
 		if err := s.untaken(ctx, q, again, ds); err != nil {
 			return err
 		}
-		a, known := Act{Verb: VerbImport, Count: len(ds)}, maps.Clone(again)
-		if known == nil {
-			known = map[string]bool{}
-		}
+		a, here := Act{Verb: VerbImport, Count: len(ds)}, map[string]bool{}
 		for _, d := range ds {
-			if err := s.importOne(ctx, q, d, !known[d.ID]); err != nil {
+			if err := s.importOne(ctx, q, d, !again[d.ID] && !here[d.ID]); err != nil {
 				return fmt.Errorf("message %s: %w", d.ID, err)
 			}
-			known[d.ID] = true
+			here[d.ID] = true
 			a.Messages = append(a.Messages, d.ID)
 		}
 		if len(ds) == 0 {
