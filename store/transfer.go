@@ -51,16 +51,20 @@ func (s *Store) ImportLetters(ctx context.Context, again map[string]bool, ds ...
 		if err := s.untaken(ctx, q, again, ds); err != nil {
 			return err
 		}
-		a, here := Act{Verb: VerbImport, Count: len(ds)}, map[string]bool{}
+		a, here, found := Act{Verb: VerbImport, Count: len(ds)}, map[string]bool{}, newRoll()
 		for _, d := range ds {
 			if err := s.importOne(ctx, q, d, !again[d.ID] && !here[d.ID]); err != nil {
 				return fmt.Errorf("message %s: %w", d.ID, err)
 			}
 			here[d.ID] = true
 			a.Messages = append(a.Messages, d.ID)
+			found.addLetter(d.Letter)
 		}
 		if len(ds) == 0 {
 			return nil
+		}
+		if err := s.enroll(ctx, q, found); err != nil {
+			return err
 		}
 		return s.audit(ctx, q, a)
 	})
