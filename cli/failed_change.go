@@ -183,7 +183,9 @@ func (s *session) choose(
 ) (*chosen, error) {
 	picked := &chosen{ids: map[int64]string{}, why: map[string]int{}}
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(f.ids))) {
-		ls, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Discarded: f.discarded, Limit: 1000})
+		ls, err := st.Letters(ctx, store.LetterFilter{
+			IDs: []string{id}, Discarded: f.discarded, Limit: 1000, Bare: true,
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -201,6 +203,7 @@ func (s *session) choose(
 	if err != nil {
 		return nil, err
 	}
+	filter.Bare = true
 	most := f.limit
 	if c.action != "" && (most == 0 || most > smallChange) {
 		most = smallChange + 1

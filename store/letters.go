@@ -30,10 +30,35 @@ type Letter struct {
 }
 
 // Letters lists dead letters in the order in which they died, without their
-// attempts. Errors: driver.ErrInvalid for a filter that fails its Check.
-func (s *Store) Letters(ctx context.Context, f LetterFilter) ([]Letter, error) {
-	page, err := s.LetterPage(ctx, f)
-	return page.Letters, err
+// attempts. It reads page after page until there are as many as the filter's limit: who
+// wants many bodies takes each LetterPage by itself. Errors: driver.ErrInvalid for a filter
+// that fails its Check.
+func (s *Store) Letters(ctx context.Context, f LetterFilter) (out []Letter, err error) {
+	most := f.size()
+	for {
+		f.Limit = most - len(out)
+		page, err := s.LetterPage(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, page.Letters...)
+		if page.Next == 0 || page.Searched > 0 || len(out) >= most {
+			return out, nil
+		}
+		f.Past = page.Next
+	}
+}
+
+// LastLetter reads the last of the dead letters that have an id, or of the removed ones;
+// nil says that there is none.
+func (s *Store) LastLetter(ctx context.Context, id string, discarded bool) (l *Letter, err error) {
+	where := s.where(LetterFilter{IDs: []string{id}, Discarded: discarded})
+	err = s.look(ctx, s.SQL.Letters+where.clause()+" order by seq desc limit 1", where.args, func(r Row) error {
+		found, err := scanLetter(r)
+		l = &found
+		return err
+	})
+	return l, s.explain("read dead letter", err)
 }
 
 func scanLetter(r Row) (Letter, error) {

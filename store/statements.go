@@ -86,6 +86,7 @@ type Statements struct {
 	Find         string // id → a live message
 	Ahead        string // queue, priority, priority, due, due, seq → count
 	Letters      string // see letters.go; the WHERE clause is appended
+	LettersBare  string // the same with an empty body
 	Attempts     string // message id → rows
 	LetterBack   string // now, now, seq: copies a letter's envelope back to its queue
 	LetterDrop   string // seq
@@ -308,8 +309,7 @@ func inspect(s *Statements) {
 			from posthorn_message where id = ?`
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (priority > ?
 			  or priority = ? and (due_at < ? or due_at = ? and seq < ?))`
-	s.Letters = `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
-			  reason, class, error, fingerprint, error_type, build, header, body, revision from posthorn_letter`
+	s.Letters, s.LettersBare = letterColumns("body"), letterColumns("''")
 	s.Attempts = `select number, worker, started_at, duration_us, class, error, stack, build
 			from posthorn_attempt where message_id = ? order by seq`
 	s.LetterBack = insertMessage + `
@@ -323,4 +323,10 @@ func inspect(s *Statements) {
 			select a.seq from posthorn_attempt a
 			where not exists (select 1 from posthorn_message m where m.id = a.message_id)
 			  and not exists (select 1 from posthorn_letter l where l.id = a.message_id) limit 1000)`
+}
+
+// letterColumns selects what scanLetter reads.
+func letterColumns(body string) string {
+	return `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
+			  reason, class, error, fingerprint, error_type, build, header, ` + body + `, revision from posthorn_letter`
 }
