@@ -97,8 +97,9 @@ type Statements struct {
 	// an ordinary one could be committed behind the guard's back; TrialCheck does what the
 	// database puts off until the commit; Touched → names and counts of changed rows.
 	TrialBegin, TrialEnd, TrialUndo, TrialCheck, Touched string
-	// Of transfer.go: IDTaken: id, id; LetterIn and RevisionPut: the columns.
-	IDTaken, LetterIn, RevisionPut string
+	// Of transfer.go: LetterIn and RevisionPut: the columns. Each other is followed by a list
+	// of ids: → those of letters; those that have attempts, or revisions.
+	LetterIn, RevisionPut, Buried, AttemptsOf, RevisionsOf string
 	// Of revisions.go: LetterHold: seq; LetterEdit: header, body, seq, revision;
 	// LetterRestore: seq; LetterTwin: seq, seq → a row if its id is taken; RevisionIn: now,
 	// actor, seq; Revisions: id; RevisionDrop and AttemptDrop: id, id, id; RevisionPurge:

@@ -1,9 +1,14 @@
 package store_test
 
 import (
+	"errors"
+	"fmt"
 	"maps"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -65,5 +70,62 @@ func TestLettersThatAreImportedOrRestoredHaveTheirGroups(t *testing.T) {
 			t.Error(err)
 		}
 		known("restored", 2)
+	})
+}
+
+func TestIdsThatAreTakenAreFoundAmongMany(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		buried(t, s, "dead", "removed")
+		_, err := s.RemoveLetters(ctx, letterOf(t, s, "removed").Seq)
+		try(t, err)
+		try(t, s.Send(ctx, message("live")))
+		var names []string
+		var ds []store.Dossier
+		for i := range 1300 {
+			id := map[int]string{0: "live", 499: "removed", 500: "removed", 1299: "dead"}[i]
+			if id == "" {
+				id = fmt.Sprint("m", i)
+			}
+			names = append(names, id)
+			ds = append(ds, store.Dossier{Letter: store.Letter{Envelope: message(id)}})
+		}
+		want := []string{"live", "removed", "dead"}
+		if got, err := s.Taken(ctx, names); err != nil || !slices.Equal(got, want) {
+			t.Errorf("taken %v, %v; want %v", got, err, want)
+		}
+		err = s.ImportLetters(ctx, nil, ds...)
+		if taken := new(store.TakenError); !errors.As(err, &taken) || !slices.Equal(taken.IDs, want) {
+			t.Errorf("import: %v", err)
+		}
+		if ls, err := s.Letters(ctx, store.LetterFilter{}); err != nil || len(ls) != 1 {
+			t.Errorf("%d letters, %v, want one", len(ls), err)
+		}
+	})
+}
+
+func TestAnImportedLetterHasNothingOfAnEarlierMessage(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		buried(t, s, "m", "n")
+		ds := dossiers(t, s, store.LetterFilter{})
+		l := letterOf(t, s, "m")
+		try(t, s.EditLetter(ctx, store.Edit{Seq: l.Seq, Body: []byte("two"), Retry: true}))
+		_, err := s.PurgeLetters(ctx, letterOf(t, s, "n").Seq)
+		try(t, err)
+		c := consume(t, s)
+		d := receive(t, c)[0]
+		try(t, c.Settle(ctx, driver.Settlement{Delivery: d}))
+		if vs, err := s.Revisions(ctx, "m"); len(vs) != 1 || err != nil {
+			t.Fatalf("revisions of what is done: %v, %v", vs, err)
+		}
+		ds = append(ds, ds[0]) // which died twice
+		ds[2].DiedAt = ds[2].DiedAt.Add(time.Second)
+		try(t, s.ImportLetters(ctx, nil, ds...))
+		got := dossiers(t, s, store.LetterFilter{})
+		if len(got) != 3 || len(got[0].Revisions) != 0 || len(got[0].Attempts) != 1 || len(got[1].Attempts) != 1 ||
+			got[0].ID != "m" || got[1].ID != "n" || got[2].ID != "m" {
+			t.Errorf("imported %+v", got)
+		}
 	})
 }
