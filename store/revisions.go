@@ -207,6 +207,29 @@ func (s *Store) forget(ctx context.Context, q Session, id string) error {
 	return nil
 }
 
+// purgeRevisions removes some hundreds of revisions that are past their retention and
+// belong to nothing. It reports whether there may be more.
+func (s *Store) purgeRevisions(ctx context.Context, q Session, retention time.Duration) (more bool, err error) {
+	now, err := q.Now(ctx)
+	if err != nil {
+		return false, err
+	}
+	var old [][]any
+	err = q.Query(ctx, s.SQL.RevisionsOld, []any{now - retention.Milliseconds(), purgeBatch}, func(r Row) error {
+		var (
+			id     string
+			number int
+		)
+		err := r.Scan(&id, &number)
+		old = append(old, []any{id, number})
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	return len(old) == purgeBatch, s.many(ctx, q, s.SQL.RevisionCut, old)
+}
+
 // revise adds the statements of this file.
 func revise(s *Statements) {
 	const orphan = ` where message_id = ?
@@ -226,7 +249,8 @@ func revise(s *Statements) {
 	s.Revisions = `select number, at_ms, actor, header, body from posthorn_revision where message_id = ? order by number`
 	s.RevisionDrop = `delete from posthorn_revision` + orphan
 	s.AttemptDrop = `delete from posthorn_attempt` + orphan
-	s.RevisionPurge = `delete from posthorn_revision where at_ms < ?
+	s.RevisionsOld = `select message_id, number from posthorn_revision where at_ms < ?
 			  and not exists (select 1 from posthorn_message where id = message_id)
-			  and not exists (select 1 from posthorn_letter where id = message_id)`
+			  and not exists (select 1 from posthorn_letter where id = message_id) order by at_ms limit ?`
+	s.RevisionCut = `delete from posthorn_revision where message_id = ? and number = ?`
 }

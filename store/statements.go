@@ -102,17 +102,19 @@ type Statements struct {
 	LetterIn, RevisionPut, Buried, AttemptsOf, RevisionsOf string
 	// Of revisions.go: LetterHold: seq; LetterEdit: header, body, seq, revision;
 	// LetterRestore: seq; LetterTwin: seq, seq → a row if its id is taken; RevisionIn: now,
-	// actor, seq; Revisions: id; RevisionDrop and AttemptDrop: id, id, id; RevisionPurge:
-	// replaced before.
-	LetterHold, LetterEdit, LetterRestore, LetterTwin               string
-	RevisionIn, Revisions, RevisionDrop, AttemptDrop, RevisionPurge string
-	AttemptPurge                                                    string // removes attempts that belong to nothing
+	// actor, seq; Revisions: id; RevisionDrop and AttemptDrop: id, id, id; RevisionsOld:
+	// replaced before, limit → ids and numbers of those that belong to nothing; RevisionCut: id,
+	// number.
+	LetterHold, LetterEdit, LetterRestore, LetterTwin string
+	RevisionIn, Revisions, RevisionDrop, AttemptDrop  string
+	RevisionsOld, RevisionCut                         string
+	AttemptPurge                                      string // removes attempts that belong to nothing
 
 	// Of audit.go. Audit: id, at, actor, verb, subject, filter, messages, count, was,
 	// became, reason. Audited: message id, act. ActsOf: the condition for a message
-	// id. ActsOld: kept since, number of acts to keep → ids of acts, some hundreds at
-	// most; the drops are followed by a list of them.
-	Audit, Audited, Acts, ActsOf, ActsOld, AuditDrop, AuditedDrop string
+	// id. ActLast: → the highest sequence, or 0. ActsFirst: limit → sequences, times and
+	// ids; the drops are followed by a list of ids.
+	Audit, Audited, Acts, ActsOf, ActLast, ActsFirst, AuditDrop, AuditedDrop string
 
 	// Of operations.go. OperationIn: id, state, body; OperationUp: state, active, holder,
 	// fence, lease end, end, body, seq. A WHERE clause is appended to Operations.
