@@ -181,7 +181,7 @@ func (s *session) listFailed(ctx context.Context, f letterFlags, as string) erro
 	if err != nil {
 		return err
 	}
-	filter.Past, filter.Reach = f.past, searchReach
+	filter.Past, filter.Reach, filter.Bare = f.past, searchReach, true
 	page, err := st.LetterPage(ctx, filter)
 	if err != nil {
 		return err

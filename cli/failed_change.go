@@ -178,7 +178,9 @@ func (s *session) choose(
 ) (*chosen, error) {
 	picked := &chosen{ids: map[int64]string{}, why: map[string]int{}}
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(f.ids))) {
-		ls, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Discarded: f.discarded, Limit: 1000})
+		ls, err := st.Letters(ctx, store.LetterFilter{
+			IDs: []string{id}, Discarded: f.discarded, Limit: 1000, Bare: true,
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -196,6 +198,7 @@ func (s *session) choose(
 	if err != nil {
 		return nil, err
 	}
+	filter.Bare = true
 	most := f.limit
 	if c.action != "" && (most == 0 || failure.Many(most)) {
 		most = failure.AtOnce + 1

@@ -114,14 +114,14 @@ func (s *session) editFailed(ctx context.Context, id string, f editFlags) error 
 	if _, err := s.prepare(ctx); err != nil { // handlers may need the store
 		return err
 	}
-	ls, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Limit: 1000})
+	found, err := st.LastLetter(ctx, id, false)
 	if err != nil {
 		return err
 	}
-	if len(ls) == 0 {
+	if found == nil {
 		return s.absent([]string{id}, 1)
 	}
-	l := ls[len(ls)-1]
+	l := *found
 	edited, err := s.newVersion(ctx, st, l, f)
 	if err != nil {
 		return err

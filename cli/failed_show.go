@@ -109,12 +109,9 @@ func (s *session) showLetters(as string, rows []letterRow) error {
 // letter finds a dead letter, or else one that was removed.
 func letter(ctx context.Context, st *store.Store, id string) (*store.Letter, error) {
 	for _, gone := range []bool{false, true} {
-		ls, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Discarded: gone, Limit: 1000})
-		if err != nil {
-			return nil, err
-		}
-		if len(ls) > 0 {
-			return &ls[len(ls)-1], nil
+		l, err := st.LastLetter(ctx, id, gone)
+		if l != nil || err != nil {
+			return l, err
 		}
 	}
 	return nil, nil //nolint:nilnil // nil is an id that is no letter's

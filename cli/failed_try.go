@@ -135,15 +135,15 @@ func (s *session) toTry(
 		return ls, nil, err
 	}
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
-		found, err := st.Letters(ctx, store.LetterFilter{IDs: []string{id}, Limit: 1000})
+		l, err := st.LastLetter(ctx, id, false)
 		if err != nil {
 			return nil, nil, err
 		}
-		if len(found) == 0 {
+		if l == nil {
 			missing = append(missing, id)
 			continue
 		}
-		ls = append(ls, found[len(found)-1])
+		ls = append(ls, *l)
 	}
 	return ls, missing, nil
 }

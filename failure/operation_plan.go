@@ -31,8 +31,8 @@ func meant(o store.Operation) store.LetterFilter {
 type Preview struct {
 	Total          int // letters; exact
 	By             []store.LetterCount
-	Oldest, Newest time.Time // deaths
-	Samples        []store.Letter
+	Oldest, Newest time.Time      // deaths
+	Samples        []store.Letter // without their bodies
 	// Takes is how long it would take at least: by the rate, or else by what the last
 	// large operation of its kind did. 0: nobody knows.
 	Takes time.Duration
@@ -57,7 +57,7 @@ func Foresee(ctx context.Context, s *store.Store, o store.Operation) (p Preview,
 		}
 	}
 	some := o.Filter
-	some.Limit = previewSamples
+	some.Limit, some.Bare = previewSamples, true
 	if o.Filter.Limit > 0 {
 		some.Limit = min(some.Limit, o.Filter.Limit)
 	}

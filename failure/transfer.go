@@ -120,11 +120,11 @@ func Export(ctx context.Context, st *store.Store, f store.LetterFilter, w io.Wri
 		if f.Limit = page; most > 0 {
 			f.Limit = min(page, most-n)
 		}
-		ls, err := st.Letters(ctx, f)
+		found, err := st.LetterPage(ctx, f)
 		if err != nil {
 			return n, err
 		}
-		for _, l := range ls {
+		for _, l := range found.Letters {
 			d, err := st.Dossier(ctx, l)
 			if err != nil {
 				return n, err
@@ -133,10 +133,9 @@ func Export(ctx context.Context, st *store.Store, f store.LetterFilter, w io.Wri
 			if _, writing := out.Write(text); cmp.Or(err, writing) != nil {
 				return n, fmt.Errorf("write letter: %w", cmp.Or(err, writing))
 			}
-			f.Past = l.Seq
 			n++
 		}
-		if len(ls) < f.Limit || most > 0 && n >= most {
+		if f.Past = found.Next; f.Past == 0 || most > 0 && n >= most {
 			break
 		}
 	}

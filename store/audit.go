@@ -129,24 +129,44 @@ func (s *Store) audit(ctx context.Context, q Session, a Act) error {
 	return err
 }
 
-// purgeActs removes some hundreds of acts that are past their retention.
-func (s *Store) purgeActs(ctx context.Context, q Session, now int64) error {
-	var old []any
-	err := q.Query(ctx, s.SQL.ActsOld, []any{now - AuditFor.Milliseconds(), MaxActs}, func(r Row) error {
-		var id string
-		err := r.Scan(&id)
-		old = append(old, id)
-		return err
-	})
+// purgeActs removes the acts that are past their retention, or too many, among the
+// first hundreds. It reports whether all of these were, so that there may be more.
+func (s *Store) purgeActs(ctx context.Context, q Session) (more bool, err error) {
+	old, looked, err := s.actsOld(ctx, q)
 	if err != nil || len(old) == 0 {
-		return err
+		return false, err
 	}
 	for _, stmt := range []string{s.SQL.AuditedDrop, s.SQL.AuditDrop} {
 		if _, err := q.Exec(ctx, stmt+list(len(old)), old...); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return looked == purgeBatch && len(old) == looked, nil
+}
+
+// actsOld looks at the first acts only, whatever their times: no condition on these lets
+// a search end before it has seen all that are kept.
+func (s *Store) actsOld(ctx context.Context, q Session) (old []any, looked int, err error) {
+	now, err := q.Now(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	last := int64(0)
+	if err := q.Query(ctx, s.SQL.ActLast, nil, func(r Row) error { return r.Scan(&last) }); err != nil {
+		return nil, 0, err
+	}
+	err = q.Query(ctx, s.SQL.ActsFirst, []any{purgeBatch}, func(r Row) error {
+		var (
+			seq, at int64
+			id      string
+		)
+		err := r.Scan(&seq, &at, &id)
+		if looked++; seq <= last-MaxActs || at < now-AuditFor.Milliseconds() {
+			old = append(old, id)
+		}
+		return err
+	})
+	return old, looked, err
 }
 
 // An ActFilter chooses acts. Zero fields choose all.
@@ -233,8 +253,8 @@ func audit(s *Statements) {
 		  union all select a.id from posthorn_target t
 		    join posthorn_operation o on o.seq = t.operation join posthorn_audit a on a.subject = o.id
 		    where t.message_id = ?) done)`
-	s.ActsOld = `select id from posthorn_audit
-		where at_ms < ? or seq <= (select max(seq) from posthorn_audit) - ? order by seq limit 500`
+	s.ActLast = `select coalesce(max(seq), 0) from posthorn_audit`
+	s.ActsFirst = `select seq, at_ms, id from posthorn_audit order by seq limit ?`
 	s.AuditDrop = `delete from posthorn_audit where id in`
 	s.AuditedDrop = `delete from posthorn_audited where act in`
 }

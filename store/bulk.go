@@ -106,7 +106,10 @@ func (s *Store) bulkRestore(ctx context.Context, q Session, b bulk) error {
 	if err != nil || len(seqs) == 0 {
 		return err
 	}
-	return s.bulkMark(ctx, q, b, seqs)
+	if err := s.bulkMark(ctx, q, b, seqs); err != nil {
+		return err
+	}
+	return s.regroup(ctx, q, seqs)
 }
 
 // bulkMark writes down that letters are discarded, or that they are not.

@@ -119,3 +119,52 @@ func (s *Store) noteGroups(ctx context.Context, q Session, now int64, found faul
 	}
 	return nil
 }
+
+// A roll is the faults of letters that died before they were found here, with when the
+// first of each did, in milliseconds.
+type roll struct {
+	faults faultsFound
+	died   map[string]int64
+}
+
+func newRoll() roll { return roll{faultsFound{}, map[string]int64{}} }
+
+func (r roll) add(e ending, died int64) {
+	r.faults.add(e)
+	if first, there := r.died[e.mark]; !there || died < first {
+		r.died[e.mark] = died
+	}
+}
+
+// addLetter adds a dead letter. One that is discarded, or has no fingerprint yet, is in
+// no group.
+func (r roll) addLetter(l Letter) {
+	if l.Fingerprint == "" || !l.Discarded.IsZero() {
+		return
+	}
+	r.add(endingOf(l.Kind, l.Reason, &driver.Attempt{
+		Class: l.Class, Error: l.Error, Type: l.ErrorType, Build: l.Build, Fingerprint: l.Fingerprint,
+	}), millis(l.DiedAt))
+}
+
+// enroll adds the groups that are not there.
+func (s *Store) enroll(ctx context.Context, q Session, r roll) error {
+	return s.addGroups(ctx, q, r.faults, func(mark string) int64 { return r.died[mark] })
+}
+
+// regroup adds the groups of dead letters that are not there any more: a group without
+// letters is forgotten when its retention is over.
+func (s *Store) regroup(ctx context.Context, q Session, seqs []any) error {
+	found := newRoll()
+	for part := range slices.Chunk(seqs, maxClaim) {
+		err := q.Query(ctx, s.SQL.LetterHeads+list(len(part)), part, func(r Row) error {
+			l, err := scanLetter(r)
+			found.addLetter(l)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.enroll(ctx, q, found)
+}

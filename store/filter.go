@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,9 @@ type LetterFilter struct {
 	// Reach is how many letters are looked at for one page where no index leads to what
 	// the terms want; 0 means all.
 	Reach int `json:"reach,omitempty"`
+	// Bare leaves the bodies in the store: Letter.Body is nil. Who shows letters in a list
+	// wants none, and a thousand may be a gigabyte. It chooses nothing, and is not kept.
+	Bare bool `json:"-"`
 }
 
 // A Term is one condition more on letters.
@@ -270,6 +274,11 @@ func (s *Store) value(c *condition, kind fieldKind, t Term, v string) {
 
 // lastText sorts after all that can follow a beginning: texts compare by their bytes.
 const lastText = "\U0010FFFF"
+
+// bodies reports whether bodies are read: for who asked, or to be judged here.
+func (f LetterFilter) bodies() bool {
+	return !f.Bare || slices.ContainsFunc(f.Terms, func(t Term) bool { return t.Field == FieldPayload && t.read() })
+}
 
 // straight reports whether an index leads to every letter that the filter chooses, so that
 // looking for some never passes many others.

@@ -338,7 +338,7 @@ func (s *Store) groupRow(ctx context.Context, q Session, mark string) (*Group, e
 		if row, there := rows[mark]; there {
 			return row, nil
 		}
-		ls, err := s.lettersIn(ctx, q, LetterFilter{Group: mark}, 1)
+		ls, err := s.lettersIn(ctx, q, LetterFilter{Group: mark, Bare: true}, 1)
 		if err != nil || len(ls) == 0 || mark == "" {
 			return nil, cmp.Or(err, fmt.Errorf("%w: %q", ErrNoGroup, mark))
 		}

@@ -30,10 +30,35 @@ type Letter struct {
 }
 
 // Letters lists dead letters in the order in which they died, without their
-// attempts. Errors: driver.ErrInvalid for a filter that fails its Check.
-func (s *Store) Letters(ctx context.Context, f LetterFilter) ([]Letter, error) {
-	page, err := s.LetterPage(ctx, f)
-	return page.Letters, err
+// attempts. It reads page after page until there are as many as the filter's limit: who
+// wants many bodies takes each LetterPage by itself. Errors: driver.ErrInvalid for a filter
+// that fails its Check.
+func (s *Store) Letters(ctx context.Context, f LetterFilter) (out []Letter, err error) {
+	most := f.size()
+	for {
+		f.Limit = most - len(out)
+		page, err := s.LetterPage(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, page.Letters...)
+		if page.Next == 0 || page.Searched > 0 || len(out) >= most {
+			return out, nil
+		}
+		f.Past = page.Next
+	}
+}
+
+// LastLetter reads the last of the dead letters that have an id, or of the removed ones;
+// nil says that there is none.
+func (s *Store) LastLetter(ctx context.Context, id string, discarded bool) (l *Letter, err error) {
+	where := s.where(LetterFilter{IDs: []string{id}, Discarded: discarded})
+	err = s.look(ctx, s.SQL.Letters+where.clause()+" order by seq desc limit 1", where.args, func(r Row) error {
+		found, err := scanLetter(r)
+		l = &found
+		return err
+	})
+	return l, s.explain("read dead letter", err)
 }
 
 func scanLetter(r Row) (Letter, error) {
@@ -86,9 +111,7 @@ func scanAttempt(r Row) (driver.Attempt, error) {
 // driver.ErrDuplicate. It returns how many were put back; a letter that is no
 // longer there is not counted.
 func (s *Store) RetryLetters(ctx context.Context, seqs ...int64) (int, error) {
-	n, err := s.eachLetter(ctx, VerbRetry, seqs, func(ctx context.Context, q Session, now, seq int64) (int64, error) {
-		return s.letterBack(ctx, q, now, seq)
-	})
+	n, err := s.eachLetter(ctx, seqs, letterChange{verb: VerbRetry, one: s.letterBack})
 	s.hub.wake()
 	return n, s.explain("retry dead letters", err)
 }
@@ -96,17 +119,25 @@ func (s *Store) RetryLetters(ctx context.Context, seqs ...int64) (int, error) {
 // RemoveLetters discards dead letters: they are listed as such until their
 // retention is over. It returns how many it discarded.
 func (s *Store) RemoveLetters(ctx context.Context, seqs ...int64) (int, error) {
-	n, err := s.eachLetter(ctx, VerbRemove, seqs, func(ctx context.Context, q Session, now, seq int64) (int64, error) {
-		return q.Exec(ctx, s.SQL.LetterGone, now, seq)
-	})
+	n, err := s.eachLetter(ctx, seqs, letterChange{verb: VerbRemove, one: s.letterGone})
 	return n, s.explain("remove dead letters", err)
 }
 
-// A letterChange changes one letter, and returns how many it has changed.
-type letterChange func(ctx context.Context, q Session, now, seq int64) (int64, error)
+func (s *Store) letterGone(ctx context.Context, q Session, now, seq int64) (int64, error) {
+	return q.Exec(ctx, s.SQL.LetterGone, now, seq)
+}
 
-// eachLetter runs change for each letter in one transaction, with the act that it is.
-func (s *Store) eachLetter(ctx context.Context, verb Verb, seqs []int64, change letterChange) (total int, err error) {
+// A letterChange is what is done to letters.
+type letterChange struct {
+	verb Verb
+	// one changes one letter, and returns how many it has changed.
+	one func(ctx context.Context, q Session, now, seq int64) (int64, error)
+	// then, if any, is given those that were changed.
+	then func(ctx context.Context, q Session, seqs []any) error
+}
+
+// eachLetter changes each letter in one transaction, with the act that it is.
+func (s *Store) eachLetter(ctx context.Context, seqs []int64, c letterChange) (total int, err error) {
 	err = s.write(ctx, func(ctx context.Context, q Session) error {
 		total = 0
 		now, err := q.Now(ctx)
@@ -117,19 +148,24 @@ func (s *Store) eachLetter(ctx context.Context, verb Verb, seqs []int64, change 
 		if err != nil {
 			return err
 		}
-		a := Act{Verb: verb}
+		a, changed := Act{Verb: c.verb}, []any(nil)
 		for _, seq := range seqs {
-			n, err := change(ctx, q, now, seq)
+			n, err := c.one(ctx, q, now, seq)
 			if err != nil {
 				return err
 			}
 			if n > 0 {
-				a.Messages = append(a.Messages, names[seq])
+				a.Messages, changed = append(a.Messages, names[seq]), append(changed, seq)
 			}
 			total += int(n)
 		}
 		if a.Count = total; total == 0 {
 			return nil
+		}
+		if c.then != nil {
+			if err := c.then(ctx, q, changed); err != nil {
+				return err
+			}
 		}
 		return s.audit(ctx, q, a)
 	})

@@ -24,15 +24,30 @@ const window = 20_000
 // pageOf is how many letters a page has that names no limit.
 const pageOf = 100
 
+// size is how many letters a page has.
+func (f LetterFilter) size() int {
+	if f.Limit <= 0 {
+		return pageOf
+	}
+	return f.Limit
+}
+
+// Bounds of bodies in memory. A page ends with the letter by which it has pageBytes of
+// them; a statement reads few letters, since some drivers receive all of a result.
+const (
+	pageBytes = 4 << 20
+	bodyBatch = 16
+)
+
 // LetterPage lists dead letters in the order in which they died, without their attempts.
+// With bodies, a page may end before it has as many letters as the filter's limit: Next
+// tells whether there are more.
 // Errors: driver.ErrInvalid for a filter that fails its Check.
 func (s *Store) LetterPage(ctx context.Context, f LetterFilter) (LetterPage, error) {
 	if err := f.Check(); err != nil {
 		return LetterPage{}, fmt.Errorf("list dead letters: %w", err)
 	}
-	if f.Limit <= 0 {
-		f.Limit = pageOf
-	}
+	f.Limit = f.size()
 	p := &paging{store: s, filter: f}
 	for !p.done {
 		if err := p.step(ctx); err != nil {
@@ -48,6 +63,7 @@ type paging struct {
 	filter   LetterFilter // Past moves on
 	page     LetterPage
 	searched int
+	bytes    int // of the bodies in page
 	done     bool
 }
 
@@ -82,55 +98,99 @@ func (p *paging) step(ctx context.Context) error {
 }
 
 // read takes letters up to a sequence, until the page is full and one more is seen,
-// which tells that there is another page. Letters that the database cannot judge are
-// judged here, some at a time.
+// which tells that there is another page.
 func (p *paging) read(ctx context.Context, end int64) error {
 	f := p.filter
 	f.Until = end
 	for {
-		most := f.Limit + 1 - len(p.page.Letters)
-		if !f.exact() {
-			most = max(most, pageOf)
-		}
+		most := f.batch(f.Limit + 1 - len(p.page.Letters))
 		got, err := p.store.readLetters(ctx, f, most)
 		if err != nil {
 			return err
 		}
-		for _, l := range got {
-			f.Past = l.Seq
-			if !f.fits(l) {
-				continue
-			}
-			if len(p.page.Letters) == f.Limit {
-				p.done, p.page.Next = true, p.page.Letters[f.Limit-1].Seq
+		for _, l := range got.letters {
+			if n := len(p.page.Letters); n == f.Limit || p.bytes >= pageBytes {
+				p.done, p.page.Next = true, p.page.Letters[n-1].Seq
 				return nil
 			}
-			p.page.Letters = append(p.page.Letters, l)
+			p.page.Letters, p.bytes = append(p.page.Letters, l), p.bytes+len(l.Body)
 		}
-		if len(got) < most {
+		if got.looked < most && !got.full() {
 			return nil
 		}
+		f.Past = got.past
 	}
 }
 
-func (s *Store) readLetters(ctx context.Context, f LetterFilter, most int) (out []Letter, err error) {
+// batch is how many letters a statement reads where the page wants so many more. Letters
+// that the database cannot judge are judged here, some at a time.
+func (f LetterFilter) batch(most int) int {
+	switch {
+	case f.exact() && f.Bare:
+		return most
+	case f.exact():
+		return min(most, bodyBatch)
+	case f.Bare:
+		return max(most, pageOf)
+	}
+	return pageOf
+}
+
+// A reading is what one statement has found.
+type reading struct {
+	letters []Letter // those that fit
+	looked  int      // how many were judged
+	past    int64    // the last of them
+	bytes   int      // of the bodies in letters
+}
+
+// full reports whether no more bodies are kept: the rest of the rows is passed over.
+func (r *reading) full() bool { return r.bytes >= pageBytes }
+
+// take judges a letter.
+func (r *reading) take(f LetterFilter, l Letter) {
+	r.looked, r.past = r.looked+1, l.Seq
+	if !f.fits(l) {
+		return
+	}
+	if f.Bare {
+		l.Body = nil
+	}
+	r.letters, r.bytes = append(r.letters, l), r.bytes+len(l.Body)
+}
+
+func (s *Store) readLetters(ctx context.Context, f LetterFilter, most int) (out reading, err error) {
 	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		out, err = s.lettersIn(ctx, q, f, most)
+		out, err = s.readIn(ctx, q, f, most)
 		return err
 	})
 	return out, err
 }
 
-// lettersIn reads letters in a session: those that the database lets through.
-func (s *Store) lettersIn(ctx context.Context, q Session, f LetterFilter, most int) (out []Letter, err error) {
-	where := s.where(f)
+// readIn reads letters in a session.
+func (s *Store) readIn(ctx context.Context, q Session, f LetterFilter, most int) (out reading, err error) {
+	where, stmt := s.where(f), s.SQL.LettersBare
+	if f.bodies() {
+		stmt = s.SQL.Letters
+	}
 	args := append(where.args, most)
-	err = q.Query(ctx, s.SQL.Letters+where.clause()+" order by seq limit ?", args, func(r Row) error {
+	err = q.Query(ctx, stmt+where.clause()+" order by seq limit ?", args, func(r Row) error {
+		if out.full() {
+			return nil
+		}
 		l, err := scanLetter(r)
-		out = append(out, l)
+		if err == nil {
+			out.take(f, l)
+		}
 		return err
 	})
 	return out, err
+}
+
+// lettersIn reads the first letters that fit in a session.
+func (s *Store) lettersIn(ctx context.Context, q Session, f LetterFilter, most int) ([]Letter, error) {
+	out, err := s.readIn(ctx, q, f, most)
+	return out.letters, err
 }
 
 // windowEnd is the sequence of the last letter of the next window, or 0 where fewer
@@ -179,7 +239,7 @@ func (s *Store) TotalLetters(ctx context.Context, f LetterFilter, most int64) (L
 // totalRead counts by reading.
 func (s *Store) totalRead(ctx context.Context, f LetterFilter, most int64) (LetterTotal, error) {
 	var c LetterTotal
-	f.Limit = 1000
+	f.Limit, f.Bare = 1000, true
 	for {
 		page, err := s.LetterPage(ctx, f)
 		if err != nil {

@@ -184,9 +184,6 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 		if _, err := q.Exec(ctx, s.SQL.LetterPurge, now-retention.Milliseconds()); err != nil {
 			return err
 		}
-		if _, err := q.Exec(ctx, s.SQL.RevisionPurge, now-retention.Milliseconds()); err != nil {
-			return err
-		}
 		if _, err := q.Exec(ctx, s.SQL.PurgeWorker, now-silentWorker.Milliseconds()); err != nil {
 			return err
 		}
@@ -196,12 +193,17 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 		if err := s.keepGroups(ctx, q, now, now-retention.Milliseconds()); err != nil {
 			return err
 		}
-		if err := s.purgeActs(ctx, q, now); err != nil {
-			return err
-		}
 		_, err = q.Exec(ctx, s.SQL.AttemptPurge)
 		return err
 	})
+	if err == nil {
+		err = s.inParts(ctx, s.purgeActs)
+	}
+	if err == nil {
+		err = s.inParts(ctx, func(ctx context.Context, q Session) (bool, error) {
+			return s.purgeRevisions(ctx, q, retention)
+		})
+	}
 	if err == nil {
 		err = s.purgeOperations(ctx)
 	}
@@ -209,4 +211,26 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 		_, err = s.MarkLetters(ctx)
 	}
 	return s.explain("maintain store", err)
+}
+
+// Bounds of what one Maintain removes of what may be much, so that neither a transaction
+// nor the call is long. The next call goes on.
+const (
+	purgeBatch = 500 // rows in one transaction
+	purgeParts = 100 // transactions
+)
+
+// inParts purges in short transactions, until there is no more.
+func (s *Store) inParts(ctx context.Context, purge func(context.Context, Session) (more bool, err error)) error {
+	for range purgeParts {
+		more := false
+		err := s.write(ctx, func(ctx context.Context, q Session) (err error) {
+			more, err = purge(ctx, q)
+			return err
+		})
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
 }

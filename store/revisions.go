@@ -158,38 +158,42 @@ func (s *Store) Revisions(ctx context.Context, id string) ([]Revision, error) {
 // by driver.ErrDuplicate, and nothing is changed: a live message or a dead letter has
 // the same id. It returns how many it restored.
 func (s *Store) RestoreLetters(ctx context.Context, seqs ...int64) (int, error) {
-	n, err := s.eachLetter(ctx, VerbRestore, seqs, func(ctx context.Context, q Session, _, seq int64) (int64, error) {
-		taken := false
-		err := q.Query(ctx, s.SQL.LetterTwin, []any{seq, seq}, func(Row) error { taken = true; return nil })
-		if err != nil {
-			return 0, err
-		}
-		if taken {
-			return 0, driver.ErrDuplicate
-		}
-		return q.Exec(ctx, s.SQL.LetterRestore, seq)
-	})
+	n, err := s.eachLetter(ctx, seqs, letterChange{verb: VerbRestore, one: s.restoreLetter, then: s.regroup})
 	return n, s.explain("restore dead letters", err)
+}
+
+func (s *Store) restoreLetter(ctx context.Context, q Session, _, seq int64) (int64, error) {
+	taken := false
+	err := q.Query(ctx, s.SQL.LetterTwin, []any{seq, seq}, func(Row) error { taken = true; return nil })
+	if err != nil {
+		return 0, err
+	}
+	if taken {
+		return 0, driver.ErrDuplicate
+	}
+	return q.Exec(ctx, s.SQL.LetterRestore, seq)
 }
 
 // PurgeLetters deletes dead and removed letters with their history and their
 // revisions, for good. It returns how many it deleted.
 func (s *Store) PurgeLetters(ctx context.Context, seqs ...int64) (int, error) {
-	n, err := s.eachLetter(ctx, VerbPurge, seqs, func(ctx context.Context, q Session, _, seq int64) (int64, error) {
-		var id string
-		err := q.Query(ctx, s.SQL.LetterHold+s.SQL.Lock, []any{seq}, func(r Row) error {
-			return r.Scan(&id, new(string), new(string), new(int), new(int))
-		})
-		if err != nil {
-			return 0, err
-		}
-		gone, err := q.Exec(ctx, s.SQL.LetterDrop, seq)
-		if err != nil || gone == 0 {
-			return 0, err
-		}
-		return gone, s.forget(ctx, q, id)
-	})
+	n, err := s.eachLetter(ctx, seqs, letterChange{verb: VerbPurge, one: s.purgeLetter})
 	return n, s.explain("purge dead letters", err)
+}
+
+func (s *Store) purgeLetter(ctx context.Context, q Session, _, seq int64) (int64, error) {
+	var id string
+	err := q.Query(ctx, s.SQL.LetterHold+s.SQL.Lock, []any{seq}, func(r Row) error {
+		return r.Scan(&id, new(string), new(string), new(int), new(int))
+	})
+	if err != nil {
+		return 0, err
+	}
+	gone, err := q.Exec(ctx, s.SQL.LetterDrop, seq)
+	if err != nil || gone == 0 {
+		return 0, err
+	}
+	return gone, s.forget(ctx, q, id)
 }
 
 // forget drops the history and the revisions of an id that neither a message nor a
@@ -201,6 +205,29 @@ func (s *Store) forget(ctx context.Context, q Session, id string) error {
 		}
 	}
 	return nil
+}
+
+// purgeRevisions removes some hundreds of revisions that are past their retention and
+// belong to nothing. It reports whether there may be more.
+func (s *Store) purgeRevisions(ctx context.Context, q Session, retention time.Duration) (more bool, err error) {
+	now, err := q.Now(ctx)
+	if err != nil {
+		return false, err
+	}
+	var old [][]any
+	err = q.Query(ctx, s.SQL.RevisionsOld, []any{now - retention.Milliseconds(), purgeBatch}, func(r Row) error {
+		var (
+			id     string
+			number int
+		)
+		err := r.Scan(&id, &number)
+		old = append(old, []any{id, number})
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	return len(old) == purgeBatch, s.many(ctx, q, s.SQL.RevisionCut, old)
 }
 
 // revise adds the statements of this file.
@@ -222,7 +249,8 @@ func revise(s *Statements) {
 	s.Revisions = `select number, at_ms, actor, header, body from posthorn_revision where message_id = ? order by number`
 	s.RevisionDrop = `delete from posthorn_revision` + orphan
 	s.AttemptDrop = `delete from posthorn_attempt` + orphan
-	s.RevisionPurge = `delete from posthorn_revision where at_ms < ?
+	s.RevisionsOld = `select message_id, number from posthorn_revision where at_ms < ?
 			  and not exists (select 1 from posthorn_message where id = message_id)
-			  and not exists (select 1 from posthorn_letter where id = message_id)`
+			  and not exists (select 1 from posthorn_letter where id = message_id) order by at_ms limit ?`
+	s.RevisionCut = `delete from posthorn_revision where message_id = ? and number = ?`
 }

@@ -86,6 +86,7 @@ type Statements struct {
 	Find         string // id → a live message
 	Ahead        string // queue, priority, priority, due, due, seq → count
 	Letters      string // see letters.go; the WHERE clause is appended
+	LettersBare  string // the same with an empty body
 	Attempts     string // message id → rows
 	LetterBack   string // now, now, seq: copies a letter's envelope back to its queue
 	LetterDrop   string // seq
@@ -96,21 +97,24 @@ type Statements struct {
 	// an ordinary one could be committed behind the guard's back; TrialCheck does what the
 	// database puts off until the commit; Touched → names and counts of changed rows.
 	TrialBegin, TrialEnd, TrialUndo, TrialCheck, Touched string
-	// Of transfer.go: IDTaken: id, id; LetterIn and RevisionPut: the columns.
-	IDTaken, LetterIn, RevisionPut string
+	// Of transfer.go: LetterIn and RevisionPut: the columns. Each other is followed by a list
+	// of ids: → those of letters; those that have attempts, or revisions.
+	LetterIn, RevisionPut, Buried, AttemptsOf, RevisionsOf string
 	// Of revisions.go: LetterHold: seq; LetterEdit: header, body, seq, revision;
 	// LetterRestore: seq; LetterTwin: seq, seq → a row if its id is taken; RevisionIn: now,
-	// actor, seq; Revisions: id; RevisionDrop and AttemptDrop: id, id, id; RevisionPurge:
-	// replaced before.
-	LetterHold, LetterEdit, LetterRestore, LetterTwin               string
-	RevisionIn, Revisions, RevisionDrop, AttemptDrop, RevisionPurge string
-	AttemptPurge                                                    string // removes attempts that belong to nothing
+	// actor, seq; Revisions: id; RevisionDrop and AttemptDrop: id, id, id; RevisionsOld:
+	// replaced before, limit → ids and numbers of those that belong to nothing; RevisionCut: id,
+	// number.
+	LetterHold, LetterEdit, LetterRestore, LetterTwin string
+	RevisionIn, Revisions, RevisionDrop, AttemptDrop  string
+	RevisionsOld, RevisionCut                         string
+	AttemptPurge                                      string // removes attempts that belong to nothing
 
 	// Of audit.go. Audit: id, at, actor, verb, subject, filter, messages, count, was,
 	// became, reason. Audited: message id, act. ActsOf: the condition for a message
-	// id. ActsOld: kept since, number of acts to keep → ids of acts, some hundreds at
-	// most; the drops are followed by a list of them.
-	Audit, Audited, Acts, ActsOf, ActsOld, AuditDrop, AuditedDrop string
+	// id. ActLast: → the highest sequence, or 0. ActsFirst: limit → sequences, times and
+	// ids; the drops are followed by a list of ids.
+	Audit, Audited, Acts, ActsOf, ActLast, ActsFirst, AuditDrop, AuditedDrop string
 
 	// Of operations.go. OperationIn: id, state, body; OperationUp: state, active, holder,
 	// fence, lease end, end, body, seq. A WHERE clause is appended to Operations.
@@ -309,8 +313,7 @@ func inspect(s *Statements) {
 			from posthorn_message where id = ?`
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (priority > ?
 			  or priority = ? and (due_at < ? or due_at = ? and seq < ?))`
-	s.Letters = `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
-			  reason, class, error, fingerprint, error_type, build, header, body, revision from posthorn_letter`
+	s.Letters, s.LettersBare = letterColumns("body"), letterColumns("''")
 	s.Attempts = `select number, worker, started_at, duration_us, class, error, stack, build
 			from posthorn_attempt where message_id = ? order by seq`
 	s.LetterBack = insertMessage + `
@@ -324,4 +327,10 @@ func inspect(s *Statements) {
 			select a.seq from posthorn_attempt a
 			where not exists (select 1 from posthorn_message m where m.id = a.message_id)
 			  and not exists (select 1 from posthorn_letter l where l.id = a.message_id) limit 1000)`
+}
+
+// letterColumns selects what scanLetter reads.
+func letterColumns(body string) string {
+	return `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
+			  reason, class, error, fingerprint, error_type, build, header, ` + body + `, revision from posthorn_letter`
 }

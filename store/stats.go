@@ -179,18 +179,17 @@ func scanPosition(r Row, now int64) (*Position, error) {
 // findLetter looks among the dead letters, the dead ones first.
 func (s *Store) findLetter(ctx context.Context, id string) (*Position, error) {
 	for _, gone := range []bool{false, true} {
-		ls, err := s.Letters(ctx, LetterFilter{IDs: []string{id}, Discarded: gone, Limit: 1000})
+		l, err := s.LastLetter(ctx, id, gone)
 		if err != nil {
 			return nil, err
 		}
-		if len(ls) == 0 {
+		if l == nil {
 			continue
 		}
-		l := ls[len(ls)-1]
 		if l.Attempts, err = s.Attempts(ctx, id); err != nil {
 			return nil, err
 		}
-		p := &Position{Envelope: l.Envelope, Place: PlaceDead, Letter: &l, Deliveries: l.Deliveries, Crashes: l.Crashes}
+		p := &Position{Envelope: l.Envelope, Place: PlaceDead, Letter: l, Deliveries: l.Deliveries, Crashes: l.Crashes}
 		if gone {
 			p.Place = PlaceRemoved
 		}

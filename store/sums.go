@@ -52,6 +52,7 @@ func (s *Store) CountLetters(ctx context.Context, f LetterFilter) (out []LetterC
 // sumRead counts by reading.
 func (s *Store) sumRead(ctx context.Context, f LetterFilter) ([]LetterCount, error) {
 	sums, most, n := map[[3]string]LetterCount{}, f.Limit, 0
+	f.Bare = true
 	for f.Limit = freezeBatch; ; {
 		page, err := s.LetterPage(ctx, f)
 		if err != nil {

@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -48,109 +48,159 @@ func (e *TakenError) Is(target error) bool { return target == driver.ErrDuplicat
 // message or a letter has one of the other ids; driver.ErrInvalid and ErrTooLarge;
 // driver.ErrUnavailable.
 func (s *Store) ImportLetters(ctx context.Context, again map[string]bool, ds ...Dossier) error {
-	err := s.write(ctx, func(ctx context.Context, q Session) error {
-		if err := s.untaken(ctx, q, again, ds); err != nil {
-			return err
-		}
-		a, known := Act{Verb: VerbImport, Count: len(ds)}, maps.Clone(again)
-		if known == nil {
-			known = map[string]bool{}
-		}
-		for _, d := range ds {
-			if err := s.importOne(ctx, q, d, !known[d.ID]); err != nil {
-				return fmt.Errorf("message %s: %w", d.ID, err)
-			}
-			known[d.ID] = true
-			a.Messages = append(a.Messages, d.ID)
-		}
-		if len(ds) == 0 {
-			return nil
-		}
-		return s.audit(ctx, q, a)
-	})
+	b, err := s.cargo(again, ds)
+	if err == nil && len(ds) > 0 {
+		err = s.write(ctx, func(ctx context.Context, q Session) error { return s.unload(ctx, q, b) })
+	}
 	if taken := new(TakenError); errors.As(err, &taken) {
 		return fmt.Errorf("import dead letters: %w", err)
 	}
 	return s.explain("import dead letters", err)
 }
 
-// Taken says which of some ids a live message or a letter has.
-func (s *Store) Taken(ctx context.Context, names []string) (taken []string, err error) {
-	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
-		taken, err = s.taken(ctx, q, names)
-		return err
-	})
-	return taken, s.explain("look for ids", err)
+// A cargo is what an import adds in one transaction.
+type cargo struct {
+	fresh, names                 []string // ids that nobody may have; all of the letters
+	letters, attempts, revisions [][]any
+	found                        roll
 }
 
-func (s *Store) taken(ctx context.Context, q Session, names []string) (taken []string, err error) {
-	seen := map[string]bool{}
-	for _, id := range names {
-		err := q.Query(ctx, s.SQL.IDTaken, []any{id, id}, func(r Row) error {
-			if !seen[id] {
-				seen[id], taken = true, append(taken, id)
-			}
-			return r.Scan(new(int))
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return taken, nil
-}
-
-func (s *Store) untaken(ctx context.Context, q Session, again map[string]bool, ds []Dossier) error {
-	names := make([]string, 0, len(ds))
+// cargo makes the rows of letters.
+func (s *Store) cargo(again map[string]bool, ds []Dossier) (c cargo, err error) {
+	c.found = newRoll()
+	here := map[string]bool{}
 	for _, d := range ds {
-		if !again[d.ID] {
-			names = append(names, d.ID)
+		err := driver.CheckSend(s.Capabilities(), d.Envelope)
+		if err == nil {
+			err = c.add(d)
 		}
+		if err == nil && !again[d.ID] && !here[d.ID] {
+			err = c.addRest(d)
+		}
+		if err != nil {
+			return c, fmt.Errorf("message %s: %w", d.ID, err)
+		}
+		here[d.ID] = true
 	}
-	taken, err := s.taken(ctx, q, names)
-	if err == nil && len(taken) > 0 {
-		err = &TakenError{IDs: taken}
-	}
+	return c, nil
+}
+
+// add adds a letter.
+func (c *cargo) add(d Dossier) error {
+	header, err := encodeHeader(d.Header)
+	discarded := sql.NullInt64{Int64: d.Discarded.UnixMilli(), Valid: !d.Discarded.IsZero()}
+	c.letters = append(c.letters, []any{
+		d.ID, d.Kind, d.Queue, d.Priority, d.Attempt, d.Deliveries, d.Crashes,
+		millis(d.SentAt), millis(d.DiedAt), discarded, clip(d.Reason, maxWord), clip(string(d.Class), maxWord),
+		clip(d.Error, driver.MaxAttemptError), clip(d.Fingerprint, maxWord), clip(d.ErrorType, driver.MaxName),
+		clip(d.Build, driver.MaxName), header, nonNil(d.Body), d.Revision,
+	})
+	c.names = append(c.names, d.ID)
+	c.found.addLetter(d.Letter)
 	return err
 }
 
-// importOne adds one letter; with first also what belongs to its id.
-func (s *Store) importOne(ctx context.Context, q Session, d Dossier, first bool) error {
-	if err := driver.CheckSend(s.Capabilities(), d.Envelope); err != nil {
-		return err
-	}
-	header, err := encodeHeader(d.Header)
-	if err != nil {
-		return err
-	}
-	if first { // what an earlier message of this id has left
-		if err := s.forget(ctx, q, d.ID); err != nil {
-			return err
-		}
-	}
-	discarded := sql.NullInt64{Int64: d.Discarded.UnixMilli(), Valid: !d.Discarded.IsZero()}
-	_, err = q.Exec(ctx, s.SQL.LetterIn, d.ID, d.Kind, d.Queue, d.Priority, d.Attempt, d.Deliveries, d.Crashes,
-		millis(d.SentAt), millis(d.DiedAt), discarded, clip(d.Reason, maxWord), clip(string(d.Class), maxWord),
-		clip(d.Error, driver.MaxAttemptError), clip(d.Fingerprint, maxWord), clip(d.ErrorType, driver.MaxName),
-		clip(d.Build, driver.MaxName), header, nonNil(d.Body), d.Revision)
-	if err != nil || !first {
-		return err
-	}
-	var attempts, revisions [][]any
+// addRest adds what belongs to an id.
+func (c *cargo) addRest(d Dossier) error {
+	c.fresh = append(c.fresh, d.ID)
 	for _, a := range d.Attempts {
-		attempts = append(attempts, []any{d.ID, a.Number, a.Worker, millis(a.Started), a.Duration.Microseconds(),
+		c.attempts = append(c.attempts, []any{
+			d.ID, a.Number, a.Worker, millis(a.Started), a.Duration.Microseconds(),
 			clip(string(a.Class), maxWord), clip(a.Error, driver.MaxAttemptError), clip(a.Stack, driver.MaxAttemptStack),
-			clip(a.Build, driver.MaxName)})
+			clip(a.Build, driver.MaxName),
+		})
 	}
 	for _, v := range d.Revisions {
 		header, err := encodeHeader(v.Header)
 		if err != nil {
 			return err
 		}
-		revisions = append(revisions, []any{
+		c.revisions = append(c.revisions, []any{
 			d.ID, v.Number, millis(v.At), clip(v.Actor, MaxActor), header, nonNil(v.Body),
 		})
 	}
-	return errors.Join(s.many(ctx, q, s.SQL.LogAttempt, attempts), s.many(ctx, q, s.SQL.RevisionPut, revisions))
+	return nil
+}
+
+// unload adds all of a cargo, if no id is taken.
+func (s *Store) unload(ctx context.Context, q Session, c cargo) error {
+	taken, err := s.having(ctx, q, c.fresh, s.SQL.Live, s.SQL.Buried)
+	if err == nil && len(taken) > 0 {
+		err = &TakenError{IDs: taken}
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.forgetAll(ctx, q, c.fresh); err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		stmt string
+		rows [][]any
+	}{{s.SQL.LetterIn, c.letters}, {s.SQL.LogAttempt, c.attempts}, {s.SQL.RevisionPut, c.revisions}} {
+		if err := s.many(ctx, q, part.stmt, part.rows); err != nil {
+			return err
+		}
+	}
+	if err := s.enroll(ctx, q, c.found); err != nil {
+		return err
+	}
+	return s.audit(ctx, q, Act{Verb: VerbImport, Count: len(c.letters), Messages: c.names})
+}
+
+// Taken says which of some ids a live message or a letter has.
+func (s *Store) Taken(ctx context.Context, names []string) (taken []string, err error) {
+	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
+		taken, err = s.having(ctx, q, names, s.SQL.Live, s.SQL.Buried)
+		return err
+	})
+	return taken, s.explain("look for ids", err)
+}
+
+// having says which of some ids one of the statements finds, each once and in their order.
+// A statement is followed by a list of them.
+func (s *Store) having(ctx context.Context, q Session, names []string, stmts ...string) (out []string, err error) {
+	found := map[string]bool{}
+	for part := range slices.Chunk(names, maxClaim) {
+		args := make([]any, len(part))
+		for i, id := range part {
+			args[i] = id
+		}
+		for _, stmt := range stmts {
+			err := q.Query(ctx, stmt+list(len(part)), args, func(r Row) error {
+				var id string
+				err := r.Scan(&id)
+				found[id] = true
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, id := range names {
+		if found[id] {
+			out = append(out, id)
+			delete(found, id)
+		}
+	}
+	return out, nil
+}
+
+// forgetAll drops what earlier messages of some ids have left, which most have not.
+func (s *Store) forgetAll(ctx context.Context, q Session, names []string) error {
+	left, err := s.having(ctx, q, names, s.SQL.AttemptsOf, s.SQL.RevisionsOf)
+	if err != nil {
+		return err
+	}
+	var rows [][]any
+	for _, id := range left {
+		rows = append(rows, []any{id, id, id})
+	}
+	if err := s.many(ctx, q, s.SQL.RevisionDrop, rows); err != nil {
+		return err
+	}
+	return s.many(ctx, q, s.SQL.AttemptDrop, rows)
 }
 
 // many runs a statement for each row of arguments, if there is one.
@@ -180,7 +230,9 @@ func nonNil(body []byte) []byte {
 
 // transfer adds the statements of this file.
 func transfer(s *Statements) {
-	s.IDTaken = `select 1 from posthorn_message where id = ? union all select 1 from posthorn_letter where id = ?`
+	s.Buried = `select id from posthorn_letter where id in`
+	s.AttemptsOf = `select distinct message_id from posthorn_attempt where message_id in`
+	s.RevisionsOf = `select distinct message_id from posthorn_revision where message_id in`
 	s.LetterIn = `insert into posthorn_letter
 			  (id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at, reason, class, error,
 			   fingerprint, error_type, build, header, body, revision)

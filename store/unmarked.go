@@ -43,7 +43,7 @@ func (s *Store) markSome(ctx context.Context, q Session, past int64) (n int, las
 	if err != nil {
 		return 0, past, err
 	}
-	found, died := faultsFound{}, map[string]int64{}
+	found := newRoll()
 	rows := make([][]any, 0, len(us))
 	for _, u := range us {
 		if u.attempt.Class == driver.ClassPanic {
@@ -52,9 +52,7 @@ func (s *Store) markSome(ctx context.Context, q Session, past int64) (n int, las
 			}
 		}
 		end := endingOf(u.kind, "", &u.attempt)
-		if found.add(end); died[end.mark] == 0 {
-			died[end.mark] = u.died
-		}
+		found.add(end, u.died)
 		rows = append(rows, []any{end.mark, u.seq})
 		past = u.seq
 	}
@@ -64,7 +62,7 @@ func (s *Store) markSome(ctx context.Context, q Session, past int64) (n int, las
 	if _, err := q.ExecMany(ctx, s.SQL.Mark, rows); err != nil {
 		return 0, past, err
 	}
-	return len(rows), past, s.addGroups(ctx, q, found, func(mark string) int64 { return died[mark] })
+	return len(rows), past, s.enroll(ctx, q, found)
 }
 
 func (s *Store) unmarked(ctx context.Context, q Session, past int64) (out []unmarked, err error) {

@@ -225,6 +225,24 @@ func TestWhatIsInTheWayOfARestoreIsNamedAndKeepsNobodyElseBack(t *testing.T) {
 	})
 }
 
+func TestListsAndChangesOfLettersAskForNoBodies(t *testing.T) {
+	t.Parallel()
+	s := open(t, "SQLite")
+	bury(t, s, `{"To":"`+strings.Repeat("x", 1<<20-100)+`"}`, "a", "b", "c")
+	s.SQL.Letters = "this statement reads bodies" // nobody may run it
+	v := serve(t, s)
+	list := get[page](v, ask{path: "GET /v1/letters?limit=2&query=header.h:v", want: 200})
+	if len(list.Items) != 2 {
+		v.Errorf("listed %+v", list)
+	}
+	v.do(ask{path: "POST /v1/operations", body: `{"action":"retry","filter":{"kind":"parcel"},"dry_run":true}`, want: 200})
+	v.do(ask{path: "POST /v1/letters/remove", body: `{"ids":["a"]}`, want: 200})
+	v.do(ask{path: "POST /v1/letters/restore", body: `{"ids":["a"]}`, want: 200})
+	v.do(ask{path: "POST /v1/letters/purge", body: `{"ids":["a"],"confirm":"a"}`, want: 200})
+	v.do(ask{path: "POST /v1/letters/retry", body: `{"ids":["b"]}`, want: 200})
+	v.do(ask{path: "GET /v1/letters/c/body", want: 500})
+}
+
 func TestGroupsAndOperations(t *testing.T) {
 	everywhere(t, func(v *service) {
 		bury(v.T, v.store, `{"To":"x"}`, "a", "b", "c")

@@ -96,7 +96,9 @@ func (c *call) naming() (n naming, err error) {
 
 // named finds the letters. Several may have the same id.
 func (c *call) named(n naming) (ls []store.Letter, missing []string, err error) {
-	ls, err = c.store.Letters(c.ctx, store.LetterFilter{IDs: n.IDs, Discarded: n.Discarded, Limit: maxPage})
+	ls, err = c.store.Letters(c.ctx, store.LetterFilter{
+		IDs: n.IDs, Discarded: n.Discarded, Limit: maxPage, Bare: true,
+	})
 	for _, id := range n.IDs {
 		if !slices.ContainsFunc(ls, func(l store.Letter) bool { return l.ID == id }) {
 			missing = append(missing, id)

@@ -39,7 +39,7 @@ func (c *call) listLetters() error {
 	if f.Limit, f.Past, err = pageOf(q); err != nil {
 		return err
 	}
-	f.Reach = pageReach
+	f.Reach, f.Bare = pageReach, true
 	page, err := c.store.LetterPage(c.ctx, f)
 	if err != nil {
 		return err
@@ -67,12 +67,12 @@ func (c *call) rest(f store.LetterFilter, p store.LetterPage) (*restView, error)
 func (c *call) letter(discarded ...bool) (l store.Letter, err error) {
 	id := c.r.PathValue("id")
 	for _, gone := range discarded {
-		ls, err := c.store.Letters(c.ctx, store.LetterFilter{IDs: []string{id}, Discarded: gone, Limit: maxPage})
+		found, err := c.store.LastLetter(c.ctx, id, gone)
 		if err != nil {
 			return l, err
 		}
-		if len(ls) > 0 {
-			return ls[len(ls)-1], nil
+		if found != nil {
+			return *found, nil
 		}
 	}
 	return l, nothing("no such dead letter", id)

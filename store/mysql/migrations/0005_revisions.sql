@@ -7,7 +7,8 @@ create table if not exists posthorn_revision (
   actor      varbinary(200) not null,
   header     mediumtext,
   body       longblob       not null,
-  primary key (message_id, number)
+  primary key (message_id, number),
+  key posthorn_revision_at (at_ms)
 ) engine = InnoDB default character set utf8mb4;
 
 -- How often a dead letter was edited. The server commits each change of a table by

@@ -9,6 +9,7 @@ create table posthorn_revision (
   body       bytea   not null,
   primary key (message_id, number)
 );
+create index posthorn_revision_at on posthorn_revision (at_ms);
 
 -- How often a dead letter was edited.
 alter table posthorn_letter add column revision integer not null default 0;

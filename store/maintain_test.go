@@ -1,0 +1,93 @@
+package store_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/store"
+)
+
+// many is more rows than one transaction of housekeeping removes.
+const many = 1300
+
+// fill writes rows of a table at once; row gives the values of one.
+func fill(t *testing.T, s *store.Store, into string, row func(i int) string) {
+	t.Helper()
+	table, columns, _ := strings.Cut(into, " ")
+	var rows []string
+	for i := range many {
+		rows = append(rows, "("+row(i)+")")
+	}
+	_, err := s.DB().ExecContext(t.Context(), fmt.Sprintf("insert into %s %s values %s",
+		s.Names.Table(table), columns, strings.Join(rows, ", ")))
+	try(t, err)
+}
+
+// actsAt writes acts, each on one message, that were done at a time.
+func actsAt(t *testing.T, s *store.Store, name string, at time.Time) {
+	t.Helper()
+	columns := "audit (id, at_ms, actor, verb, subject, chosen, messages, affected, was, became, reason)"
+	fill(t, s, columns, func(i int) string {
+		return fmt.Sprintf("'%s%d', %d, '', 'retry', '', '', '[]', 1, '', '', ''", name, i, at.UnixMilli())
+	})
+	fill(t, s, "audited (message_id, act)", func(i int) string { return fmt.Sprintf("'m', '%s%d'", name, i) })
+}
+
+// count counts the rows of a table.
+func count(t *testing.T, s *store.Store, table string) (n int) {
+	t.Helper()
+	try(t, s.DB().QueryRowContext(t.Context(), "select count(*) from "+s.Names.Table(table)).Scan(&n))
+	return n
+}
+
+// leap makes the store number its next act as if there had been many before it.
+func leap(t *testing.T, s *store.Store, next int) {
+	t.Helper()
+	stmt := map[string]string{
+		"sqlite":   "update sqlite_sequence set seq = %[2]d where name = '%[1]s'",
+		"postgres": "alter table %[1]s alter column seq restart with %[2]d",
+		"mysql":    "alter table %[1]s auto_increment = %[2]d",
+	}[s.Dialect()]
+	_, err := s.DB().ExecContext(t.Context(), fmt.Sprintf(stmt, s.Names.Table("audit"), next))
+	try(t, err)
+}
+
+func TestAllActsThatAreTooOldOrTooManyAreRemovedAtOnce(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		left := func(when string, acts, messages int) {
+			t.Helper()
+			try(t, s.Maintain(t.Context(), time.Hour))
+			if a, m := count(t, s, "audit"), count(t, s, "audited"); a != acts || m != messages {
+				t.Errorf("%s: %d acts on %d messages are left, want %d on %d", when, a, m, acts, messages)
+			}
+		}
+		actsAt(t, s, "old", time.Now().Add(-store.AuditFor-time.Hour))
+		actsAt(t, s, "new", time.Now())
+		left("too old", many, many)
+		leap(t, s, store.MaxActs+10*many)
+		_, err := s.Pause(t.Context(), store.Pause{Queue: "q", Reason: "r"})
+		try(t, err)
+		left("too many", 1, 0)
+	})
+}
+
+func TestAllOldRevisionsOfNothingAreRemovedAtOnce(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		buried(t, s, "dead")
+		try(t, s.Send(t.Context(), message("live")))
+		columns, now := "revision (message_id, number, at_ms, actor, header, body)", time.Now().UnixMilli()
+		for _, id := range []string{"live", "dead", "gone"} {
+			fill(t, s, columns, func(i int) string { return fmt.Sprintf("'%s', %d, %d, '', null, ''", id, i+1, 1) })
+		}
+		fill(t, s, columns, func(i int) string { return fmt.Sprintf("'gone', %d, %d, '', null, ''", many+i+1, now) })
+		try(t, s.Maintain(t.Context(), time.Hour))
+		for _, id := range []string{"live", "dead", "gone"} {
+			vs, err := s.Revisions(t.Context(), id)
+			if err != nil || len(vs) != many || id == "gone" && vs[0].Number != many+1 {
+				t.Errorf("%s has %d revisions, %v; want %d", id, len(vs), err, many)
+			}
+		}
+	})
+}
