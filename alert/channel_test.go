@@ -19,6 +19,7 @@ import (
 
 	"github.com/posthorn/posthorn/alert"
 	"github.com/posthorn/posthorn/internal/testserver"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/monitor"
 )
 
@@ -27,8 +28,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // Secrets that must be seen nowhere but by their receivers.
 const (
 	canaryPath     = "c4n4ry-path-T00000000"
-	canarySecret   = "c4n4ry-secret-0123456789"
-	canaryPassword = "c4n4ry-password"
+	canarySecret   = "c4n4ry-" + witness.Secret
+	canaryPassword = "c4n4ry-password-" + witness.Secret
 )
 
 // hostile is what an attacker would like a reader to see, or a server to obey.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/tap"
 	"github.com/posthorn/posthorn/monitor"
 )
 
@@ -83,9 +84,7 @@ type delivered struct {
 // NewCourier makes a Courier. Either Run it, or Flush it now and then.
 func NewCourier(o Options) *Courier {
 	o.Within, o.Every = cmp.Or(o.Within, DefaultWithin), cmp.Or(o.Every, 5*time.Second)
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = tap.Logger(o.Log)
 	c := &Courier{opts: o, rounds: make(chan monitor.Round, 1), done: make(chan delivered, len(o.Channels))}
 	for _, ch := range o.Channels {
 		c.settings = append(c.settings, ch.Settings)

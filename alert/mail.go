@@ -13,6 +13,8 @@ import (
 	"time"
 
 	gomail "github.com/wneessen/go-mail"
+
+	"github.com/posthorn/posthorn/internal/tap"
 )
 
 // An Encryption says how a connection to a mail server is protected.
@@ -132,7 +134,9 @@ func (m Mail) compose(notices []Notice) (*gomail.Msg, error) {
 	for _, n := range notices {
 		blocks = append(blocks, n.block(program))
 	}
-	msg.SetBodyString(gomail.TypeTextPlain, strings.Join(blocks, "\n"))
+	text := strings.Join(blocks, "\n")
+	msg.SetBodyString(gomail.TypeTextPlain, text)
+	tap.Show(tap.Alert, []byte(strings.Join(msg.GetGenHeader(gomail.HeaderSubject), "\n")+"\n"+text))
 	return msg, nil
 }
 

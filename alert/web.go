@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/printable"
+	"github.com/posthorn/posthorn/internal/tap"
 )
 
 // A Sender carries notices to a receiver: all of them, or none. It must end when ctx ends. Its
@@ -106,6 +107,7 @@ func (w web) do(ctx context.Context, r request) error {
 	for name, value := range r.header {
 		req.Header.Set(name, value)
 	}
+	tap.Show(tap.Alert, r.body)
 	resp, err := w.client.Do(req)
 	if err != nil {
 		return errors.New(hide(bare(err).Error(), secretsOf(u)...))

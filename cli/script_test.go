@@ -16,6 +16,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/cli"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/sqlite"
 	"github.com/posthorn/posthorn/supervisor"
@@ -26,6 +27,8 @@ type greet struct {
 	To   string `json:"to"`
 	Fail string `json:"fail"`
 	Nap  string `json:"nap"`
+
+	Secret witness.Hidden `json:"secret"`
 }
 
 // Kind is its stable name.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/tap"
 )
 
 // The durations of the suite.
@@ -74,7 +75,7 @@ func (r *rig) soon() context.Context {
 
 // env is an envelope for the suite's queue.
 func env(id string) driver.Envelope {
-	return driver.Envelope{ID: id, Kind: "suite.kind", Queue: queue, Body: []byte("body of " + id)}
+	return driver.Envelope{ID: id, Kind: "suite.kind", Queue: queue, Body: []byte("body of " + id + ", " + tap.Secret)}
 }
 
 // envs are n envelopes whose ids begin so.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/internal/witness"
 )
 
 func version(body string) failure.Version {
@@ -74,7 +75,11 @@ func TestADiffShowsTheLineThatDiffersAndObeysNobody(t *testing.T) {
 }
 
 // order is a message that has rules.
-type order struct{ Amount int }
+type order struct {
+	Amount int
+
+	Secret witness.Hidden `json:"secret"`
+}
 
 // Kind names it.
 func (order) Kind() string { return "order" }

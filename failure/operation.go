@@ -11,6 +11,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/tap"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -47,9 +48,7 @@ func (o ExecutorOptions) withDefaults() ExecutorOptions {
 	if o.Mux == nil {
 		o.Mux = posthorn.NewMux()
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = tap.Logger(o.Log)
 	return o
 }
 

@@ -12,13 +12,18 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/sqlite"
 	"github.com/posthorn/posthorn/worker"
 )
 
 // A parcel is the message of these tests.
-type parcel struct{ N int }
+type parcel struct {
+	N int
+
+	Secret witness.Hidden `json:"secret"`
+}
 
 // Kind names it.
 func (parcel) Kind() string { return "parcel" }

@@ -11,6 +11,7 @@ import (
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/fingerprint"
+	"github.com/posthorn/posthorn/internal/tap"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -138,11 +139,7 @@ func (t *trying) start(ctx context.Context) (effect posthorn.Effect, err error) 
 
 // context is the handler's.
 func (t *trying) context(ctx context.Context) context.Context {
-	log := t.o.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	ctx = posthorn.WithDelivery(ctx, t.delivery(), log)
+	ctx = posthorn.WithDelivery(ctx, t.delivery(), tap.Logger(t.o.Log))
 	return posthorn.WithoutSending(ctx, func(envs ...driver.Envelope) {
 		t.mu.Lock()
 		defer t.mu.Unlock()

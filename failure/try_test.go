@@ -12,12 +12,17 @@ import (
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/worker"
 )
 
 // act is a message whose handler does what the test says.
-type act struct{ Do string }
+type act struct {
+	Do string
+
+	Secret witness.Hidden `json:"secret"`
+}
 
 // Kind names it.
 func (act) Kind() string { return "act" }

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/posthorn/posthorn/internal/tap"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -49,9 +50,7 @@ type Exporter struct {
 // NewExporter begins to listen. It fails when the address is in use or is not allowed:
 // see CheckListen. Call Run, which ends what NewExporter has begun.
 func NewExporter(o Options) (*Exporter, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = tap.Logger(o.Log)
 	e := &Exporter{}
 	registry := prometheus.NewRegistry()
 	shown := append([]prometheus.Collector{

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/metrics"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/worker"
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience bounds every wait.
 const patience = 30 * time.Second
 
-const token = "a token of the test's own"
+const token = "token of the test's own, " + witness.Secret
 
 // start runs an exporter until the test ends.
 func start(t testing.TB, o metrics.Options) *metrics.Exporter {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/metrics"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/sqlite"
@@ -24,6 +25,8 @@ import (
 // An order is the message of the shop.
 type order struct {
 	How string `json:"how"`
+
+	Secret witness.Hidden `json:"secret"`
 }
 
 // Kind names it.

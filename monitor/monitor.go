@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/posthorn/posthorn/internal/tap"
 )
 
 // ErrConflict is what Memory.Save returns when somebody else has saved since
@@ -87,9 +89,7 @@ func New(gather func(ctx context.Context) Reading, o Options) *Monitor {
 	if o.Engine.Rules == nil {
 		o.Engine.Rules = Pack()
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = tap.Logger(o.Log)
 	if o.Memory == nil || o.Actions == nil {
 		o.Engine.Budget.Off = true
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/tap"
 )
 
 // Options are the settings that all dialects share.
@@ -65,9 +66,7 @@ func (o Options) withDefaults() Options {
 	if o.Meter == nil {
 		o.Meter = noMeter{}
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = tap.Logger(o.Log)
 	return o
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 	"github.com/posthorn/posthorn/supervisor"
 )
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/flight"
+	"github.com/posthorn/posthorn/internal/tap"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/torture/oracle"
 	"github.com/posthorn/posthorn/worker"
@@ -132,7 +133,7 @@ func (p Process) Run(ctx context.Context) error {
 		p.voice.of = p.job.Name
 		signal.Ignore(syscall.SIGPIPE) // what ends it with its supervisor is to be no accident
 	}
-	p.log = slog.New(slog.NewTextHandler(p.Log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	p.log = slog.New(slog.NewTextHandler(tap.Writer(tap.Line, p.Log), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	var listening sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

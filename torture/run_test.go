@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/posthorn/posthorn/internal/testserver"
+	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 	"github.com/posthorn/posthorn/torture"
 	"github.com/posthorn/posthorn/torture/oracle"
 	"github.com/posthorn/posthorn/transport/open"

@@ -18,6 +18,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/sqlite"
 	"github.com/posthorn/posthorn/tracing"
@@ -35,6 +36,8 @@ const canary = "c4n4ry\x1b[31m"
 // A note is the message of the tests.
 type note struct {
 	Text string `json:"text"`
+
+	Secret witness.Hidden `json:"secret"`
 }
 
 // Kind names it.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/tap"
 )
 
 // The defaults of Options.
@@ -107,9 +108,7 @@ func (o Options) withDefaults() Options {
 	if o.Joined == nil {
 		o.Joined = func() {}
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = tap.Logger(o.Log)
 	return o
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/sqlite"
 	"github.com/posthorn/posthorn/worker"
@@ -23,6 +24,8 @@ const patience = 30 * time.Second
 type job struct {
 	N   int    `json:"n"`
 	How string `json:"how"`
+
+	Secret witness.Hidden `json:"secret"`
 }
 
 // Kind names it.

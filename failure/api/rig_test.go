@@ -20,6 +20,7 @@ import (
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure/api"
 	"github.com/posthorn/posthorn/internal/testserver"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/mysql"
 	"github.com/posthorn/posthorn/store/postgres"
@@ -31,7 +32,7 @@ var servers testserver.Shared
 func TestMain(m *testing.M) { goleak.VerifyTestMain(servers.Main(m)) }
 
 // token is a canary, too: it must appear nowhere.
-const token = "c4n4ry-c4n4ry-c4n4ry"
+const token = "c4n4ry-" + witness.Secret
 
 func try(t *testing.T, err error) {
 	t.Helper()
@@ -62,7 +63,11 @@ func open(t *testing.T, kind string) *store.Store {
 }
 
 // A parcel is the message of these tests.
-type parcel struct{ To string }
+type parcel struct {
+	To string
+
+	Secret witness.Hidden `json:"secret"`
+}
 
 // Kind names it.
 func (parcel) Kind() string { return "parcel" }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/transport/open"
 	"github.com/posthorn/posthorn/worker"
@@ -72,6 +73,8 @@ func act(text string) error {
 type scene struct {
 	N    int
 	Fate string
+
+	Secret witness.Hidden `json:"secret"`
 }
 
 // Kind of a scene that is handled in two parts.

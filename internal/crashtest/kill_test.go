@@ -22,6 +22,7 @@ import (
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/testserver"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/transport/open"
 	"github.com/posthorn/posthorn/worker"
@@ -42,6 +43,8 @@ type plan struct {
 	N    int
 	Fate string // done, fail_once, reject
 	Slow time.Duration
+
+	Secret witness.Hidden `json:"secret"`
 }
 
 // Kind of a plan that is handled in two parts.

@@ -7,12 +7,15 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/witness"
 )
 
 // A plan is a message whose handler does what Fate says.
 type plan struct {
 	N    int
 	Fate string
+
+	Secret witness.Hidden `json:"secret"`
 }
 
 // Kind of a plan that is handled in two parts.

@@ -16,6 +16,7 @@ import (
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/cli"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/transport/open"
 )
@@ -33,6 +34,8 @@ const killWithin = 8 * time.Minute
 type order struct {
 	N   int    `json:"n"`
 	How string `json:"how"`
+
+	Secret witness.Hidden `json:"secret"`
 }
 
 // Kind of an order that is handled in two parts.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/posthorn/posthorn/cli"
 	"github.com/posthorn/posthorn/internal/testserver"
+	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 )
 
 // appEnv makes the test binary the application that it names.

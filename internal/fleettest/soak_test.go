@@ -18,6 +18,7 @@ import (
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/cli"
 	"github.com/posthorn/posthorn/internal/testserver"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/transport/open"
 )
@@ -40,6 +41,8 @@ const patience = 3 * time.Minute
 // A drop is a message.
 type drop struct {
 	N int `json:"n"`
+
+	Secret witness.Hidden `json:"secret"`
 }
 
 // Kind names it.

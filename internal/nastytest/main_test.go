@@ -7,6 +7,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/posthorn/posthorn/internal/testserver"
+	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 )
 
 // long makes the interleaved run ten times as long.

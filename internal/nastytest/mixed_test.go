@@ -8,18 +8,25 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/worker"
 )
 
 // A good message checks that its session is virgin and inserts its effect.
-type good struct{}
+type good struct {
+	Secret witness.Hidden `json:"secret"`
+}
 
 // Kind names it.
 func (good) Kind() string { return "good" }
 
 // An evil is the message of a nasty handler: the number of its case.
-type evil struct{ Case int }
+type evil struct {
+	Case int
+
+	Secret witness.Hidden `json:"secret"`
+}
 
 type (
 	evilTx     struct{ evil } // handled by HandleTx

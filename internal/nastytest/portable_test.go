@@ -9,10 +9,13 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/witness"
 )
 
 // A note is a message that nasty handlers send.
-type note struct{}
+type note struct {
+	Secret witness.Hidden `json:"secret"`
+}
 
 // Kind names it.
 func (note) Kind() string { return "note" }

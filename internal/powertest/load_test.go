@@ -16,6 +16,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/transport/open"
 	"github.com/posthorn/posthorn/worker"
@@ -25,7 +26,11 @@ import (
 const senders = 4
 
 // mail is a message that has one effect.
-type mail struct{ N int }
+type mail struct {
+	N int
+
+	Secret witness.Hidden `json:"secret"`
+}
 
 // Kind of a mail.
 func (mail) Kind() string { return "mail" }

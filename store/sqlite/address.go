@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -145,11 +144,4 @@ func (a address) prepare() error {
 		err = fmt.Errorf("%w: it is a directory", store.ErrReadOnly)
 	}
 	return errors.Join(err, f.Close())
-}
-
-func logger(o store.Options) *slog.Logger {
-	if o.Log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return o.Log
 }

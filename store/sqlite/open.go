@@ -18,6 +18,7 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/migrate"
+	"github.com/posthorn/posthorn/internal/tap"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -88,7 +89,7 @@ func open(ctx context.Context, a address, o store.Options) (_ *store.Store, err 
 	}
 	e := &files{
 		sql:    a.names.Of(statements()),
-		writer: writer, readers: readers, app: app, watch: newWatch(a.path, logger(o)),
+		writer: writer, readers: readers, app: app, watch: newWatch(a.path, tap.Logger(o.Log)),
 		stmts: map[string]*sql.Stmt{},
 	}
 	e.writes = store.NewCombiner(1, e.transaction)
