@@ -143,7 +143,7 @@ type Verdict uint8
 const (
 	Ack     Verdict = iota // done: the message is removed
 	Retry                  // an attempt failed: it waits for its next one
-	Release                // given back: no attempt was spent
+	Release                // given back: no attempt was spent; with a Delay or an Attempt, without crashes
 	Bury                   // never again by itself: it becomes a dead letter
 )
 

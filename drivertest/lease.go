@@ -15,6 +15,7 @@ func leaseTests() []subtest {
 		{"takes back only what has run out", leaseOthersStand},
 		{"counts every delivery and every crash", leaseCounts},
 		{"keeps attempts and crashes apart", leaseKeepsAttempt},
+		{"forgets crashes when somebody gives a message back who has looked at it", leaseAcquits},
 		{"keeps its place in the queue when a lease runs out", leaseKeepsPlace},
 		{"gives each claim the lease of its own consumer", leaseOwn},
 		{"extends a lease from now on", leaseExtends},
@@ -72,6 +73,26 @@ func leaseKeepsAttempt(r *rig) {
 	}
 	if d = r.wants(c, "failing"); d.Attempt != 1 || d.Crashes != 1 || d.Deliveries != 3 {
 		r.Errorf("attempt %d, crashes %d, deliveries %d; want 1, 1, 3", d.Attempt, d.Crashes, d.Deliveries)
+	}
+}
+
+// leaseAcquits: whoever lives and says that a message is to wait was not killed by it.
+// Who only gives it back has not looked at it.
+func leaseAcquits(r *rig) {
+	c := r.consume()
+	r.claim(r.consumeFor(brief), env("m"))
+	d := r.wants(c, "m")
+	r.settle(c, verdicts(driver.Release, d)...)
+	if d = r.wants(c, "m"); d.Crashes != 1 {
+		r.Errorf("crashes %d after a release without a word, want 1", d.Crashes)
+	}
+	r.settle(c, driver.Settlement{Delivery: d, Verdict: driver.Retry, Delay: time.Millisecond})
+	if d = r.wants(c, "m"); d.Crashes != 1 {
+		r.Errorf("crashes %d after a retry, want 1", d.Crashes)
+	}
+	r.settle(c, driver.Settlement{Delivery: d, Verdict: driver.Release, Delay: time.Millisecond})
+	if d = r.wants(c, "m"); d.Crashes != 0 || d.Attempt != 1 {
+		r.Errorf("crashes %d, attempt %d after a release that lets it wait, want 0, 1", d.Crashes, d.Attempt)
 	}
 }
 

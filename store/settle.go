@@ -202,7 +202,11 @@ func (b *settling) postpone(ctx context.Context, s driver.Settlement, seq int64,
 	if s.Delay > 0 {
 		due, state = b.now+ceilMillis(s.Delay), stateLater
 	}
-	return b.q.Exec(ctx, b.store.SQL.Postpone, state, due, due, counted, s.Queue, seq, claim)
+	acquitted := 0
+	if ruling.Acquits(s) {
+		acquitted = 1
+	}
+	return b.q.Exec(ctx, b.store.SQL.Postpone, state, due, due, counted, s.Queue, acquitted, seq, claim)
 }
 
 // log adds to the message's history.

@@ -50,7 +50,7 @@ type Statements struct {
 	Claims, SkipLocked string
 	Ack                string // seq, token
 	DropLog            string // message id
-	Postpone           string // state, due, wake, counted, queue, seq, token
+	Postpone           string // state, due, wake, counted, queue, acquitted, seq, token
 	Letter             string // died, reason, class, error, fingerprint, error type, build, seq, token
 	LogTrim            string // message id, message id, number of attempts to keep
 	LogAttempt         string // message id, number, worker, started, duration (µs), class, error, stack, build
@@ -197,7 +197,7 @@ func Portable() Statements {
 		DropLog:  `delete from posthorn_attempt where message_id = ?`,
 		Postpone: `update posthorn_message
 			set state = ?, due_at = ?, wake_at = ?, attempt = attempt + ?, queue = coalesce(nullif(?, ''), queue),
-			  crashes = case when suspect > 0 then 0 else crashes end, suspect = 0,
+			  crashes = case when suspect > 0 or ? > 0 then 0 else crashes end, suspect = 0,
 			  token = null, worker = null, claimed_at = null
 			where seq = ? and token = ?`,
 		Letter: `insert into posthorn_letter

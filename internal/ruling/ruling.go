@@ -65,6 +65,15 @@ func StaysSuspect(s driver.Settlement) bool {
 	return s.Verdict == driver.Release && s.Attempt == nil && s.Delay <= 0
 }
 
+// Acquits reports whether a settlement ends the row of deaths that is counted as a
+// message's crashes: whoever held it lives, and gives it back with a word about it, at no
+// cost. Else a message that waits long, such as one of an unknown kind, would be charged
+// with every kill that hits whoever has it for a moment. A retry acquits nobody but a
+// suspect: a message that kills at times must not get all deaths for each of its attempts.
+func Acquits(s driver.Settlement) bool {
+	return s.Verdict == driver.Release && !StaysSuspect(s)
+}
+
 // FreedCrashes is how many crashes a suspect counts at least that nobody ran alone in
 // time: so many that a worker handles it with nothing else in hand.
 const FreedCrashes = 2

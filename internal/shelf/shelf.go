@@ -240,7 +240,7 @@ func (s *Shelf) Settle(now time.Time, suspects bool, t driver.Settlement) bool {
 		s.offer(m, now)
 		return true
 	}
-	if m.suspect {
+	if m.suspect || ruling.Acquits(t) {
 		m.suspect, m.crashes = false, 0
 	}
 	if t.Queue != "" {
