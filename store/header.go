@@ -42,11 +42,18 @@ func decodeHeader(s sql.NullString) (map[string]string, error) {
 	return h, nil
 }
 
+// escaped are the bytes that JSON writes otherwise than as they are, or may do so.
+var escaped = func() (table [256]bool) {
+	for c := range table {
+		table[c] = c < ' ' || c > '~' || strings.IndexByte(`"\<>&`, byte(c)) >= 0
+	}
+	return table
+}()
+
 // plain reports whether JSON writes a text as it is, without an escape.
 func plain(s string) bool {
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c < ' ', c > '~', c == '"', c == '\\', c == '<', c == '>', c == '&':
+		if escaped[s[i]] {
 			return false
 		}
 	}
@@ -59,6 +66,9 @@ func encodePlain(h map[string]string) (text string, ok bool) {
 	for k, v := range h {
 		if !plain(k) || !plain(v) {
 			return "", false
+		}
+		if len(h) == 1 {
+			return `{"` + k + `":"` + v + `"}`, true
 		}
 		size += len(k) + len(v) + len(`"":"",`)
 	}

@@ -54,8 +54,8 @@ type Option func(*Tracer)
 // WithParentBased says that the sampler of the provider is parent-based, as the SDK's own
 // default is and OTEL_TRACES_SAMPLER=parentbased_* are: it samples no span whose parent is
 // not sampled. Such a span is not even begun then, and the parent's context goes on in its
-// place: to ask the SDK costs more than all else that a trace costs a handler. With another
-// sampler, spans that it wants would be missing.
+// place, which saves what it costs to ask the SDK. With another sampler, spans that it
+// wants would be missing.
 func WithParentBased() Option { return func(t *Tracer) { t.parentBased = true } }
 
 // New makes a Tracer whose spans go to a provider. A nil provider makes one that does
