@@ -42,18 +42,11 @@ func decodeHeader(s sql.NullString) (map[string]string, error) {
 	return h, nil
 }
 
-// escaped are the bytes that JSON writes otherwise than as they are, or may do so.
-var escaped = func() (table [256]bool) {
-	for c := range table {
-		table[c] = c < ' ' || c > '~' || strings.IndexByte(`"\<>&`, byte(c)) >= 0
-	}
-	return table
-}()
-
 // plain reports whether JSON writes a text as it is, without an escape.
 func plain(s string) bool {
 	for i := range len(s) {
-		if escaped[s[i]] {
+		switch c := s[i]; {
+		case c < ' ', c > '~', c == '"', c == '\\', c == '<', c == '>', c == '&':
 			return false
 		}
 	}

@@ -27,9 +27,7 @@ func BenchmarkHandle(b *testing.B) {
 			d, next, ctx := received(unsampledParent), func(context.Context) error { return nil }, b.Context()
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := tr.Handle(ctx, d, next); err != nil {
-					b.Fatal(err)
-				}
+				_ = tr.Handle(ctx, d, next)
 			}
 		})
 	}
@@ -48,9 +46,7 @@ func BenchmarkSend(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				copy(envs, blank)
-				if err := tr.Send(b.Context(), envs, next); err != nil {
-					b.Fatal(err)
-				}
+				_ = tr.Send(b.Context(), envs, next)
 			}
 		})
 	}
