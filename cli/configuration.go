@@ -43,6 +43,12 @@ func (s *session) configValidateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if _, err := tokenOf(cfg, "metrics", cfg.Metrics); err != nil {
+				return err
+			}
+			if exposed(cfg.Metrics.TokenFile) {
+				s.say("%s: %s\n", cfg.Metrics.TokenFile, everybodyReads)
+			}
 			s.print("%s: valid\n", cmp.Or(cfg.File, "no configuration file: the defaults"))
 			return nil
 		},

@@ -96,6 +96,39 @@ func TestMetricsBeyondThisHostNeedAToken(t *testing.T) {
 	}
 }
 
+func TestConfigValidateReadsTheTokenFileOfMetrics(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		name, text string
+		mode       os.FileMode
+		code       int
+		says       string
+	}{
+		{"missing", "", 0, 78, "no such file"},
+		{"empty", "\n", 0o600, 78, "has 0 bytes"},
+		{"short", "c4n4ry\n", 0o600, 78, "has 6 bytes"},
+		{"good", "c4n4ryc4n4ryc4n4ry\n", 0o640, 0, "valid"},
+		{"open", "c4n4ryc4n4ryc4n4ry\n", 0o644, 0, "every user of this host can read"},
+		{".", "", 0, 78, "is a directory"}, // it cannot be read, not even by root
+	} {
+		file := filepath.Join(dir, c.name)
+		if c.mode != 0 {
+			if err := errors.Join(os.WriteFile(file, []byte(c.text), c.mode), os.Chmod(file, c.mode)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		st := newStage(t, "metrics: {listen: '0.0.0.0:0', token_file: "+file+"}\n")
+		code := st.run("config", "validate")
+		said := st.out.String() + st.errs.String()
+		if code != c.code || !strings.Contains(said, c.says) || strings.Contains(said, "c4n4ry") {
+			t.Errorf("%s: code %d, want %d; it says\n%s", c.name, code, c.code, said)
+		}
+		if c.name == "good" && strings.Contains(said, "every user") {
+			t.Errorf("a file of 0640 is called open:\n%s", said)
+		}
+	}
+}
+
 func TestConsumeGoesOnWithoutAnAddressForItsMetrics(t *testing.T) {
 	first := newStage(t, "metrics: {listen: '127.0.0.1:0'}\n")
 	var wg sync.WaitGroup

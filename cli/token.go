@@ -49,3 +49,13 @@ func readToken(name string) (string, error) {
 	}
 	return strings.TrimSpace(string(text)), err
 }
+
+// everybodyReads is said of a token file that is exposed. It is no fault: platforms of
+// containers give secrets to programs so, where nobody else is.
+const everybodyReads = "every user of this host can read the token in this file"
+
+// exposed reports whether every user may read a file.
+func exposed(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().Perm()&0o004 != 0
+}

@@ -60,6 +60,9 @@ func encodePlain(h map[string]string) (text string, ok bool) {
 		if !plain(k) || !plain(v) {
 			return "", false
 		}
+		if len(h) == 1 {
+			return `{"` + k + `":"` + v + `"}`, true
+		}
 		size += len(k) + len(v) + len(`"":"",`)
 	}
 	var b strings.Builder

@@ -41,29 +41,58 @@ const schema = "https://opentelemetry.io/schemas/1.45.0"
 
 // A Tracer makes the spans. It is safe for concurrent use.
 type Tracer struct {
-	tracer trace.Tracer
-	off    bool
+	tracer      trace.Tracer
+	off         bool
+	parentBased bool
 
 	sends, handles beginnings
 }
 
+// An Option changes a Tracer.
+type Option func(*Tracer)
+
+// WithParentBased says that the sampler of the provider is parent-based, as the SDK's own
+// default is and OTEL_TRACES_SAMPLER=parentbased_* are: it samples no span whose parent is
+// not sampled. Such a span is not even begun then, and the parent's context goes on in its
+// place, which saves what it costs to ask the SDK. With another sampler, spans that it
+// wants would be missing.
+func WithParentBased() Option { return func(t *Tracer) { t.parentBased = true } }
+
 // New makes a Tracer whose spans go to a provider. A nil provider makes one that does
 // nothing at all.
-func New(p trace.TracerProvider) *Tracer {
+func New(p trace.TracerProvider, opts ...Option) *Tracer {
 	if p == nil {
 		return &Tracer{tracer: noop.Tracer{}, off: true}
 	}
-	return &Tracer{
+	t := &Tracer{
 		tracer:  p.Tracer(scope, trace.WithSchemaURL(schema)),
 		sends:   beginnings{operation: "send", kind: trace.SpanKindProducer},
 		handles: beginnings{operation: "process", kind: trace.SpanKindConsumer},
 	}
+	for _, opt := range opts {
+		opt(t)
+	}
+	return t
+}
+
+// decided reports whether the parent in a context has already decided that its children
+// are not sampled.
+func (t *Tracer) decided(ctx context.Context) bool {
+	if !t.parentBased {
+		return false
+	}
+	parent := trace.SpanContextFromContext(ctx)
+	return parent.IsValid() && !parent.IsSampled()
 }
 
 // Send is a posthorn.SendMiddleware: it makes the producer's span, and gives its context
 // to the messages that carry none yet.
 func (t *Tracer) Send(ctx context.Context, envs []driver.Envelope, next func(context.Context) error) error {
 	if t.off || len(envs) == 0 {
+		return next(ctx)
+	}
+	if t.decided(ctx) {
+		inject(ctx, envs)
 		return next(ctx)
 	}
 	b := t.sends.of(commonQueue(envs))
@@ -84,6 +113,10 @@ func (t *Tracer) Handle(ctx context.Context, d driver.Delivery, next func(contex
 		return next(ctx)
 	}
 	ctx, span := t.start(ctx, d)
+	if !span.IsRecording() {
+		defer span.End()
+		return next(ctx)
+	}
 	defer endUnreturned(span)
 	err := next(ctx)
 	switch class := posthorn.ClassOf(err); class {
@@ -104,6 +137,9 @@ func (t *Tracer) start(ctx context.Context, d driver.Delivery) (context.Context,
 	case d.Header[driver.HeaderTraceparent] == "":
 	case firstTry(d):
 		ctx = propagation.TraceContext{}.Extract(ctx, header)
+		if t.decided(ctx) {
+			return ctx, noop.Span{}
+		}
 	default:
 		sent := propagation.TraceContext{}.Extract(context.Background(), header)
 		if origin := trace.SpanContextFromContext(sent); origin.IsValid() {
