@@ -83,10 +83,10 @@ func onlyFile(p *place) string {
 // kinds lists all faults that a run knows.
 func kinds() []kind {
 	return []kind{
-		{id: KillWorker, about: "kill -9 a worker, at times a producer", possible: always, inject: killProcess},
+		{id: KillWorker, about: "kill -9 a worker, at times a producer or operator", possible: always, inject: killProcess},
 		{id: KillParent, about: "kill -9 the supervisor of workers", possible: onlySupervised, inject: killSupervisor},
-		{id: TermWorker, about: "SIGTERM to a worker", possible: onlyStopping, inject: endWorker},
-		{id: StopWorker, about: "SIGSTOP a worker beyond its lease, then SIGCONT", possible: onlyStopping,
+		{id: TermWorker, about: "SIGTERM to a worker, at times an operator", possible: onlyStopping, inject: endWorker},
+		{id: StopWorker, about: "SIGSTOP a worker or operator beyond its lease, then SIGCONT", possible: onlyStopping,
 			inject: stopWorker},
 		{id: Limits, about: "workers reach their message limit", possible: always, inLoad: []oracle.Fate{}},
 		{id: PoisonFault, about: "handlers exit, throw a fatal error, or never return", possible: always,

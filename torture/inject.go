@@ -16,12 +16,16 @@ func between(rnd *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(rnd.Int64N(int64(most-least)))
 }
 
-func killProcess(_ context.Context, s *stage, rnd *rand.Rand) error {
-	r := roleWorker
-	if rnd.IntN(4) == 0 {
-		r = roleProducer
+// someRole is one of a process that is to be harmed: a worker, or at times another one.
+func someRole(rnd *rand.Rand, others ...role) role {
+	if rnd.IntN(2) == 0 {
+		return others[rnd.IntN(len(others))]
 	}
-	m := s.crew.pick(rnd, r)
+	return roleWorker
+}
+
+func killProcess(_ context.Context, s *stage, rnd *rand.Rand) error {
+	m := s.crew.pick(rnd, someRole(rnd, roleProducer, roleOperator))
 	if m == nil {
 		return errNobody
 	}
@@ -39,7 +43,7 @@ func killSupervisor(_ context.Context, s *stage, rnd *rand.Rand) error {
 }
 
 func endWorker(_ context.Context, s *stage, rnd *rand.Rand) error {
-	m := s.crew.pick(rnd, roleWorker)
+	m := s.crew.pick(rnd, someRole(rnd, roleWorker, roleOperator))
 	if m == nil {
 		return errNobody
 	}
@@ -47,7 +51,7 @@ func endWorker(_ context.Context, s *stage, rnd *rand.Rand) error {
 }
 
 func stopWorker(ctx context.Context, s *stage, rnd *rand.Rand) error {
-	m := s.crew.pick(rnd, roleWorker)
+	m := s.crew.pick(rnd, someRole(rnd, roleOperator))
 	if m == nil {
 		return errNobody
 	}

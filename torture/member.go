@@ -40,10 +40,9 @@ type member struct {
 
 // start starts the process, and gives it its job.
 func (m *member) start(c *crew, j job) (err error) {
-	if m.role == roleProducer {
+	if m.role == roleProducer || m.role == roleOperator {
 		j.Ledger = filepath.Join(c.dir, j.Name+ledgerEnding)
-	}
-	if m.role != roleProducer { // those of a supervisor's workers are named after it
+	} else { // those of a supervisor's workers are named after it
 		m.notes = filepath.Join(c.dir, j.Name+".flight")
 		j.Flight = m.notes
 	}
@@ -77,6 +76,11 @@ func (m *member) start(c *crew, j job) (err error) {
 		m.askLocked()
 	}
 	return nil
+}
+
+// executes reports whether the process carries operations on.
+func (m *member) executes() bool {
+	return m.role == roleOperator || m.role == roleWorker && m.under == nil
 }
 
 // askLocked tells the process to end. One that is still on its way to work might

@@ -71,10 +71,13 @@ func run(t *testing.T, o torture.Options) *torture.Report {
 			t.Errorf("%+v", r.Promises[i])
 		}
 	}
+	if o := r.Operations; o.Made == 0 || o.Retried == 0 && r.Messages.Dead > 0 || o.Retried != o.Done+o.Again {
+		t.Errorf("operations: %+v", o)
+	}
 	if r.Host.Server == "" || r.Host.Time.IsZero() {
 		t.Errorf("the run does not say where it was: %+v", r.Host)
 	}
-	t.Logf("%+v; %+v; %+v", r.Messages, r.Crew, r.Faults)
+	t.Logf("%+v; %+v; %+v; %+v", r.Messages, r.Operations, r.Crew, r.Faults)
 	return r
 }
 
