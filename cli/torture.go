@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -241,8 +242,12 @@ func (s *session) showTortureFigures(r *torture.Report) {
 		o.Gone, o.Refused, o.Left)
 	s.print("they stopped themselves %d times, and %d were cancelled; %d executors killed, %d times taken over\n",
 		o.Stopped, o.Cancelled, o.Killed, max(o.Turns-o.Made, 0))
-	s.print("%d processes: %d killed, %d ended by messages, %d by limits; %d zombies, %d lost claims refused\n\n",
+	s.print("%d processes: %d killed, %d ended by messages, %d by limits; %d zombies, %d lost claims refused\n",
 		c.Started, c.Killed, c.Poisoned, c.Ended, c.Zombies, c.Refused)
+	for _, p := range slices.Sorted(maps.Keys(r.Points)) {
+		s.print("died at %s: %d\n", p, r.Points[p])
+	}
+	s.print("\n")
 	writeTable(s, false, listing[torture.Recovery]{rows: r.Faults, columns: []column[torture.Recovery]{
 		{head: "FAULT", cell: func(f torture.Recovery) string { return string(f.Fault) }},
 		{head: "TIMES", right: true, cell: func(f torture.Recovery) string { return fmt.Sprint(f.Injected) }},

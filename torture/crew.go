@@ -169,6 +169,11 @@ func (c *crew) bury(m *member) {
 		}
 	case m.death && !m.ended:
 		c.counts.Poisoned++
+	case c.fell(m):
+		c.counts.Killed++
+		if m.executes() {
+			c.counts.Executors++
+		}
 	case m.bad != "":
 		c.note(oracle.CleanEnd, "%s ended by an error: %s", m.name, m.bad)
 	case !m.ended:

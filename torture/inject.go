@@ -16,16 +16,18 @@ func between(rnd *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(rnd.Int64N(int64(most-least)))
 }
 
-// someRole is one of a process that is to be harmed: a worker, or at times another one.
-func someRole(rnd *rand.Rand, others ...role) role {
+// victim picks a process that is to be harmed: a worker, or at times one of another role.
+func (c *crew) victim(rnd *rand.Rand, others ...role) *member {
 	if rnd.IntN(2) == 0 {
-		return others[rnd.IntN(len(others))]
+		if m := c.pick(rnd, others[rnd.IntN(len(others))]); m != nil {
+			return m
+		}
 	}
-	return roleWorker
+	return c.pick(rnd, roleWorker)
 }
 
 func killProcess(_ context.Context, s *stage, rnd *rand.Rand) error {
-	m := s.crew.pick(rnd, someRole(rnd, roleProducer, roleOperator))
+	m := s.crew.victim(rnd, roleProducer, roleOperator)
 	if m == nil {
 		return errNobody
 	}
@@ -43,7 +45,7 @@ func killSupervisor(_ context.Context, s *stage, rnd *rand.Rand) error {
 }
 
 func endWorker(_ context.Context, s *stage, rnd *rand.Rand) error {
-	m := s.crew.pick(rnd, someRole(rnd, roleWorker, roleOperator))
+	m := s.crew.victim(rnd, roleWorker, roleOperator)
 	if m == nil {
 		return errNobody
 	}
@@ -51,7 +53,7 @@ func endWorker(_ context.Context, s *stage, rnd *rand.Rand) error {
 }
 
 func stopWorker(ctx context.Context, s *stage, rnd *rand.Rand) error {
-	m := s.crew.pick(rnd, someRole(rnd, roleOperator))
+	m := s.crew.victim(rnd, roleOperator)
 	if m == nil {
 		return errNobody
 	}

@@ -29,9 +29,11 @@ type member struct {
 	how     string        // it ended
 	alone   bool          // it runs suspects
 	notes   string        // the file of its flight record; empty if it has none
+	points  string        // the directory of the points at which it dies
 
 	ready  string // the id of the worker, once it works
 	killed bool   // by us
+	dying  int    // points at which it, or a worker of it, is to die
 	asked  bool   // to end
 	death  bool   // it said that a message ends it
 	ended  bool   // it has said its last word
@@ -56,6 +58,9 @@ func (m *member) start(c *crew, j job) (err error) {
 		return err
 	}
 	if m.out, err = m.cmd.StdoutPipe(); err != nil {
+		return err
+	}
+	if err := m.arm(filepath.Join(c.dir, j.Name+".points")); err != nil {
 		return err
 	}
 	log := filepath.Join(c.dir, j.Name+".log")

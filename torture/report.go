@@ -22,6 +22,7 @@ type Report struct {
 	Crew       CrewCounts        `json:"processes"`
 	CutBefore  int               `json:"commits_cut_before"`
 	CutAfter   int               `json:"commits_cut_after"`
+	Points     map[string]int    `json:"died_at"` // deaths by the point, P-2
 	Faults     []Recovery        `json:"faults"`
 	Skipped    []Skipped         `json:"skipped"`
 	Promises   []Promise         `json:"promises"`

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/testserver"
 	"github.com/posthorn/posthorn/torture"
 	"github.com/posthorn/posthorn/torture/oracle"
@@ -85,7 +86,9 @@ func TestARunOnSQLiteHoldsAndLeavesNothing(t *testing.T) {
 	t.Parallel() // as all runs: most of their time they wait for what must come back by itself
 	o, dir := options(t), t.TempDir()
 	o.Store = "sqlite:" + filepath.Join(dir, "mine.db")
-	run(t, o)
+	if r := run(t, o); !failpoint.On && !skipped(r, torture.DieAtPoint) {
+		t.Errorf("a build without points does not say that none dies at them: %+v", r.Skipped)
+	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left beside the store: %v, %v", left, err)
 	}

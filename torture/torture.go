@@ -153,7 +153,7 @@ func (s *stage) set(ctx context.Context) (err error) {
 	var skipped []Skipped
 	s.chosen, skipped = choose(s.place, s.opts.Faults)
 	s.report = &Report{Seed: s.opts.Seed, Store: s.control.Dialect(), Durability: s.control.Capabilities().Durability,
-		Skipped: skipped, Private: s.place.server != nil}
+		Skipped: skipped, Points: map[string]int{}, Private: s.place.server != nil}
 	j := job{DSN: s.place.dsn, Session: s.place.session, Without: without(s.chosen)}
 	s.crew = newCrew(s.opts.Command, s.opts.Dir, j, s.opts.Seed)
 	s.crew.count, s.crew.release = s.opts.Messages, s.releaseDead
