@@ -66,11 +66,12 @@ servers:
 	@scripts/setup.sh postgresql mariadb
 	@scripts/setup.sh redis-server || true # without it, asynq is left out
 
-torture: build ## Torture each of the STORES (sqlite postgres mariadb) for MINUTES (10)
+torture: ## Torture each of the STORES (sqlite postgres mariadb) for MINUTES (10)
 	@scripts/setup.sh postgresql mariadb
+	@go build -trimpath -tags posthorn_failpoints -o bin/posthorn-torture ./cmd/posthorn
 	@for store in $(or $(STORES),sqlite postgres mariadb); do \
 		case $$store in sqlite) place="--store sqlite:bin/torture.db" ;; *) place="--private $$store" ;; esac; \
-		bin/posthorn torture --minutes $(or $(MINUTES),10) $(TORTUREFLAGS) $$place || exit 1; done
+		bin/posthorn-torture torture --minutes $(or $(MINUTES),10) $(TORTUREFLAGS) $$place || exit 1; done
 
 mutants: ## Show that torture and the tests find each of 15 planted faults; about 20 minutes
 	@scripts/setup.sh postgresql mariadb
@@ -85,6 +86,7 @@ sim-mutants: ## Show that the simulator finds each of 13 planted faults within 1
 failpoints: ## Kill a process at each moment in which a message moves, on each store
 	@scripts/setup.sh postgresql mariadb
 	@go test -tags posthorn_failpoints -count=1 -parallel 8 ./internal/crashtest -run ADeathAtEachPoint -args $(RUNFLAGS)
+	@go test -tags posthorn_failpoints -count=1 ./torture -run DieAtPoints
 
 sweep: ## Cut a SQLite store off at each of its writes and syncs; about 5 minutes
 	@scripts/setup.sh strace

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -233,9 +234,20 @@ func (s *session) showTortureFigures(r *torture.Report) {
 	m, c, took := r.Messages, r.Crew, config.FormatDuration(time.Duration(r.Seconds)*time.Second)
 	s.print("%s (%s), %s: %d messages to send: %d accepted, %d refused, of %d nobody knows\n", r.Store,
 		string(r.Durability), took, m.Intents, m.Accepted, m.Refused, m.Unknown)
-	s.print("%d done (%.0f a second), %d dead letters, %d live as they must\n", m.Effects, r.PerSecond, m.Dead, m.Live)
-	s.print("%d processes: %d killed, %d ended by messages, %d by limits; %d zombies, %d lost claims refused\n\n",
+	s.print("%d done (%.0f a second), %d dead letters, %d discarded, %d live as they must\n", m.Effects, r.PerSecond,
+		m.Dead, m.Discarded, m.Live)
+	o := r.Operations
+	s.print("%d operations on %d letters: %d retried: %d done, %d failed again; %d edited, %d discarded, %d restored, "+
+		"%d gone, %d refused, %d left\n", o.Made, o.Letters, o.Retried, o.Done, o.Again, o.Edited, o.Discarded, o.Restored,
+		o.Gone, o.Refused, o.Left)
+	s.print("they stopped themselves %d times, and %d were cancelled; %d executors killed, %d times taken over\n",
+		o.Stopped, o.Cancelled, o.Killed, max(o.Turns-o.Made, 0))
+	s.print("%d processes: %d killed, %d ended by messages, %d by limits; %d zombies, %d lost claims refused\n",
 		c.Started, c.Killed, c.Poisoned, c.Ended, c.Zombies, c.Refused)
+	for _, p := range slices.Sorted(maps.Keys(r.Points)) {
+		s.print("died at %s: %d\n", p, r.Points[p])
+	}
+	s.print("\n")
 	writeTable(s, false, listing[torture.Recovery]{rows: r.Faults, columns: []column[torture.Recovery]{
 		{head: "FAULT", cell: func(f torture.Recovery) string { return string(f.Fault) }},
 		{head: "TIMES", right: true, cell: func(f torture.Recovery) string { return fmt.Sprint(f.Injected) }},

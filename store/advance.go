@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/mutant"
 )
 
@@ -257,6 +258,7 @@ func (s *stride) move(ctx context.Context, n int) error {
 	} else if found, err = s.change(ctx, next); err != nil {
 		return err
 	}
+	failpoint.Pass(failpoint.MidOperation)
 	s.count(found)
 	return s.mark(ctx, found)
 }

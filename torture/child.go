@@ -45,7 +45,7 @@ type job struct {
 	DSN     string            `json:"dsn"`
 	Session map[string]string `json:"session,omitempty"`
 	Seed    uint64            `json:"seed"`
-	Ledger  string            `json:"ledger,omitempty"`  // of a producer: the file
+	Ledger  string            `json:"ledger,omitempty"`  // of a producer or operator: the file
 	Count   int               `json:"count,omitempty"`   // of a producer: messages to send; 0 means without end
 	Without []oracle.Fate     `json:"without,omitempty"` // of a producer: fates that it does not send
 	Limit   int               `json:"limit,omitempty"`   // of a worker: messages until it ends
@@ -62,6 +62,7 @@ type role string
 const (
 	roleWorker     role = "worker"
 	roleProducer   role = "producer"
+	roleOperator   role = "operator"
 	roleSupervisor role = "supervisor"
 )
 
@@ -164,9 +165,12 @@ func (p Process) play(ctx context.Context) (why string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if p.job.Role == roleProducer {
+	switch p.job.Role {
+	case roleProducer:
 		why, err = "done", produce(ctx, p.job, s, p.voice)
-	} else {
+	case roleOperator:
+		why, err = "told to end", p.operate(ctx, s)
+	default:
 		why, err = p.work(ctx, s)
 	}
 	return why, errors.Join(err, s.Close())
@@ -185,7 +189,9 @@ func (p Process) openPatiently(ctx context.Context) (*store.Store, error) {
 
 // work runs a worker.
 func (p Process) work(ctx context.Context, s *store.Store) (why string, err error) {
-	c := &cast{words: speak(s.Dialect()), say: p.voice.say, rebind: s.Rebind}
+	c := &cast{
+		words: speak(s.Dialect()), say: p.voice.say, rebind: s.Rebind, db: s.DB(), history: s.Names.Table("attempt"),
+	}
 	var t tally
 	rec, err := flight.Create(p.job.Flight, recordSlots)
 	if err != nil {
@@ -200,6 +206,9 @@ func (p Process) work(ctx context.Context, s *store.Store) (why string, err erro
 	})
 	if err != nil {
 		return "", err
+	}
+	if !p.job.Supervised { // a supervised worker leaves operations to others
+		defer p.execute(ctx, s)()
 	}
 	p.voice.say(event{Ready: w.ID(), PID: os.Getpid()})
 	var ticking sync.WaitGroup

@@ -33,7 +33,7 @@ type crew struct {
 	pulse   *pulse
 	release func(driver.Death) // gives back what a dead worker held
 
-	producing, working sync.WaitGroup
+	producing, operating, working sync.WaitGroup
 
 	mu      sync.Mutex
 	rnd     *rand.Rand
@@ -55,7 +55,9 @@ type CrewCounts struct {
 	Poisoned int `json:"poisoned"` // by a message
 	Ended    int `json:"ended"`    // workers that ended by themselves: by a limit, or a handler that hung
 	Refused  int `json:"refused"`  // commits and settlements whose lease was lost
-	Zombies  int `json:"zombies"`  // workers that went on after their leases had run out
+	Zombies  int `json:"zombies"`  // workers and operators that went on after their leases had run out
+
+	Executors int `json:"executors"` // that were killed by a fault: they carry operations on
 }
 
 func newCrew(command []string, dir string, j job, seed uint64) *crew {
@@ -76,6 +78,9 @@ func (c *crew) hire() {
 		c.working.Go(func() { c.keep(roleWorker, fmt.Sprintf("w%d", i)) })
 	}
 	c.working.Go(func() { c.keep(roleWorker, isolated) })
+	for i := range operators {
+		c.operating.Go(func() { c.keep(roleOperator, fmt.Sprintf("o%d", i)) })
+	}
 	c.keeping = producers
 	for i := range producers {
 		c.producing.Go(func() {
@@ -159,8 +164,16 @@ func (c *crew) bury(m *member) {
 	switch {
 	case m.killed:
 		c.counts.Killed++
+		if m.executes() {
+			c.counts.Executors++
+		}
 	case m.death && !m.ended:
 		c.counts.Poisoned++
+	case c.fell(m):
+		c.counts.Killed++
+		if m.executes() {
+			c.counts.Executors++
+		}
 	case m.bad != "":
 		c.note(oracle.CleanEnd, "%s ended by an error: %s", m.name, m.bad)
 	case !m.ended:
@@ -267,11 +280,9 @@ func (c *crew) dismiss(r role) {
 		})
 	}
 	asking.Wait()
-	if r == roleWorker {
-		c.working.Wait()
-	} else {
-		c.producing.Wait()
-	}
+	map[role]*sync.WaitGroup{
+		roleProducer: &c.producing, roleOperator: &c.operating, roleWorker: &c.working,
+	}[r].Wait()
 }
 
 // all are the processes of some roles that the crew has started and that have not ended.

@@ -17,6 +17,7 @@ type Fault string
 // The faults that a run injects one after the other, each healed before the next.
 const (
 	KillWorker    Fault = "P-1"  // kill -9 of a process
+	DieAtPoint    Fault = "P-2"  // death at a step that moves a message
 	KillParent    Fault = "P-4"  // kill -9 of the supervisor
 	TermWorker    Fault = "P-6"  // SIGTERM
 	StopWorker    Fault = "P-7"  // SIGSTOP beyond the lease, then SIGCONT
@@ -83,10 +84,11 @@ func onlyFile(p *place) string {
 // kinds lists all faults that a run knows.
 func kinds() []kind {
 	return []kind{
-		{id: KillWorker, about: "kill -9 a worker, at times a producer", possible: always, inject: killProcess},
+		{id: KillWorker, about: "kill -9 a worker, at times a producer or operator", possible: always, inject: killProcess},
+		{id: DieAtPoint, about: "a process dies at a step that moves a message", possible: onlyPoints, inject: dieAtPoint},
 		{id: KillParent, about: "kill -9 the supervisor of workers", possible: onlySupervised, inject: killSupervisor},
-		{id: TermWorker, about: "SIGTERM to a worker", possible: onlyStopping, inject: endWorker},
-		{id: StopWorker, about: "SIGSTOP a worker beyond its lease, then SIGCONT", possible: onlyStopping,
+		{id: TermWorker, about: "SIGTERM to a worker, at times an operator", possible: onlyStopping, inject: endWorker},
+		{id: StopWorker, about: "SIGSTOP a worker or operator beyond its lease, then SIGCONT", possible: onlyStopping,
 			inject: stopWorker},
 		{id: Limits, about: "workers reach their message limit", possible: always, inLoad: []oracle.Fate{}},
 		{id: PoisonFault, about: "handlers exit, throw a fatal error, or never return", possible: always,
@@ -112,7 +114,6 @@ func kinds() []kind {
 // elsewhere are the faults that no run can inject, and what does.
 func elsewhere() []Skipped {
 	return []Skipped{
-		{"P-2", "it needs a build with failpoints: make failpoints"},
 		{"P-3", "it needs strace: make sweep"},
 		{"C-1", "it needs a server under libfaketime; internal/faulttest does it"},
 		{"D-2", "it needs a file system of its own to cut the power of: make powercuts"},

@@ -20,6 +20,9 @@ const poisonExit = 3
 // hastyTimeout is the deadline of the handlers that are to miss it.
 const hastyTimeout = 300 * time.Millisecond
 
+// askAgain is how long a message waits whose history could not be read.
+const askAgain = 50 * time.Millisecond
+
 // errPlanned is the error of handlers that are to fail.
 var errPlanned = errors.New("as planned")
 
@@ -28,6 +31,9 @@ type cast struct {
 	words  words
 	say    func(event)
 	rebind func(string) string
+
+	db      *sql.DB
+	history string // the table of attempts
 }
 
 // mux registers the handlers.
@@ -79,8 +85,10 @@ func (c *cast) effect(ctx context.Context, tx *posthorn.Tx, p plan) error {
 		return err
 	}
 	switch p.Fate {
-	case oracle.Reject:
+	case oracle.Reject, oracle.Typo:
 		return posthorn.Reject(errPlanned)
+	case oracle.Mended, oracle.Relapse:
+		return c.live(ctx, d.ID, p.Fate)
 	case oracle.Fail:
 		return errPlanned
 	case oracle.Panic:
@@ -97,6 +105,21 @@ func (c *cast) effect(ctx context.Context, tx *posthorn.Tx, p plan) error {
 		return c.cross(ctx, tx, p.N)
 	}
 	return c.first(ctx, tx, d, p.Fate)
+}
+
+// live rejects a message in some of its lives: each of those ended with a line in its
+// history, which lasts until it is done. The transaction of the handler has settled the
+// message already, so the history is read outside of it.
+func (c *cast) live(ctx context.Context, id string, fate oracle.Fate) error {
+	n := 0
+	stmt := c.rebind("select count(*) from " + c.history + " where message_id = ? and class = ?")
+	if err := c.db.QueryRowContext(ctx, stmt, id, string(driver.ClassReject)).Scan(&n); err != nil {
+		return posthorn.Snooze(askAgain) // the store is away
+	}
+	if n < fate.Lives() {
+		return posthorn.Reject(errPlanned)
+	}
+	return nil
 }
 
 // first does what is done only the first time.

@@ -16,12 +16,18 @@ func between(rnd *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(rnd.Int64N(int64(most-least)))
 }
 
-func killProcess(_ context.Context, s *stage, rnd *rand.Rand) error {
-	r := roleWorker
-	if rnd.IntN(4) == 0 {
-		r = roleProducer
+// victim picks a process that is to be harmed: a worker, or at times one of another role.
+func (c *crew) victim(rnd *rand.Rand, others ...role) *member {
+	if rnd.IntN(2) == 0 {
+		if m := c.pick(rnd, others[rnd.IntN(len(others))]); m != nil {
+			return m
+		}
 	}
-	m := s.crew.pick(rnd, r)
+	return c.pick(rnd, roleWorker)
+}
+
+func killProcess(_ context.Context, s *stage, rnd *rand.Rand) error {
+	m := s.crew.victim(rnd, roleProducer, roleOperator)
 	if m == nil {
 		return errNobody
 	}
@@ -39,7 +45,7 @@ func killSupervisor(_ context.Context, s *stage, rnd *rand.Rand) error {
 }
 
 func endWorker(_ context.Context, s *stage, rnd *rand.Rand) error {
-	m := s.crew.pick(rnd, roleWorker)
+	m := s.crew.victim(rnd, roleWorker, roleOperator)
 	if m == nil {
 		return errNobody
 	}
@@ -47,7 +53,7 @@ func endWorker(_ context.Context, s *stage, rnd *rand.Rand) error {
 }
 
 func stopWorker(ctx context.Context, s *stage, rnd *rand.Rand) error {
-	m := s.crew.pick(rnd, roleWorker)
+	m := s.crew.victim(rnd, roleOperator)
 	if m == nil {
 		return errNobody
 	}

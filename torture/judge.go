@@ -32,6 +32,9 @@ func (s *stage) judge(ctx context.Context) error {
 	r.Findings = append(append([]oracle.Finding{}, oracle.Check(e)...), s.crew.found...)
 	r.Crew = s.crew.counts
 	r.Messages = countMessages(e)
+	if r.Operations, err = s.countOperations(ctx, e); err != nil {
+		return fmt.Errorf("collect evidence: %w", err)
+	}
 	r.PerSecond = float64(r.Messages.Effects) / r.Seconds
 	if s.place.proxy != nil {
 		n := s.place.proxy.Counts()
@@ -67,17 +70,22 @@ func (s *stage) inLoad(k kind, e oracle.Evidence) (n int) {
 // evidence reads the ledgers and the store.
 func (s *stage) evidence(ctx context.Context) (e oracle.Evidence, err error) {
 	e = oracle.Evidence{Charges: s.crew.charges, Deaths: s.crew.deaths,
-		MinCrashes: driver.SuspectDeaths, MaxCrashes: maxCrashes}
-	if e.Intents, err = readLedgers(s.opts.Dir); err != nil {
+		MinCrashes: driver.SuspectDeaths, MaxCrashes: maxCrashes, MaxLines: driver.MaxAttempts}
+	all, err := readLedgers(s.opts.Dir)
+	if err != nil {
 		return e, err
 	}
+	e.Intents, e.Orders = all.Intents, all.Orders
 	if e.Effects, err = s.countBy(ctx, "select id, count(*) from torture_effect group by id"); err != nil {
 		return e, err
 	}
 	if e.Live, err = s.live(ctx); err != nil {
 		return e, err
 	}
-	if e.Letters, err = s.letters(ctx); err != nil {
+	if err = s.letters(ctx, &e); err != nil {
+		return e, err
+	}
+	if err = s.operations(ctx, &e); err != nil {
 		return e, err
 	}
 	stats, err := s.control.Stats(ctx)
@@ -88,20 +96,64 @@ func (s *stage) evidence(ctx context.Context) (e oracle.Evidence, err error) {
 	return e, err
 }
 
-// letters reads the dead letters.
-func (s *stage) letters(ctx context.Context) (out []oracle.Letter, err error) {
-	for past := int64(0); ; {
-		ls, err := s.control.Letters(ctx, store.LetterFilter{Past: past, Limit: 200})
+// letters reads the dead letters and the discarded ones, and how often their history says
+// that their messages died as they did last.
+func (s *stage) letters(ctx context.Context, e *oracle.Evidence) error {
+	lines, err := s.lines(ctx)
+	if err != nil {
+		return err
+	}
+	e.Lines = map[string]int{}
+	for _, discarded := range []bool{false, true} {
+		ls, err := s.allLetters(ctx, discarded)
+		if err != nil {
+			return err
+		}
+		for _, l := range ls {
+			e.Letters = append(e.Letters, l.Letter)
+			e.Lines[l.ID] = lines[[2]string{l.ID, l.class}]
+		}
+	}
+	return nil
+}
+
+// A lastWord is a dead letter with the class of the attempt that it died of.
+type lastWord struct {
+	oracle.Letter
+	class string
+}
+
+// allLetters reads all dead letters, or all that are discarded.
+func (s *stage) allLetters(ctx context.Context, discarded bool) (out []lastWord, err error) {
+	for f := (store.LetterFilter{Discarded: discarded, Limit: 200}); ; {
+		ls, err := s.control.Letters(ctx, f)
 		if err != nil || len(ls) == 0 {
 			return out, err
 		}
 		for _, l := range ls {
-			past = l.Seq
-			out = append(out, oracle.Letter{
-				ID: l.ID, Kind: l.Kind, Reason: l.Reason, Digest: digest(l.Body), Crashes: l.Crashes,
-			})
+			f.Past = l.Seq
+			sent, err := s.asSent(ctx, l)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, lastWord{class: string(l.Class), Letter: oracle.Letter{
+				ID: l.ID, Kind: l.Kind, Reason: l.Reason, Digest: digest(sent), Crashes: l.Crashes, Seq: l.Seq,
+				Discarded: discarded,
+			}})
 		}
 	}
+}
+
+// asSent is the body of a letter as it was sent.
+func (s *stage) asSent(ctx context.Context, l store.Letter) ([]byte, error) {
+	if l.Revision == 0 {
+		return l.Body, nil
+	}
+	revisions, err := s.control.Revisions(ctx, l.ID)
+	if err != nil || len(revisions) == 0 {
+		return nil, err
+	}
+	return revisions[0].Body, nil
 }
 
 // leaks looks for connections of processes that have ended.
@@ -136,6 +188,13 @@ func countMessages(e oracle.Evidence) (m Messages) {
 	for _, n := range e.Effects {
 		m.Effects += n
 	}
-	m.Dead, m.Live = len(e.Letters), len(e.Live)
+	m.Live = len(e.Live)
+	for _, l := range e.Letters {
+		if l.Discarded {
+			m.Discarded++
+		} else {
+			m.Dead++
+		}
+	}
 	return m
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/posthorn/posthorn/torture/oracle"
 )
 
-// A ledger is what one producer wanted and got, in a file outside the store. An
+// A ledger is what one producer or operator wanted and got, in a file outside the store. An
 // intent is on the disk before its message is sent. An outcome is written down
 // afterwards; a producer that dies first leaves it unknown.
 type ledger struct {
@@ -35,6 +35,19 @@ func (l *ledger) intend(ins []oracle.Intent) error {
 			return err
 		}
 	}
+	return l.sync()
+}
+
+// order writes an order, and returns when it is on the disk.
+func (l *ledger) order(o oracle.Order) error {
+	if err := l.write(oracle.Line{Order: &o}); err != nil {
+		return err
+	}
+	return l.sync()
+}
+
+// sync takes what was written to the disk.
+func (l *ledger) sync() error {
 	if err := l.buf.Flush(); err != nil {
 		return fmt.Errorf("write ledger: %w", err)
 	}
@@ -51,6 +64,11 @@ func (l *ledger) note(ins []oracle.Intent, o oracle.Outcome) error {
 	for i, in := range ins {
 		ids[i] = in.ID
 	}
+	return l.end(o, ids...)
+}
+
+// end writes the outcome of intents or orders.
+func (l *ledger) end(o oracle.Outcome, ids ...string) error {
 	if err := l.write(oracle.Line{Outcome: o, IDs: ids}); err != nil {
 		return err
 	}
@@ -69,21 +87,22 @@ func (l *ledger) write(v oracle.Line) error {
 func (l *ledger) close() error { return errors.Join(l.buf.Flush(), l.file.Sync(), l.file.Close()) }
 
 // readLedgers reads all ledgers of a directory.
-func readLedgers(dir string) (all []oracle.Intent, err error) {
+func readLedgers(dir string) (all oracle.Ledger, err error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*"+ledgerEnding))
 	if err != nil {
-		return nil, err
+		return all, err
 	}
 	for _, path := range paths {
 		file, err := os.Open(path)
 		if err != nil {
-			return nil, fmt.Errorf("read ledger: %w", err)
+			return all, fmt.Errorf("read ledger: %w", err)
 		}
-		ins, err := oracle.ReadLedger(file)
+		one, err := oracle.ReadLedger(file)
 		if err = errors.Join(err, file.Close()); err != nil {
-			return nil, fmt.Errorf("read ledger %s: %w", filepath.Base(path), err)
+			return all, fmt.Errorf("read ledger %s: %w", filepath.Base(path), err)
 		}
-		all = append(all, ins...)
+		all.Intents = append(all.Intents, one.Intents...)
+		all.Orders = append(all.Orders, one.Orders...)
 	}
 	return all, nil
 }

@@ -29,9 +29,11 @@ type member struct {
 	how     string        // it ended
 	alone   bool          // it runs suspects
 	notes   string        // the file of its flight record; empty if it has none
+	points  string        // the directory of the points at which it dies
 
 	ready  string // the id of the worker, once it works
 	killed bool   // by us
+	dying  int    // points at which it, or a worker of it, is to die
 	asked  bool   // to end
 	death  bool   // it said that a message ends it
 	ended  bool   // it has said its last word
@@ -40,10 +42,9 @@ type member struct {
 
 // start starts the process, and gives it its job.
 func (m *member) start(c *crew, j job) (err error) {
-	if m.role == roleProducer {
+	if m.role == roleProducer || m.role == roleOperator {
 		j.Ledger = filepath.Join(c.dir, j.Name+ledgerEnding)
-	}
-	if m.role != roleProducer { // those of a supervisor's workers are named after it
+	} else { // those of a supervisor's workers are named after it
 		m.notes = filepath.Join(c.dir, j.Name+".flight")
 		j.Flight = m.notes
 	}
@@ -57,6 +58,9 @@ func (m *member) start(c *crew, j job) (err error) {
 		return err
 	}
 	if m.out, err = m.cmd.StdoutPipe(); err != nil {
+		return err
+	}
+	if err := m.arm(filepath.Join(c.dir, j.Name+".points")); err != nil {
 		return err
 	}
 	log := filepath.Join(c.dir, j.Name+".log")
@@ -77,6 +81,11 @@ func (m *member) start(c *crew, j job) (err error) {
 		m.askLocked()
 	}
 	return nil
+}
+
+// executes reports whether the process carries operations on.
+func (m *member) executes() bool {
+	return m.role == roleOperator || m.role == roleWorker && m.under == nil
 }
 
 // askLocked tells the process to end. One that is still on its way to work might

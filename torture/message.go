@@ -69,6 +69,7 @@ func shares() []share {
 		{oracle.Fail, 50}, {oracle.Panic, 30}, {oracle.Invalid, 30}, {oracle.Garbage, 80}, {oracle.Far, 10},
 		{oracle.Stranger, 2}, {oracle.TooLarge, 5}, {oracle.Twin, 30}, {oracle.Dirty, 100}, {oracle.Spawn, 200},
 		{oracle.Deadlock, 100}, {oracle.Conflict, 50}, {oracle.HangOnce, 3}, {oracle.ExitOnce, 5}, {oracle.Poison, 1},
+		{oracle.Mended, 300}, {oracle.Relapse, 120}, {oracle.Typo, 80},
 	}
 }
 

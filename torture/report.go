@@ -18,9 +18,11 @@ type Report struct {
 	Seconds    float64           `json:"seconds"`
 	PerSecond  float64           `json:"per_second"` // effects, over the whole run
 	Messages   Messages          `json:"messages"`
+	Operations Operations        `json:"operations"`
 	Crew       CrewCounts        `json:"processes"`
 	CutBefore  int               `json:"commits_cut_before"`
 	CutAfter   int               `json:"commits_cut_after"`
+	Points     map[string]int    `json:"died_at"` // deaths by the point, P-2
 	Faults     []Recovery        `json:"faults"`
 	Skipped    []Skipped         `json:"skipped"`
 	Promises   []Promise         `json:"promises"`
@@ -32,13 +34,14 @@ type Report struct {
 
 // Messages are what became of the messages of a run.
 type Messages struct {
-	Intents  int `json:"intents"`
-	Accepted int `json:"accepted"`
-	Refused  int `json:"refused"`
-	Unknown  int `json:"unknown"`
-	Effects  int `json:"effects"`
-	Dead     int `json:"dead"`
-	Live     int `json:"live"` // at the end, as they had to be
+	Intents   int `json:"intents"`
+	Accepted  int `json:"accepted"`
+	Refused   int `json:"refused"`
+	Unknown   int `json:"unknown"`
+	Effects   int `json:"effects"`
+	Dead      int `json:"dead"`
+	Discarded int `json:"discarded"`
+	Live      int `json:"live"` // at the end, as they had to be
 }
 
 // A Verdict says how a promise came out of a run.

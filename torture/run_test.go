@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/testserver"
 	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 	"github.com/posthorn/posthorn/torture"
@@ -72,10 +73,13 @@ func run(t *testing.T, o torture.Options) *torture.Report {
 			t.Errorf("%+v", r.Promises[i])
 		}
 	}
+	if o := r.Operations; o.Made == 0 || o.Retried == 0 && r.Messages.Dead > 0 || o.Retried != o.Done+o.Again {
+		t.Errorf("operations: %+v", o)
+	}
 	if r.Host.Server == "" || r.Host.Time.IsZero() {
 		t.Errorf("the run does not say where it was: %+v", r.Host)
 	}
-	t.Logf("%+v; %+v; %+v", r.Messages, r.Crew, r.Faults)
+	t.Logf("%+v; %+v; %+v; %+v", r.Messages, r.Operations, r.Crew, r.Faults)
 	return r
 }
 
@@ -83,7 +87,9 @@ func TestARunOnSQLiteHoldsAndLeavesNothing(t *testing.T) {
 	t.Parallel() // as all runs: most of their time they wait for what must come back by itself
 	o, dir := options(t), t.TempDir()
 	o.Store = "sqlite:" + filepath.Join(dir, "mine.db")
-	run(t, o)
+	if r := run(t, o); !failpoint.On && !skipped(r, torture.DieAtPoint) {
+		t.Errorf("a build without points does not say that none dies at them: %+v", r.Skipped)
+	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left beside the store: %v, %v", left, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -117,6 +118,7 @@ func (s *stage) run(ctx context.Context) (*Report, error) {
 	s.play(ctx)
 	s.tell("the load ends; waiting until nothing is left")
 	s.crew.dismiss(roleProducer)
+	s.crew.dismiss(roleOperator)
 	s.drain(context.WithoutCancel(ctx))
 	s.crew.dismiss(roleWorker)
 	s.report.Seconds = time.Since(s.started).Seconds()
@@ -151,7 +153,7 @@ func (s *stage) set(ctx context.Context) (err error) {
 	var skipped []Skipped
 	s.chosen, skipped = choose(s.place, s.opts.Faults)
 	s.report = &Report{Seed: s.opts.Seed, Store: s.control.Dialect(), Durability: s.control.Capabilities().Durability,
-		Skipped: skipped, Private: s.place.server != nil}
+		Skipped: skipped, Points: map[string]int{}, Private: s.place.server != nil}
 	j := job{DSN: s.place.dsn, Session: s.place.session, Without: without(s.chosen)}
 	s.crew = newCrew(s.opts.Command, s.opts.Dir, j, s.opts.Seed)
 	s.crew.count, s.crew.release = s.opts.Messages, s.releaseDead
@@ -266,7 +268,22 @@ func (s *stage) drain(ctx context.Context) {
 	if err != nil {
 		return // the judgement finds it, too
 	}
+	l, err := createLedger(filepath.Join(s.opts.Dir, lastKey+ledgerEnding))
+	if err != nil {
+		s.crew.find(oracle.CleanEnd, "%v", err)
+		return
+	}
+	defer func() { _ = l.close() }() // what it has is on the disk
+	v := overseer{store: s.control, ledger: l, resumed: map[string]bool{}}
 	for deadline := time.Now().Add(drainWithin); time.Now().Before(deadline); wait(ctx, 250*time.Millisecond) {
+		over, err := v.close(ctx)
+		if err != nil {
+			s.crew.find(oracle.CleanEnd, "%v", err)
+			return
+		}
+		if !over { // what is in flight may die once more, and be put back
+			continue
+		}
 		if live, err := s.live(ctx); err == nil && settled(live, fates) {
 			return
 		}
@@ -285,9 +302,9 @@ func settled(live map[string]int, fates map[string]oracle.Fate) bool {
 
 // fates are what the ledgers say of each message.
 func (s *stage) fates() (map[string]oracle.Fate, error) {
-	ins, err := readLedgers(s.opts.Dir)
+	all, err := readLedgers(s.opts.Dir)
 	out := map[string]oracle.Fate{}
-	for _, in := range ins {
+	for _, in := range all.Intents {
 		out[in.ID] = in.Fate
 	}
 	return out, err

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/transport/open"
@@ -36,6 +38,7 @@ const (
 	roleWork    = "work"    // handles messages until it is told to end
 	roleReap    = "reap"    // tells of Death, as a supervisor does
 	roleOperate = "operate" // puts all dead letters back
+	roleExecute = "execute" // does so by an operation, or carries on the one that there is
 )
 
 // The actors' times.
@@ -65,6 +68,8 @@ func act(text string) error {
 		_, err = s.ReleaseDead(ctx, p.Death)
 	case roleOperate:
 		err = putBack(ctx, s)
+	case roleExecute:
+		err = carryOn(ctx, s)
 	}
 	return errors.Join(err, s.Close())
 }
@@ -202,6 +207,34 @@ func putBack(ctx context.Context, s *store.Store) error {
 		}
 	}
 	return nil
+}
+
+// carryOn retries all dead letters by an operation, until each has had its turn.
+func carryOn(ctx context.Context, s *store.Store) error {
+	ops, err := s.Operations(ctx, store.OperationFilter{})
+	if err == nil && len(ops) == 0 {
+		_, err = s.StartOperation(ctx, store.Operation{Action: store.ActionRetry})
+	}
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
+	var executing sync.WaitGroup
+	executing.Go(func() {
+		_ = failure.NewExecutor(s, failure.ExecutorOptions{ // it returns nil
+			Name: fmt.Sprint(os.Getpid()), Lease: actorLease, Poll: actorLease / 10, Share: 1,
+		}).Run(ctx)
+	})
+	defer executing.Wait()
+	defer stop()
+	for ctx.Err() == nil {
+		ops, err := s.Operations(ctx, store.OperationFilter{})
+		if err != nil || ops[0].State == store.OperationRunning && ops[0].Left() == 0 {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return ctx.Err()
 }
 
 // played plays the part of this process, if it has one.

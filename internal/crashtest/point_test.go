@@ -48,7 +48,7 @@ const opener = failpoint.AfterEffect
 // 1 surely, 0 maybe, -1 surely not, since nobody holds anything.
 func crashed(p failpoint.Point) int {
 	switch p {
-	case failpoint.MidMigrate, failpoint.MidSend, failpoint.AfterSend, failpoint.MidLetterBack:
+	case failpoint.MidMigrate, failpoint.MidSend, failpoint.AfterSend, failpoint.MidLetterBack, failpoint.MidOperation:
 		return -1
 	case failpoint.MidClaim, failpoint.MidAck, failpoint.AfterCommit, failpoint.AfterSettle, failpoint.MidPromote:
 		return 0
@@ -176,6 +176,9 @@ func (d *drama) play(k *kept) {
 	case failpoint.MidLetterBack:
 		d.finish()
 		d.do(part{Role: roleOperate}, d.point)
+	case failpoint.MidOperation:
+		d.finish()
+		d.do(part{Role: roleExecute}, d.point)
 	case failpoint.MidRescue:
 		d.die(opener)
 		d.die(d.point)
@@ -429,7 +432,7 @@ func (d *drama) checkHistory(l store.Letter) {
 		}
 	}
 	want := 1
-	if d.point == failpoint.MidLetterBack { // the letter was put back, and died again
+	if d.point == failpoint.MidLetterBack || d.point == failpoint.MidOperation { // the letter was put back, and died again
 		want = 2
 	}
 	if l.Reason == driver.ReasonCrashed { // the deaths before were only said

@@ -42,6 +42,7 @@ const (
 	MidReapBury   Point = "midReapBury"   // a dead letter of a message that kills is kept, the message not removed
 	MidFree       Point = "midFree"       // suspects are ready again
 	MidLetterBack Point = "midLetterBack" // a dead letter is a message again, and still a letter
+	MidOperation  Point = "midOperation"  // letters of an operation are changed, which it has not noted
 )
 
 // Points lists all points.
@@ -49,6 +50,6 @@ func Points() []Point {
 	return []Point{
 		MidMigrate, MidSend, AfterSend, MidClaim, AfterClaim, MidExtend, BeforeEffect, AfterEffect, BeforeCommit,
 		AfterCommit, BeforeSettle, MidAck, MidBury, MidRetry, MidRelease, AfterSettle, MidPromote, MidRescue,
-		MidReap, MidReapBury, MidFree, MidLetterBack,
+		MidReap, MidReapBury, MidFree, MidLetterBack, MidOperation,
 	}
 }

@@ -75,8 +75,9 @@ func TestAReportOfTortureIsARunOfEachFaultThatItInjected(t *testing.T) {
 	rs, err := guarantee.Decode([]byte(`{"kind": "TortureReport", "summary": {"report": {
 		"store": "mysql", "durability": "power-safe",
 		"messages": {"accepted": 1234}, "findings": [{}], "host": {"go": "go1"}, "faults": [
-		{"fault": "P-1", "injected": 7, "worst_ns": 1500000000}, {"fault": "D-1", "injected": 0}]}}}`))
-	if err != nil || len(rs) != 1 || rs[0].Held() {
+		{"fault": "P-1", "injected": 7, "worst_ns": 1500000000}, {"fault": "D-1", "injected": 0}],
+		"operations": {"made": 5}}}}`))
+	if err != nil || len(rs) != 2 || rs[0].Held() || rs[1].Fault != "O" || rs[1].Times != 5 {
 		t.Fatalf("%+v, %v", rs, err)
 	}
 	want := "torture: 7 times, 1,234 messages, 0 lost, 0 doubled, 1 other findings; work went on within 1.5 s; 0001-01-01"

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -29,6 +30,9 @@ type report struct {
 		Injected int           `json:"injected"`
 		Worst    time.Duration `json:"worst_ns"`
 	} `json:"faults"`
+	Operations struct {
+		Made int `json:"made"`
+	} `json:"operations"`
 	Findings []json.RawMessage `json:"findings"`
 	Host     runs.Host         `json:"host"`
 }
@@ -50,14 +54,16 @@ func Decode(text []byte) (rs []runs.Run, err error) {
 	if r.Store == "" {
 		return nil, errNoReport
 	}
-	for _, f := range r.Faults {
-		if f.Injected == 0 {
-			continue
-		}
-		rs = append(rs, runs.Run{
-			Check: "torture", Fault: f.Fault, Store: r.Store, Class: r.Durability, Times: f.Injected,
-			Accepted: r.Messages.Accepted, Broken: len(r.Findings), Worst: f.Worst, Host: r.Host,
-		})
+	base := runs.Run{
+		Check: "torture", Store: r.Store, Class: r.Durability, Accepted: r.Messages.Accepted, Broken: len(r.Findings),
+		Host: r.Host,
 	}
-	return rs, nil
+	for _, f := range r.Faults {
+		one := base
+		one.Fault, one.Times, one.Worst = f.Fault, f.Injected, f.Worst
+		rs = append(rs, one)
+	}
+	made := base
+	made.Fault, made.Times = operations, r.Operations.Made
+	return slices.DeleteFunc(append(rs, made), func(r runs.Run) bool { return r.Times == 0 }), nil
 }

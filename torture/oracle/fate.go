@@ -29,6 +29,14 @@ const (
 	Poison  Fate = "poison"  // ends its process, always
 )
 
+// The fates of messages that die until somebody mends them: by a retry, which is a life
+// more, or by an edit and a retry.
+const (
+	Mended  Fate = "mended"  // rejected in its first life
+	Relapse Fate = "relapse" // rejected in its first two lives
+	Typo    Fate = "typo"    // rejected until its body is edited
+)
+
 // The fates of messages that are live at the end of a run.
 const (
 	Far      Fate = "far"      // due long after it
@@ -57,6 +65,20 @@ type doom struct {
 	place   place
 	reason  string // of a dead letter
 	charged int    // most attempts that may have been spent when a handler starts
+
+	// Of what dies: in so many lives it does, and in the next it has its effect; 0: in
+	// all of them, or typo: in all before its body is edited.
+	lives int
+	typo  bool
+	told  bool // each of its deaths leaves one line of its class in its history
+}
+
+// after is what must become of a message that was put back.
+func (d doom) after(l life) doom {
+	if d.place == letter && (d.lives > 0 && l.sent >= d.lives || d.typo && l.sentEdited > 0) {
+		d.place = effect
+	}
+	return d
 }
 
 // unbounded is for handlers whose deadline is so short that any attempt may miss it.
@@ -69,12 +91,15 @@ func dooms() map[Fate]doom {
 		Spawn: {place: effect}, ExitOnce: {place: effect},
 		FailOnce: {place: effect, charged: 1}, PanicOnce: {place: effect, charged: 1},
 		TimeoutOnce: {place: effect, charged: unbounded}, HangOnce: {place: effect, charged: unbounded},
-		Reject:  {place: letter, reason: driver.ReasonRejected},
+		Reject:  {place: letter, reason: driver.ReasonRejected, told: true},
 		Fail:    {place: letter, reason: driver.ReasonExhausted, charged: unbounded},
 		Panic:   {place: letter, reason: driver.ReasonExhausted, charged: unbounded},
-		Invalid: {place: letter, reason: driver.ReasonInvalid},
-		Garbage: {place: letter, reason: driver.ReasonUndecodable},
+		Invalid: {place: letter, reason: driver.ReasonInvalid, told: true},
+		Garbage: {place: letter, reason: driver.ReasonUndecodable, told: true},
 		Poison:  {place: letter, reason: driver.ReasonCrashed},
+		Mended:  {place: letter, reason: driver.ReasonRejected, told: true, lives: 1},
+		Relapse: {place: letter, reason: driver.ReasonRejected, told: true, lives: 2},
+		Typo:    {place: letter, reason: driver.ReasonRejected, told: true, typo: true},
 		Far:     {place: live}, Stranger: {place: live},
 		TooLarge: {place: none}, Twin: {place: none},
 	}
@@ -83,6 +108,10 @@ func dooms() map[Fate]doom {
 // Charged is how many attempts a message of this fate may have spent when its
 // handler starts; more were not its own.
 func (f Fate) Charged() int { return dooms()[f].charged }
+
+// Lives is in how many lives a message of this fate dies before it is done; 0: it is not
+// mended by lives.
+func (f Fate) Lives() int { return dooms()[f].lives }
 
 // EndsLive reports whether a message of this fate is live at the end of a run.
 func (f Fate) EndsLive() bool { return dooms()[f].place == live }

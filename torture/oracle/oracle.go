@@ -45,8 +45,10 @@ type Intent struct {
 // A Letter is a dead letter as the store has it.
 type Letter struct {
 	ID, Kind, Reason string
-	Digest           string // of the body
+	Digest           string // of the body, as it was sent: before it was edited
 	Crashes          int
+	Seq              int64 // its number
+	Discarded        bool  // somebody has removed it
 }
 
 // A Charge is a handler that started with attempts spent.
@@ -69,7 +71,12 @@ type Evidence struct {
 	Charges    []Charge
 	Deaths     map[string]int // processes that a poisonous message ended, by its id
 	MinCrashes int            // before which no message is buried for them
-	MaxCrashes int            // after which one is
+	MaxCrashes int            // after which one is, in each of its lives
+
+	Orders     []Order
+	Operations []Operation
+	Lines      map[string]int // of a letter's class in the history of its message, by the message's id
+	MaxLines   int            // that are kept of a history
 }
 
 // A Finding is one broken rule.
@@ -103,6 +110,7 @@ func Check(e Evidence) []Finding {
 	c.strangers()
 	c.count()
 	c.charges()
+	c.operations()
 	slices.SortFunc(c.found, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Promise, b.Promise), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Text, b.Text))
 	})
@@ -115,6 +123,8 @@ type check struct {
 	dooms   map[Fate]doom
 	letters map[string][]Letter
 	fates   map[string]Fate // of all that may exist
+	lives   map[string]life
+	tracks  map[int64]*track // by the letter's number
 	found   []Finding
 }
 
@@ -129,6 +139,7 @@ func newCheck(e Evidence) *check {
 			c.fates[ChildOf(in.ID)] = Done
 		}
 	}
+	c.trace()
 	return c
 }
 
@@ -155,7 +166,7 @@ func (c *check) judge(in Intent) {
 	}
 	c.once(in.ID)
 	if there > 0 && d.place != none {
-		c.compare(in, d)
+		c.compare(in, d.after(c.lives[in.ID]))
 	}
 }
 
@@ -258,8 +269,14 @@ func (c *check) count() {
 	if rows != c.Counts.Live {
 		c.find(Conserved, "", "the store counts %d live messages, and has %d", c.Counts.Live, rows)
 	}
-	if n := int64(len(c.Letters)); n != c.Counts.Dead {
-		c.find(Conserved, "", "the store counts %d dead letters, and has %d", c.Counts.Dead, n)
+	dead := int64(0)
+	for _, l := range c.Letters {
+		if !l.Discarded {
+			dead++
+		}
+	}
+	if dead != c.Counts.Dead {
+		c.find(Conserved, "", "the store counts %d dead letters, and has %d", c.Counts.Dead, dead)
 	}
 	done := int64(0)
 	for _, n := range c.Effects {
@@ -295,8 +312,8 @@ func (c *check) charges() {
 		}
 	}
 	for id, n := range c.Deaths {
-		if n > c.MaxCrashes {
-			c.find(Counted, id, "ended %d processes, and is to be buried after %d", n, c.MaxCrashes)
+		if most := c.MaxCrashes * (1 + c.lives[id].sent); n > most {
+			c.find(Counted, id, "ended %d processes, and is to be buried after %d", n, most)
 		}
 	}
 }

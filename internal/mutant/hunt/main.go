@@ -25,7 +25,7 @@ import (
 type quarry struct {
 	name, tag string
 	run       []string // of torture: where, and by which faults
-	pkg, test string   // instead: a test that fails
+	pkg, test string   // instead, or first: a test that fails
 	sim       bool     // instead: the simulator
 }
 
@@ -57,7 +57,8 @@ func quarries() []quarry {
 		{name: "released_twice", tag: mutant.Tag + ",released_twice",
 			pkg: "./store/sqlite", test: "TestSQLiteKeepsTheContract/(declares|suspect)"},
 		{name: "operation_in_two", tag: mutant.Tag + ",operation_in_two",
-			pkg: "./internal/crashtest", test: "TestEachLetterOfAnOperationHasOneEnd/SQLite"},
+			pkg: "./internal/crashtest", test: "TestEachLetterOfAnOperationHasOneEnd/SQLite",
+			run: []string{"--private", "postgres", "--faults", "P-1,D-1,D-3,N-1,H"}},
 	}
 }
 
@@ -84,7 +85,7 @@ const (
 	simSeeds   = "1000" // of the simulator
 	minutes    = "0.7"
 	tryWithin  = 6 * time.Minute
-	textColumn = 100
+	textColumn = 140
 )
 
 func main() {
@@ -127,12 +128,9 @@ var errAway = errors.New("nothing found it")
 // hunt returns what found the fault.
 func (q quarry) hunt(dir string) (how string, err error) {
 	if q.test != "" {
-		test := []string{"test", "-count=1", "-run=^" + strings.ReplaceAll(q.test, "/", "$/^") + "$", q.pkg}
-		if out, err := command("go", test...)(); err != nil {
-			return "", fmt.Errorf("it fails without the fault, too: %w: %s", err, out)
+		if how, err = q.tested(); err != nil || q.run == nil {
+			return how, err
 		}
-		how, err := q.hunted(command("go", append(test, "-tags="+q.tag)...), "--- FAIL: ")
-		return strings.Replace(how, "--- FAIL: ", q.pkg+" ", 1), err
 	}
 	program, source := filepath.Join(dir, q.name), "./cmd/posthorn"
 	if q.sim {
@@ -144,6 +142,7 @@ func (q quarry) hunt(dir string) (how string, err error) {
 	if q.sim {
 		return q.hunted(command(program, "-seeds", simSeeds), "broken: ")
 	}
+	by := how
 	for seed := 1; seed <= tries; seed++ {
 		args := append([]string{"torture", "--minutes", minutes, "--seed", fmt.Sprint(seed), "--resume-within", "1m",
 			"--store", "sqlite:" + filepath.Join(dir, q.name+".db")}, q.run...)
@@ -151,10 +150,20 @@ func (q quarry) hunt(dir string) (how string, err error) {
 			args = slices.Delete(args, 7, 9) // a private server has the store
 		}
 		if how, err = q.hunted(command(program, args...), "broken: "); err == nil {
-			return how, nil
+			return strings.TrimPrefix(by+"; "+how, "; "), nil
 		}
 	}
 	return "", err
+}
+
+// tested returns the test that fails with the fault, and does not without it.
+func (q quarry) tested() (how string, err error) {
+	test := []string{"test", "-count=1", "-run=^" + strings.ReplaceAll(q.test, "/", "$/^") + "$", q.pkg}
+	if out, err := command("go", test...)(); err != nil {
+		return "", fmt.Errorf("it fails without the fault, too: %w: %s", err, out)
+	}
+	how, err = q.hunted(command("go", append(test, "-tags="+q.tag)...), "--- FAIL: ")
+	return strings.Replace(how, "--- FAIL: ", q.pkg+" ", 1), err
 }
 
 // command is a command to run, which gives what it says.
