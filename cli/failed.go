@@ -162,17 +162,15 @@ func (s *session) failedListCommand() *cobra.Command {
 	}
 	f.define(cmd)
 	cmd.Flags().BoolVar(&f.discarded, "discarded", false, "those that somebody removed")
-	cmd.Flags().IntVar(&f.limit, "limit", defaultLetters, "at most `N`")
-	cmd.Flags().Int64Var(&f.past, "past", 0, "only those past the one with this `number`, for the next page")
+	f.limit = defaultLetters
+	countFlag(cmd.Flags(), &f.limit, "limit", "at most `N`")
+	pastFlag(cmd.Flags(), &f.past, "only those past the one with this `number`, for the next page")
 	group(cmd, "Which", "discarded", "limit", "past")
 	outputFlag(cmd, &output)
 	return cmd
 }
 
 func (s *session) listFailed(ctx context.Context, f letterFlags, as string) error {
-	if f.limit < 1 {
-		return usage("--limit is below 1", "give a positive number")
-	}
 	st, err := s.existing(ctx)
 	if err != nil {
 		return err

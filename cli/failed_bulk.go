@@ -27,7 +27,7 @@ type bulkFlags struct {
 
 func (f *bulkFlags) define(cmd *cobra.Command, retries bool) {
 	fs := cmd.Flags()
-	fs.Float64Var(&f.rate, "rate", 0, "at most `N` a second (default as fast as others allow)")
+	fs.Var(pace{&f.rate}, "rate", "at most `N` a second (default as fast as others allow)")
 	fs.StringVar(&f.because, "because", "", "why, for all who wonder")
 	names := []string{"rate", "because"}
 	if retries {

@@ -89,7 +89,7 @@ func (s *session) changeCommand(c change) *cobra.Command {
 	f.letterFlags.define(cmd)
 	f.bulkFlags.define(cmd, c.action == store.ActionRetry)
 	cmd.Flags().BoolVar(&f.all, "all", false, "all dead letters")
-	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most `N`, the oldest first")
+	countFlag(cmd.Flags(), &f.limit, "limit", "at most `N`, the oldest first")
 	group(cmd, "Which", "all", "limit")
 	confirmFlags(cmd, &f.yes)
 	return cmd
@@ -115,12 +115,8 @@ func (f changeFlags) check() error {
 		return usage("no dead letter is named", "give ids, a filter such as --kind, or --all")
 	case len(f.ids) > 0 && (f.all || f.any()):
 		return usage("ids and filters contradict each other", "give one of them")
-	case f.limit < 0:
-		return usage("--limit is negative", "give a positive number")
 	case f.purge && f.asked():
 		return usage("--purge goes by no operation", "leave the flags of operations out")
-	case f.rate < 0:
-		return usage("--rate is negative", "give letters per second, like 50 or 0.5")
 	}
 	return nil
 }

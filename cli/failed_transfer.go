@@ -26,11 +26,8 @@ file is new and of mode 0600.`,
 			failed export --all --discarded -o removed.ndjson`),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case !all && !f.any():
+			if !all && !f.any() {
 				return usage("no dead letter is named", "give a filter such as --kind, or --all")
-			case f.limit < 0:
-				return usage("--limit is negative", "give a positive number")
 			}
 			return s.exportFailed(cmd.Context(), f, out)
 		},
@@ -39,7 +36,7 @@ file is new and of mode 0600.`,
 	fs := cmd.Flags()
 	fs.BoolVar(&all, "all", false, "all dead letters")
 	fs.BoolVar(&f.discarded, "discarded", false, "those that somebody removed")
-	fs.IntVar(&f.limit, "limit", 0, "at most `N`, the oldest first")
+	countFlag(fs, &f.limit, "limit", "at most `N`, the oldest first")
 	fs.StringVarP(&out, "output", "o", "-", "a new `file`; - is stdout")
 	group(cmd, "Which", "all", "discarded", "limit")
 	group(cmd, "Output", "output")

@@ -39,7 +39,8 @@ tried. What a handler does by other ways than its transaction is not undone: the
 	}
 	f.define(cmd)
 	cmd.Flags().BoolVar(&f.all, "all", false, "any dead letters")
-	cmd.Flags().IntVar(&f.limit, "limit", triedLetters, "at most `N`, the oldest first")
+	f.limit = triedLetters
+	countFlag(cmd.Flags(), &f.limit, "limit", "at most `N`, the oldest first")
 	cmd.Flags().BoolVar(&f.slow, "with-slow-part", false, "run the slow part of handlers: what it does is done")
 	group(cmd, "Which", "all", "limit")
 	group(cmd, "What", "with-slow-part")
@@ -78,8 +79,6 @@ func (s *session) tryFailed(ctx context.Context, ids []string, f tryFlags) error
 		return usage("no dead letter is named", "give ids, a filter such as --kind, or --all")
 	case len(ids) > 0 && (f.all || f.any()):
 		return usage("ids and filters contradict each other", "give one of them")
-	case f.limit < 1:
-		return usage("--limit is below 1", "give a positive number")
 	case len(s.app.Mux.Kinds()) == 0 && s.app.Setup == nil:
 		return &fault{
 			Code: "E-NO-HANDLERS", Title: "this program has no handlers", Exit: exitFailed,
