@@ -119,7 +119,7 @@ func (s *session) editFailed(ctx context.Context, id string, f editFlags) error 
 		return err
 	}
 	if found == nil {
-		return s.absent([]string{id}, 1)
+		return s.absent(ctx, st, []string{id}, 1)
 	}
 	l := *found
 	edited, err := s.newVersion(ctx, st, l, f)
@@ -129,6 +129,10 @@ func (s *session) editFailed(ctx context.Context, id string, f editFlags) error 
 	old := failure.VersionOf(l)
 	if edited.Equal(old) {
 		s.say("nothing was changed\n")
+		if f.retry {
+			s.say("it was not retried: %s failed retry %s\n", s.app.Name, id)
+			return outcome(exitFailed)
+		}
 		return nil
 	}
 	if err := s.checkVersion(edited, l.Kind, f.unchecked); err != nil {

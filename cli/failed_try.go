@@ -98,10 +98,7 @@ func (s *session) tryFailed(ctx context.Context, ids []string, f tryFlags) error
 		return err
 	}
 	if len(letters) == 0 && len(missing) == 0 {
-		return &fault{
-			Code: "E-NOTHING-MATCHED", Title: "nothing matched", What: "no dead letter fits the filter", Exit: exitNothing,
-			Try: s.app.Name + " failed list",
-		}
+		return s.nothingFits()
 	}
 	var rows []trialRow
 	o := failure.TryOptions{Mux: s.app.Mux, Dispatcher: env.Dispatcher, SlowPart: f.slow, Log: env.Log}
@@ -115,7 +112,7 @@ func (s *session) tryFailed(ctx context.Context, ids []string, f tryFlags) error
 	if err := s.showTrials(f.output, rows); err != nil {
 		return err
 	}
-	if err := s.absent(missing, len(ids)); err != nil {
+	if err := s.absent(ctx, st, missing, len(ids)); err != nil {
 		return err
 	}
 	return trialVerdict(rows)
