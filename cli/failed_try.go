@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -50,27 +50,8 @@ tried. What a handler does by other ways than its transaction is not undone: the
 
 // trialRow is a failure.Trial, as output shows it.
 type trialRow struct {
-	ID      string    `json:"id"`
-	Kind    string    `json:"kind"`
-	Outcome string    `json:"outcome"` // passed, failed or refused
-	Class   string    `json:"class,omitempty"`
-	Error   string    `json:"error,omitempty"` // or why it was refused
-	Was     string    `json:"was"`             // the error of the dead letter
-	Same    bool      `json:"same_error"`      // but for what differs between messages of one fault
-	Group   string    `json:"fingerprint,omitempty"`
-	Rows    int64     `json:"rows"` // touched; -1 is unknown
-	Sent    []sentRow `json:"would_send,omitempty"`
-	Outside []sentRow `json:"would_send_outside_the_transaction,omitempty"`
-	Seconds float64   `json:"duration_seconds"`
-	Dirty   string    `json:"left_in_session,omitempty"`
-	trial   *failure.Trial
-}
-
-// sentRow is a message that was not sent.
-type sentRow struct {
-	ID    string `json:"id"`
-	Kind  string `json:"kind"`
-	Queue string `json:"queue"`
+	view.Trial
+	trial *failure.Trial
 }
 
 func (s *session) tryFailed(ctx context.Context, ids []string, f tryFlags) error {
@@ -107,7 +88,7 @@ func (s *session) tryFailed(ctx context.Context, ids []string, f tryFlags) error
 		if err != nil {
 			return err
 		}
-		rows = append(rows, trialRowOf(&t))
+		rows = append(rows, trialRow{view.OfTrial(&t), &t})
 	}
 	if err := s.showTrials(f.output, rows); err != nil {
 		return err
@@ -144,33 +125,11 @@ func (s *session) toTry(
 	return ls, missing, nil
 }
 
-func trialRowOf(t *failure.Trial) trialRow {
-	r := trialRow{
-		ID: t.Letter.ID, Kind: t.Letter.Kind, Outcome: "passed", Class: string(t.Class), Was: t.Letter.Error,
-		Rows: t.Rows, Sent: sentRows(t.Sent), Outside: sentRows(t.Outside), Seconds: t.Took.Seconds(), Dirty: t.Dirty,
-		trial: t,
-	}
-	switch {
-	case t.Refused != nil:
-		r.Outcome, r.Error = "refused", t.Refused.Error()
-	case t.Err != nil:
-		r.Outcome, r.Error, r.Same, r.Group = "failed", t.Err.Error(), !t.Differs, t.Fingerprint
-	}
-	return r
-}
-
-func sentRows(envs []driver.Envelope) (out []sentRow) {
-	for _, e := range envs {
-		out = append(out, sentRow{ID: e.ID, Kind: e.Kind, Queue: e.Queue})
-	}
-	return out
-}
-
 // trialVerdict is the exit code: done when all would be.
 func trialVerdict(rows []trialRow) error {
 	passed := 0
 	for _, r := range rows {
-		if r.Outcome == "passed" {
+		if r.Outcome == view.TrialPassed {
 			passed++
 		}
 	}
@@ -192,12 +151,12 @@ func (s *session) showTrials(as string, rows []trialRow) error {
 	line("id", r.ID)
 	line("outcome", r.Outcome)
 	switch {
-	case r.Outcome == "refused":
+	case r.Outcome == view.TrialRefused:
 		line("because", r.Error)
 		return nil
-	case r.Outcome == "failed" && r.Same:
+	case r.Outcome == view.TrialFailed && r.Same:
 		line("error", fmt.Sprintf("%s (%s), as before", r.Error, r.Class))
-	case r.Outcome == "failed":
+	case r.Outcome == view.TrialFailed:
 		line("error", fmt.Sprintf("%s (%s)", r.Error, r.Class))
 		line("was", fmt.Sprintf("%s (%s)", r.Was, r.trial.Letter.Class))
 	}

@@ -39,6 +39,9 @@ type Options struct {
 	Token string
 	Store *store.Store
 	Mux   *posthorn.Mux // validates edits; nil validates none
+	// Dispatcher lets letters be tried: Mux's handlers run then, in this process. nil
+	// refuses tries.
+	Dispatcher *posthorn.Dispatcher
 	Log   *slog.Logger  // nil means silence
 }
 
@@ -100,6 +103,8 @@ type call struct {
 	store *store.Store
 	mux   *posthorn.Mux
 	log   *slog.Logger
+
+	dispatcher *posthorn.Dispatcher
 }
 
 // A route is what the server answers.
@@ -128,6 +133,7 @@ func routes() []route {
 		{"POST", "/v1/letters/purge", "", (*call).purgeLetters},
 		{"GET", "/v1/letters/{id}", "reveal", (*call).showLetter},
 		{"PATCH", "/v1/letters/{id}", "retry unchecked", (*call).patchLetter},
+		{"POST", "/v1/letters/{id}/try", "with_slow_part", (*call).tryLetter},
 		{"GET", "/v1/letters/{id}/body", "", (*call).showBody},
 		{"PUT", "/v1/letters/{id}/body", "retry unchecked", (*call).putBody},
 		{"GET", pathExport, chosen + "limit", (*call).export},
@@ -152,7 +158,7 @@ func (d *doors) handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range routes() {
 		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
-			c := &call{w: w, r: r, store: o.Store, mux: o.Mux, log: o.Log}
+			c := &call{w: w, r: r, store: o.Store, mux: o.Mux, log: o.Log, dispatcher: o.Dispatcher}
 			c.serve(rt)
 		})
 	}
