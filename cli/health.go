@@ -71,7 +71,8 @@ it. With --nagios: 0 ok, 1 warning, 2 critical, 3 unknown.`,
 	fs := cmd.Flags()
 	fs.StringSliceVar(&f.only, "only", nil, "only these `checks`: "+strings.Join(checkNames(), ", "))
 	f.maxFailed = -1 // the configured one
-	fs.Var(whole[int]{&f.maxFailed, 0}, "max-failed", "more dead letters than this are critical (default health.max_failed, 100)")
+	fs.Var(whole[int]{&f.maxFailed, 0}, "max-failed",
+		"more dead letters than this are critical (default health.max_failed, 100)")
 	fs.Lookup("max-failed").DefValue = "0" // the help shows no -1
 	fs.DurationVar(&f.maxAge, "max-age", 0,
 		"a message that has been due for longer is a warning (default monitor.rules.oldest.warning, 15m)")

@@ -45,19 +45,10 @@ func TestWhoConfirmsLateLearnsWhoWasFaster(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := "POSTHORN_STORE=sqlite:" + filepath.Join(t.TempDir(), "a.db")
-			plainly := func(args ...string) {
-				t.Helper()
-				if code := cli.Run(t.Context(), shopApp(), cli.IO{
-					Args: args, Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: io.Discard,
-					Environ: []string{at, "USER=bob"},
-				}); code != 0 {
-					t.Fatalf("%v ends with %d", args, code)
-				}
-			}
 			for _, id := range []string{"a", "b", "c"} {
-				plainly("dispatch", "greet", `{"to":"x","fail":"bad"}`, "--id", id)
+				asBob(t, at, "dispatch", "greet", `{"to":"x","fail":"bad"}`, "--id", id)
 			}
-			plainly("consume", "async", "--limit", "3")
+			asBob(t, at, "consume", "async", "--limit", "3")
 			errs := &asked{ask: make(chan struct{})}
 			answer, say := io.Pipe()
 			ended := make(chan int)
@@ -68,7 +59,7 @@ func TestWhoConfirmsLateLearnsWhoWasFaster(t *testing.T) {
 				})
 			}()
 			<-errs.ask
-			plainly(append([]string{"failed", "retry", "--yes"}, c.first...)...)
+			asBob(t, at, append([]string{"failed", "retry", "--yes"}, c.first...)...)
 			_, err := say.Write([]byte("y\n"))
 			if code := <-ended; err != nil || code != c.code {
 				t.Errorf("the later one ends with %d, want %d; %v", code, c.code, err)
@@ -77,5 +68,16 @@ func TestWhoConfirmsLateLearnsWhoWasFaster(t *testing.T) {
 				t.Errorf("the later one is told:\n%s", got)
 			}
 		})
+	}
+}
+
+// asBob runs a command line of the shop, which must succeed.
+func asBob(t *testing.T, at string, args ...string) {
+	t.Helper()
+	code := cli.Run(t.Context(), shopApp(), cli.IO{
+		Args: args, Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: io.Discard, Environ: []string{at, "USER=bob"},
+	})
+	if code != 0 {
+		t.Fatalf("%v ends with %d", args, code)
 	}
 }

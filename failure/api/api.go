@@ -42,7 +42,7 @@ type Options struct {
 	// Dispatcher lets letters be tried: Mux's handlers run then, in this process. nil
 	// refuses tries.
 	Dispatcher *posthorn.Dispatcher
-	Log   *slog.Logger  // nil means silence
+	Log        *slog.Logger // nil means silence
 }
 
 // A Server answers requests.

@@ -28,7 +28,8 @@ func TestALetterIsTriedAndNothingStays(t *testing.T) {
 			of := func(id string) view.Trial {
 				return get[view.Trial](v, ask{path: "POST /v1/letters/" + id + "/try", want: 200})
 			}
-			if got := of("good"); got.Outcome != "passed" || got.Rows != 1 || len(got.Sent) != 1 || got.Sent[0].Kind != "parcel" {
+			got := of("good")
+			if got.Outcome != "passed" || got.Rows != 1 || len(got.Sent) != 1 || got.Sent[0].Kind != "parcel" {
 				t.Errorf("the good one: %+v", got)
 			}
 			if got := of("bad"); got.Outcome != "failed" || got.Error != "no such place" || got.Was != hostile || got.Same {
