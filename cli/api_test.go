@@ -57,6 +57,7 @@ func TestTheAPINeedsATokenEverywhere(t *testing.T) {
 		"api: {listen: '0.0.0.0:0'}\n":                                               "needs a token",
 		"api: {listen: 'example.org:0', token: c4n4ry-c4n4ry-c4n4ry}\n":              "neither an IP address",
 		"api: {listen: '127.0.0.1:0', token: c4n4ry-c4n4ry-c4n4ry, token_file: x}\n": "api.token is set, too",
+		"api: {listen: '127.0.0.1:0', token: c4n4ry}\n":                              "it needs at least 16",
 	} {
 		st := newStage(t, config)
 		code := st.run("config", "validate")
@@ -65,7 +66,7 @@ func TestTheAPINeedsATokenEverywhere(t *testing.T) {
 		}
 	}
 	for _, config := range []string{
-		"api: {listen: '127.0.0.1:0', token: c4n4ry}\n", "api: {listen: '127.0.0.1:0', token_file: /nowhere/at/all}\n",
+		"api: {listen: '127.0.0.1:0', token_file: /nowhere/at/all}\n",
 	} {
 		st := newStage(t, config)
 		st.shop()

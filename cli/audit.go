@@ -65,17 +65,15 @@ transaction of what was done: neither is there without the other. Acts are kept 
 	fs.StringVar(&f.message, "message", "", "only on the message with this `id`")
 	fs.StringVar(&f.after, "after", "", "only at this `time` or later")
 	fs.StringVar(&f.before, "before", "", "only before this `time`")
-	fs.Int64Var(&f.past, "past", 0, "only those before the one with this `number`, for the next page")
-	fs.IntVar(&f.limit, "limit", defaultLetters, "at most `N`")
+	pastFlag(fs, &f.past, "only those before the one with this `number`, for the next page")
+	f.limit = defaultLetters
+	countFlag(fs, &f.limit, "limit", "at most `N`")
 	group(cmd, "Which", "verb", "by", "subject", "message", "after", "before", "past", "limit")
 	outputFlag(cmd, &output)
 	return cmd
 }
 
 func (f auditFlags) filter() (out store.ActFilter, err error) {
-	if f.limit < 1 || f.past < 0 {
-		return out, usage("--limit is below 1, or --past below 0", "give a positive number")
-	}
 	if err := checkVerb(f.verb); err != nil {
 		return out, err
 	}

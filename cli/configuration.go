@@ -134,11 +134,17 @@ func (s *session) explainField(f config.Field) {
 	}
 }
 
-// explainKey explains a setting, or all the settings below a key.
+// explainKey explains a setting, or all the settings below a key. What the configuration
+// does not name, and a configuration that cannot be read, leave what the reference says.
 func (s *session) explainKey(key string) error {
+	fields := slices.DeleteFunc(config.Reference(), func(f config.Field) bool { return !f.Covers(key) })
 	cfg, err := s.config()
-	if err != nil {
+	if err != nil && len(fields) == 0 {
 		return err
+	}
+	if err != nil {
+		cfg = &config.Config{}
+		s.say("the configuration has faults, so no values are shown: %s config validate\n", s.app.Name)
 	}
 	below := slices.DeleteFunc(slices.Clone(cfg.Settings()), func(v config.Setting) bool {
 		return v.Key != key && !strings.HasPrefix(v.Key, key+".")
@@ -151,6 +157,16 @@ func (s *session) explainKey(key string) error {
 		s.explainField(v.Field)
 	}
 	if len(below) > 0 {
+		return nil
+	}
+	for i, f := range fields {
+		if i > 0 {
+			s.print("\n")
+		}
+		s.print("%s\n", f.Pattern)
+		s.explainField(f)
+	}
+	if len(fields) > 0 {
 		return nil
 	}
 	return unknownKey(cfg, key)

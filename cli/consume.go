@@ -56,8 +56,8 @@ that are given win. The first SIGTERM, SIGINT or SIGQUIT stops gracefully, the s
 
 func (f *consumeFlags) define(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.IntVarP(&f.limit, "limit", "l", 0, "end after `N` messages")
-	fs.IntVarP(&f.failures, "failure-limit", "f", 0, "end after `N` failed messages")
+	fs.VarP(whole[int]{&f.limit, 1}, "limit", "l", "end after `N` messages")
+	fs.VarP(whole[int]{&f.failures, 1}, "failure-limit", "f", "end after `N` failed messages")
 	fs.StringVarP(&f.memory, "memory-limit", "m", "", "end at this `size` of the process, like 512M")
 	fs.StringVarP(&f.time, "time-limit", "t", "", "end after this `time`: 3600 (seconds) or 1h")
 	group(cmd, "Limits", "limit", "failure-limit", "memory-limit", "time-limit")
@@ -66,7 +66,8 @@ func (f *consumeFlags) define(cmd *cobra.Command) {
 	fs.BoolVar(&f.all, "all", false, "every transport")
 	fs.StringSliceVar(&f.exclude, "exclude", nil, "not these `transports`")
 	group(cmd, "What to consume", "program", "queues", "all", "exclude")
-	fs.IntVar(&f.concurrency, "concurrency", worker.DefaultConcurrency, "messages handled at the same time")
+	f.concurrency = worker.DefaultConcurrency
+	countFlag(fs, &f.concurrency, "concurrency", "messages handled at the same time")
 	fs.StringVar(&f.drain, "drain-timeout", "25s", "how long handlers may finish when the worker stops")
 	fs.StringVar(&f.sleep, "sleep", "", "accepted for Symfony's sake; Posthorn wakes up by itself")
 	group(cmd, "How", "concurrency", "drain-timeout", "sleep")
@@ -76,15 +77,6 @@ func (f *consumeFlags) define(cmd *cobra.Command) {
 func (f *consumeFlags) check(args []string) error {
 	if f.program != "" && (len(args) > 0 || f.all || f.given("queues") || f.given("exclude")) {
 		return usage("--program says already what to consume", "leave the transports and queues out")
-	}
-	for _, n := range []struct {
-		name  string
-		value int
-		least int
-	}{{"limit", f.limit, 0}, {"failure-limit", f.failures, 0}, {"concurrency", f.concurrency, 1}} {
-		if n.value < n.least {
-			return usage(fmt.Sprintf("--%s %d is below %d", n.name, n.value, n.least), "give a positive number")
-		}
 	}
 	if _, err := f.limits(); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,9 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/internal/config"
+	"github.com/posthorn/posthorn/store"
 )
 
 // dispatchFlags are the flags of dispatch.
@@ -102,10 +105,26 @@ func (s *session) dispatch(cmd *cobra.Command, args []string, f dispatchFlags) e
 	if err != nil {
 		return err
 	}
-	if err := env.Store.Send(cmd.Context(), envelope); err != nil {
+	err = env.Store.Send(cmd.Context(), envelope)
+	if f.id != "" && errors.Is(err, driver.ErrDuplicate) {
+		return idTaken(cmd.Context(), env.Store, f.id)
+	}
+	if err != nil {
 		return err
 	}
 	return s.showSent(f.output, []driver.Envelope{envelope})
+}
+
+// idTaken says where the message is that has the id already.
+func idTaken(ctx context.Context, st *store.Store, id string) error {
+	r, err := failure.Where(ctx, st, id)
+	if err != nil {
+		return err
+	}
+	return &fault{
+		Code: "E-MESSAGE-DUPLICATE", Title: "a live message has this id", What: id + ": " + r.Text, Exit: exitFailed,
+		Try: "wait until it is done, or give another --id; nothing was sent",
+	}
 }
 
 // sentMessage is a message that was accepted, as output shows it.

@@ -31,6 +31,7 @@ const (
 	checkOpen        = "STORE-OPEN"
 	checkLease       = "CONFIG-LEASE"
 	checkConcurrency = "CONFIG-CONCURRENCY"
+	checkSecrets     = "CONFIG-SECRETS" //nolint:gosec // the name of a check
 )
 
 func (s *session) doctorCommand() *cobra.Command {
@@ -96,7 +97,7 @@ func (s *session) diagnose(ctx context.Context, cfg *config.Config) (found []dia
 	if err != nil {
 		why := s.explainAny(err)
 		found = []diagnosis{{checkOpen, store.LevelError, why.Title + ": " + why.What, why.Try}}
-		return append(found, judgePrograms(cfg)...), false, nil
+		return append(append(found, judgePrograms(cfg)...), judgeSecretFiles(cfg)...), false, nil
 	}
 	found = []diagnosis{{Check: checkOpen, Level: store.LevelOK, Evidence: st.Dialect() + ", " + cfg.Store.String()}}
 	seen, err := st.Examine(ctx)
@@ -106,7 +107,7 @@ func (s *session) diagnose(ctx context.Context, cfg *config.Config) (found []dia
 	for _, f := range seen {
 		found = append(found, diagnosis{f.ID, f.Level, f.Evidence, f.Fix})
 	}
-	found = append(found, judgePrograms(cfg)...)
+	found = append(append(found, judgePrograms(cfg)...), judgeSecretFiles(cfg)...)
 	if st.Capabilities().Lanes > 1 { // SQLite writes one by one anyway
 		found = append(found, judgeConcurrency(cfg, st.Capabilities().Lanes))
 	}

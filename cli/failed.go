@@ -124,12 +124,36 @@ func (f *letterFlags) any() bool {
 // narrow is filter with the group's whole fingerprint.
 func (s *session) narrow(ctx context.Context, st *store.Store, f *letterFlags) (store.LetterFilter, error) {
 	out, err := f.filter()
-	if err != nil || f.group == "" {
+	if err != nil {
+		return out, err
+	}
+	if err := knownClass(ctx, st, out); err != nil || f.group == "" {
 		return out, err
 	}
 	g, err := s.findGroup(ctx, st, f.group)
 	out.Group = g.Fingerprint
 	return out, err
+}
+
+// knownClass refuses a class that neither Posthorn gives nor any letter has: an error may
+// name a class of its own.
+func knownClass(ctx context.Context, st *store.Store, f store.LetterFilter) error {
+	known := driver.Classes()
+	if f.Class == "" || slices.Contains(known, driver.Class(f.Class)) {
+		return nil
+	}
+	page, err := st.LetterPage(ctx, store.LetterFilter{
+		Class: f.Class, Discarded: f.Discarded, Limit: 1, Reach: searchReach, Bare: true,
+	})
+	if err != nil || len(page.Letters) > 0 || page.Next > 0 {
+		return err // one has it, or nobody has looked at all of them
+	}
+	names := make([]string, len(known))
+	for i, c := range known {
+		names[i] = string(c)
+	}
+	return usage("--class "+f.Class+" is none that Posthorn gives, and no letter has it",
+		meant(f.Class, names, "it is one of "+strings.Join(names, ", ")))
 }
 
 // queryFault shows the place in the query.
@@ -162,17 +186,15 @@ func (s *session) failedListCommand() *cobra.Command {
 	}
 	f.define(cmd)
 	cmd.Flags().BoolVar(&f.discarded, "discarded", false, "those that somebody removed")
-	cmd.Flags().IntVar(&f.limit, "limit", defaultLetters, "at most `N`")
-	cmd.Flags().Int64Var(&f.past, "past", 0, "only those past the one with this `number`, for the next page")
+	f.limit = defaultLetters
+	countFlag(cmd.Flags(), &f.limit, "limit", "at most `N`")
+	pastFlag(cmd.Flags(), &f.past, "only those past the one with this `number`, for the next page")
 	group(cmd, "Which", "discarded", "limit", "past")
 	outputFlag(cmd, &output)
 	return cmd
 }
 
 func (s *session) listFailed(ctx context.Context, f letterFlags, as string) error {
-	if f.limit < 1 {
-		return usage("--limit is below 1", "give a positive number")
-	}
 	st, err := s.existing(ctx)
 	if err != nil {
 		return err

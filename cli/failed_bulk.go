@@ -27,7 +27,7 @@ type bulkFlags struct {
 
 func (f *bulkFlags) define(cmd *cobra.Command, retries bool) {
 	fs := cmd.Flags()
-	fs.Float64Var(&f.rate, "rate", 0, "at most `N` a second (default as fast as others allow)")
+	fs.Var(pace{&f.rate}, "rate", "at most `N` a second (default as fast as others allow)")
 	fs.StringVar(&f.because, "because", "", "why, for all who wonder")
 	names := []string{"rate", "because"}
 	if retries {
@@ -56,10 +56,16 @@ func (s *session) bulk(ctx context.Context, st *store.Store, c change, f changeF
 	if err != nil {
 		return err
 	}
-	n, err := s.agreed(ctx, st, o, f.yes)
+	sure := f.yes || len(f.ids) == 1 // one reversible action asks nobody
+	if err := s.knownTarget(ctx, st, f.to, f.yes); err != nil {
+		return err
+	}
+	n, err := s.agreed(ctx, st, o, sure)
 	switch {
 	case err != nil:
 		return err
+	case n == 0 && len(f.ids) > 0:
+		return s.absent(ctx, st, f.ids, len(f.ids))
 	case n == 0:
 		return s.nothingFits()
 	}

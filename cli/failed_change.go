@@ -89,7 +89,7 @@ func (s *session) changeCommand(c change) *cobra.Command {
 	f.letterFlags.define(cmd)
 	f.bulkFlags.define(cmd, c.action == store.ActionRetry)
 	cmd.Flags().BoolVar(&f.all, "all", false, "all dead letters")
-	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most `N`, the oldest first")
+	countFlag(cmd.Flags(), &f.limit, "limit", "at most `N`, the oldest first")
 	group(cmd, "Which", "all", "limit")
 	confirmFlags(cmd, &f.yes)
 	return cmd
@@ -101,6 +101,7 @@ type chosen struct {
 	ids     map[int64]string
 	missing []string       // ids that are no dead letters
 	why     map[string]int // kind and reason → how many
+	newest  int64          // the number of the last act before they were chosen
 }
 
 func (c *chosen) add(l store.Letter) {
@@ -115,12 +116,8 @@ func (f changeFlags) check() error {
 		return usage("no dead letter is named", "give ids, a filter such as --kind, or --all")
 	case len(f.ids) > 0 && (f.all || f.any()):
 		return usage("ids and filters contradict each other", "give one of them")
-	case f.limit < 0:
-		return usage("--limit is negative", "give a positive number")
 	case f.purge && f.asked():
 		return usage("--purge goes by no operation", "leave the flags of operations out")
-	case f.rate < 0:
-		return usage("--rate is negative", "give letters per second, like 50 or 0.5")
 	}
 	return nil
 }
@@ -146,7 +143,7 @@ func (s *session) change(ctx context.Context, c change, f changeFlags) error {
 	case len(f.ids) == 0 && c.action != "" && failure.Many(len(picked.seqs)):
 		return s.bulk(ctx, st, c, f)
 	case len(picked.seqs) == 0 && len(f.ids) > 0:
-		return s.absent(picked.missing, len(f.ids))
+		return s.absent(ctx, st, picked.missing, len(f.ids))
 	case len(picked.seqs) == 0:
 		return s.nothingFits()
 	case len(picked.seqs) > 1 || f.all || f.any():
@@ -177,6 +174,13 @@ func (s *session) choose(
 	ctx context.Context, st *store.Store, c change, f changeFlags,
 ) (*chosen, error) {
 	picked := &chosen{ids: map[int64]string{}, why: map[string]int{}}
+	acts, err := st.Acts(ctx, store.ActFilter{Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range acts {
+		picked.newest = a.Seq
+	}
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(f.ids))) {
 		ls, err := st.Letters(ctx, store.LetterFilter{
 			IDs: []string{id}, Discarded: f.discarded, Limit: 1000, Bare: true,
@@ -243,50 +247,56 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
+// A tally is what a change has done so far.
+type tally struct {
+	done    int
+	batches []int    // how many each transaction has changed
+	refused []string // ids that are taken
+	cause   error    // what ended it early
+}
+
 // changeAll works in batches, each wholly or not at all.
 func (s *session) changeAll(ctx context.Context, st *store.Store, c change, picked *chosen) error {
 	bar := newProgress(s, nil)
 	bar.noun, bar.total = c.done, int64(len(picked.seqs))
-	done, refused := 0, []string(nil)
-	var cause error
+	t := tally{}
 	for batch := range slices.Chunk(picked.seqs, changeBatch) {
 		did, err := c.apply(st).Apply(ctx, batch...)
-		done += did.Done
+		t.done, t.batches = t.done+did.Done, append(t.batches, did.Done)
 		for _, seq := range did.Clashed {
-			refused = append(refused, picked.ids[seq])
+			t.refused = append(t.refused, picked.ids[seq])
 		}
-		bar.set(done, int64(done))
-		if err != nil {
-			cause = err
+		bar.set(t.done, int64(t.done))
+		if t.cause = err; err != nil {
 			break
 		}
 	}
 	bar.end()
-	s.say("%s %s\n", c.done, plural(done, "dead letter"))
-	if len(refused) > 0 {
-		s.say("%s has the same id: %s\n", failure.Taker(c.action), strings.Join(refused, ", "))
+	s.say("%s %s\n", c.done, plural(t.done, "dead letter"))
+	if len(t.refused) > 0 {
+		s.say("%s has the same id: %s\n", failure.Taker(c.action), strings.Join(t.refused, ", "))
 	}
-	if left := len(picked.seqs) - done - len(refused); cause == nil && left > 0 {
-		s.say("%s had gone in the meantime\n", plural(left, "dead letter"))
+	if t.cause == nil {
+		t.cause = s.sayOvertaken(ctx, st, picked, t)
 	}
-	return s.verdict(c, picked, done, cause)
+	if t.cause == nil {
+		t.cause = s.sayAbsent(ctx, st, picked.missing)
+	}
+	return s.verdict(c, picked, t)
 }
 
 // verdict is the exit code of a bulk change.
-func (s *session) verdict(c change, picked *chosen, done int, cause error) error {
-	if len(picked.missing) > 0 {
-		s.say("no dead letter: %s\n", strings.Join(picked.missing, ", "))
-	}
+func (s *session) verdict(c change, picked *chosen, t tally) error {
 	switch {
-	case cause != nil && done == 0:
-		return cause
-	case cause != nil:
-		f := *s.explainAny(cause)
-		f.Exit, f.What = exitPartly, fmt.Sprintf("%s, after %d were %s", f.What, done, c.done)
+	case t.cause != nil && t.done == 0:
+		return t.cause
+	case t.cause != nil:
+		f := *s.explainAny(t.cause)
+		f.Exit, f.What = exitPartly, fmt.Sprintf("%s, after %d were %s", f.What, t.done, c.done)
 		return &f
-	case done == len(picked.seqs) && len(picked.missing) == 0:
+	case t.done == len(picked.seqs) && len(picked.missing) == 0:
 		return nil
-	case done == 0:
+	case t.done == 0:
 		return outcome(exitFailed)
 	}
 	return outcome(exitPartly)

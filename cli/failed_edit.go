@@ -63,14 +63,14 @@ operation: those that the patch or the handler does not fit are refused and stay
 	fs.StringVar(&f.patch, "patch", "", "a JSON `patch` for the body (RFC 6902), or @FILE, or -")
 	fs.StringVar(&f.merge, "merge", "", "a JSON merge `patch` for the body (RFC 7386), or @FILE, or -")
 	fs.StringVar(&f.body, "body", "", "another `body` byte for byte, or @FILE, or -")
-	fs.IntVar(&f.revision, "revision", 0, "take revision `N` back")
+	countFlag(fs, &f.revision, "revision", "take revision `N` back")
 	fs.BoolVar(&f.unchecked, "unchecked", false, "save it although nothing here can validate it")
 	fs.BoolVar(&f.retry, "retry", false, "put it back on its queue at once")
 	group(cmd, "What", "patch", "merge", "body", "revision", "unchecked", "retry")
 	many.letterFlags.define(cmd)
 	many.bulkFlags.define(cmd, false)
 	fs.BoolVar(&many.all, "all", false, "all dead letters")
-	fs.IntVar(&many.limit, "limit", 0, "at most `N`, the oldest first")
+	countFlag(fs, &many.limit, "limit", "at most `N`, the oldest first")
 	group(cmd, "Which", "all", "limit")
 	confirmFlags(cmd, &f.yes)
 	return cmd
@@ -119,7 +119,7 @@ func (s *session) editFailed(ctx context.Context, id string, f editFlags) error 
 		return err
 	}
 	if found == nil {
-		return s.absent([]string{id}, 1)
+		return s.absent(ctx, st, []string{id}, 1)
 	}
 	l := *found
 	edited, err := s.newVersion(ctx, st, l, f)
@@ -129,6 +129,10 @@ func (s *session) editFailed(ctx context.Context, id string, f editFlags) error 
 	old := failure.VersionOf(l)
 	if edited.Equal(old) {
 		s.say("nothing was changed\n")
+		if f.retry {
+			s.say("it was not retried: %s failed retry %s\n", s.app.Name, id)
+			return outcome(exitFailed)
+		}
 		return nil
 	}
 	if err := s.checkVersion(edited, l.Kind, f.unchecked); err != nil {

@@ -227,6 +227,10 @@ func (s *session) groupChangeCommand(c groupChange) *cobra.Command {
 }
 
 func (s *session) changeGroup(ctx context.Context, prefix string, c store.GroupChange) error {
+	if c.Note != nil && len(*c.Note) > store.MaxNote {
+		return usage(fmt.Sprintf("the note has %d bytes, and at most %d are kept", len(*c.Note), store.MaxNote),
+			"say it shorter, or write where the rest is")
+	}
 	st, err := s.existing(ctx)
 	if err != nil {
 		return err

@@ -8,11 +8,13 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/internal/printable"
@@ -76,7 +78,7 @@ func (s *session) showFailed(ctx context.Context, ids []string, f showFlags) err
 	if err := s.showLetters(f.output, rows); err != nil {
 		return err
 	}
-	return s.absent(missing, len(ids))
+	return s.absent(ctx, st, missing, len(ids))
 }
 
 // wholeRow is a letter with its content and its life.
@@ -117,19 +119,49 @@ func letter(ctx context.Context, st *store.Store, id string) (*store.Letter, err
 	return nil, nil //nolint:nilnil // nil is an id that is no letter's
 }
 
-// absent says which ids are no dead letters.
-func (s *session) absent(missing []string, asked int) error {
-	switch len(missing) {
-	case 0:
+// absent says which ids are no dead letters, and where those messages are instead.
+func (s *session) absent(ctx context.Context, st *store.Store, missing []string, asked int) error {
+	if len(missing) == 0 {
 		return nil
-	case asked:
-		return &fault{
-			Code: "E-NOTHING-MATCHED", Title: "no such dead letter", What: strings.Join(missing, ", "), Exit: exitNothing,
-			Try: s.app.Name + " why " + missing[0],
+	}
+	if len(missing) > 1 || asked > 1 {
+		if err := s.sayAbsent(ctx, st, missing); err != nil {
+			return err
 		}
 	}
-	s.say("no dead letter: %s\n", strings.Join(missing, ", "))
-	return outcome(exitPartly)
+	if len(missing) < asked {
+		return outcome(exitPartly)
+	}
+	r, err := failure.Where(ctx, st, missing[0])
+	if err != nil {
+		return err
+	}
+	what := missing[0] + ": " + r.Text
+	if len(missing) > 1 {
+		what = "none of the " + strconv.Itoa(len(missing)) + " ids is"
+	}
+	return &fault{
+		Code: "E-NOTHING-MATCHED", Title: "no such dead letter", What: what, Exit: exitNothing,
+		Try: s.app.Name + " " + r.Command,
+	}
+}
+
+// absentShown is of how many messages that are no dead letters it is said where they are.
+const absentShown = 20
+
+// sayAbsent tells of each id that is no dead letter where the message is.
+func (s *session) sayAbsent(ctx context.Context, st *store.Store, missing []string) error {
+	for _, id := range missing[:min(absentShown, len(missing))] {
+		r, err := failure.Where(ctx, st, id)
+		if err != nil {
+			return err
+		}
+		s.say("no dead letter: %s: %s\n", id, r.Text)
+	}
+	if more := len(missing) - absentShown; more > 0 {
+		s.say("no dead letter: %d others\n", more)
+	}
+	return nil
 }
 
 func (s *session) writeRaw(body []byte) {

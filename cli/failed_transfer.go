@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/store"
 )
 
 func (s *session) failedExportCommand() *cobra.Command {
@@ -26,11 +28,8 @@ file is new and of mode 0600.`,
 			failed export --all --discarded -o removed.ndjson`),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case !all && !f.any():
+			if !all && !f.any() {
 				return usage("no dead letter is named", "give a filter such as --kind, or --all")
-			case f.limit < 0:
-				return usage("--limit is negative", "give a positive number")
 			}
 			return s.exportFailed(cmd.Context(), f, out)
 		},
@@ -39,7 +38,7 @@ file is new and of mode 0600.`,
 	fs := cmd.Flags()
 	fs.BoolVar(&all, "all", false, "all dead letters")
 	fs.BoolVar(&f.discarded, "discarded", false, "those that somebody removed")
-	fs.IntVar(&f.limit, "limit", 0, "at most `N`, the oldest first")
+	countFlag(fs, &f.limit, "limit", "at most `N`, the oldest first")
 	fs.StringVarP(&out, "output", "o", "-", "a new `file`; - is stdout")
 	group(cmd, "Which", "all", "discarded", "limit")
 	group(cmd, "Output", "output")
@@ -55,29 +54,37 @@ func (s *session) exportFailed(ctx context.Context, f letterFlags, name string) 
 	if err != nil {
 		return err
 	}
-	out, closing := s.io.Stdout, func() error { return nil }
-	if name != "-" {
-		file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if errors.Is(err, os.ErrExist) {
-			return usage(name+" is there already", "give the name of a new file")
-		}
-		if err != nil {
-			return fmt.Errorf("make the file: %w", err)
-		}
-		out, closing = file, func() error { return errors.Join(file.Sync(), file.Close()) }
-	}
-	n, err := failure.Export(ctx, st, filter, out)
-	if err := errors.Join(err, closing()); err != nil {
+	n, err := s.exportTo(ctx, st, filter, name)
+	if err != nil {
 		return err
 	}
 	if n == 0 {
-		return &fault{
-			Code: "E-NOTHING-MATCHED", Title: "nothing matched", What: "no dead letter fits the filter",
-			Try: s.app.Name + " failed list", Exit: exitNothing,
-		}
+		return s.nothingFits()
 	}
 	s.say("exported %s\n", plural(n, "dead letter"))
 	return nil
+}
+
+// exportTo writes the letters to a new file, or to stdout. A file is left only when it is
+// complete and holds a letter.
+func (s *session) exportTo(
+	ctx context.Context, st *store.Store, f store.LetterFilter, name string,
+) (n int, err error) {
+	if name == "-" {
+		return failure.Export(ctx, st, f, s.io.Stdout)
+	}
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return 0, usage(name+" is there already", "give the name of a new file")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("make the file: %w", err)
+	}
+	n, err = failure.Export(ctx, st, f, file)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil || n == 0 {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return n, err
 }
 
 func (s *session) failedImportCommand() *cobra.Command {
@@ -109,6 +116,12 @@ func (s *session) importFailed(ctx context.Context, name string, o failure.Impor
 	}
 	defer func() { err = errors.Join(err, closing()) }()
 	done, err := failure.Import(ctx, st, file, o)
+	if err == nil && done == (failure.Imported{}) {
+		return &fault{
+			Code: "E-NOTHING-MATCHED", Title: "nothing to import", What: "no line of it is a dead letter", Where: name,
+			Try: "give a file that failed export has written", Exit: exitNothing,
+		}
+	}
 	if err == nil || done.Letters > 0 {
 		s.say("imported %s\n", plural(done.Letters, "dead letter"))
 	}
@@ -124,6 +137,9 @@ func (s *session) importFailed(ctx context.Context, name string, o failure.Impor
 		f = fault{
 			Code: "E-IMPORT", Title: "cannot import the file", What: bad.Err.Error(), Exit: exitFailed, err: err,
 			Where: fmt.Sprintf("%s:%d", name, bad.Line), Try: "correct the line; nothing was added",
+		}
+		if errors.Is(err, driver.ErrDuplicate) {
+			f.Try = "leave it out by --skip-existing, or remove the line; nothing was added"
 		}
 	}
 	if done.Letters > 0 {

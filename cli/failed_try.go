@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -39,7 +39,8 @@ tried. What a handler does by other ways than its transaction is not undone: the
 	}
 	f.define(cmd)
 	cmd.Flags().BoolVar(&f.all, "all", false, "any dead letters")
-	cmd.Flags().IntVar(&f.limit, "limit", triedLetters, "at most `N`, the oldest first")
+	f.limit = triedLetters
+	countFlag(cmd.Flags(), &f.limit, "limit", "at most `N`, the oldest first")
 	cmd.Flags().BoolVar(&f.slow, "with-slow-part", false, "run the slow part of handlers: what it does is done")
 	group(cmd, "Which", "all", "limit")
 	group(cmd, "What", "with-slow-part")
@@ -49,27 +50,8 @@ tried. What a handler does by other ways than its transaction is not undone: the
 
 // trialRow is a failure.Trial, as output shows it.
 type trialRow struct {
-	ID      string    `json:"id"`
-	Kind    string    `json:"kind"`
-	Outcome string    `json:"outcome"` // passed, failed or refused
-	Class   string    `json:"class,omitempty"`
-	Error   string    `json:"error,omitempty"` // or why it was refused
-	Was     string    `json:"was"`             // the error of the dead letter
-	Same    bool      `json:"same_error"`      // but for what differs between messages of one fault
-	Group   string    `json:"fingerprint,omitempty"`
-	Rows    int64     `json:"rows"` // touched; -1 is unknown
-	Sent    []sentRow `json:"would_send,omitempty"`
-	Outside []sentRow `json:"would_send_outside_the_transaction,omitempty"`
-	Seconds float64   `json:"duration_seconds"`
-	Dirty   string    `json:"left_in_session,omitempty"`
-	trial   *failure.Trial
-}
-
-// sentRow is a message that was not sent.
-type sentRow struct {
-	ID    string `json:"id"`
-	Kind  string `json:"kind"`
-	Queue string `json:"queue"`
+	view.Trial
+	trial *failure.Trial
 }
 
 func (s *session) tryFailed(ctx context.Context, ids []string, f tryFlags) error {
@@ -78,8 +60,6 @@ func (s *session) tryFailed(ctx context.Context, ids []string, f tryFlags) error
 		return usage("no dead letter is named", "give ids, a filter such as --kind, or --all")
 	case len(ids) > 0 && (f.all || f.any()):
 		return usage("ids and filters contradict each other", "give one of them")
-	case f.limit < 1:
-		return usage("--limit is below 1", "give a positive number")
 	case len(s.app.Mux.Kinds()) == 0 && s.app.Setup == nil:
 		return &fault{
 			Code: "E-NO-HANDLERS", Title: "this program has no handlers", Exit: exitFailed,
@@ -99,10 +79,7 @@ func (s *session) tryFailed(ctx context.Context, ids []string, f tryFlags) error
 		return err
 	}
 	if len(letters) == 0 && len(missing) == 0 {
-		return &fault{
-			Code: "E-NOTHING-MATCHED", Title: "nothing matched", What: "no dead letter fits the filter", Exit: exitNothing,
-			Try: s.app.Name + " failed list",
-		}
+		return s.nothingFits()
 	}
 	var rows []trialRow
 	o := failure.TryOptions{Mux: s.app.Mux, Dispatcher: env.Dispatcher, SlowPart: f.slow, Log: env.Log}
@@ -111,12 +88,12 @@ func (s *session) tryFailed(ctx context.Context, ids []string, f tryFlags) error
 		if err != nil {
 			return err
 		}
-		rows = append(rows, trialRowOf(&t))
+		rows = append(rows, trialRow{view.OfTrial(&t), &t})
 	}
 	if err := s.showTrials(f.output, rows); err != nil {
 		return err
 	}
-	if err := s.absent(missing, len(ids)); err != nil {
+	if err := s.absent(ctx, st, missing, len(ids)); err != nil {
 		return err
 	}
 	return trialVerdict(rows)
@@ -148,33 +125,11 @@ func (s *session) toTry(
 	return ls, missing, nil
 }
 
-func trialRowOf(t *failure.Trial) trialRow {
-	r := trialRow{
-		ID: t.Letter.ID, Kind: t.Letter.Kind, Outcome: "passed", Class: string(t.Class), Was: t.Letter.Error,
-		Rows: t.Rows, Sent: sentRows(t.Sent), Outside: sentRows(t.Outside), Seconds: t.Took.Seconds(), Dirty: t.Dirty,
-		trial: t,
-	}
-	switch {
-	case t.Refused != nil:
-		r.Outcome, r.Error = "refused", t.Refused.Error()
-	case t.Err != nil:
-		r.Outcome, r.Error, r.Same, r.Group = "failed", t.Err.Error(), !t.Differs, t.Fingerprint
-	}
-	return r
-}
-
-func sentRows(envs []driver.Envelope) (out []sentRow) {
-	for _, e := range envs {
-		out = append(out, sentRow{ID: e.ID, Kind: e.Kind, Queue: e.Queue})
-	}
-	return out
-}
-
 // trialVerdict is the exit code: done when all would be.
 func trialVerdict(rows []trialRow) error {
 	passed := 0
 	for _, r := range rows {
-		if r.Outcome == "passed" {
+		if r.Outcome == view.TrialPassed {
 			passed++
 		}
 	}
@@ -196,12 +151,12 @@ func (s *session) showTrials(as string, rows []trialRow) error {
 	line("id", r.ID)
 	line("outcome", r.Outcome)
 	switch {
-	case r.Outcome == "refused":
+	case r.Outcome == view.TrialRefused:
 		line("because", r.Error)
 		return nil
-	case r.Outcome == "failed" && r.Same:
+	case r.Outcome == view.TrialFailed && r.Same:
 		line("error", fmt.Sprintf("%s (%s), as before", r.Error, r.Class))
-	case r.Outcome == "failed":
+	case r.Outcome == view.TrialFailed:
 		line("error", fmt.Sprintf("%s (%s)", r.Error, r.Class))
 		line("was", fmt.Sprintf("%s (%s)", r.Was, r.trial.Letter.Class))
 	}

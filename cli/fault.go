@@ -104,6 +104,10 @@ func (s *session) tell(f *fault) {
 
 // usageFault is for a command line that was not understood.
 func usageFault(cmd *cobra.Command, err error) error {
+	var told *fault
+	if errors.As(err, &told) {
+		return err
+	}
 	return &fault{
 		Code: "E-USAGE", Title: "cannot understand the command line", What: err.Error(), Exit: exitUsage,
 		Try: cmd.CommandPath() + " --help", err: err,

@@ -151,7 +151,8 @@ one for each program, and a PodDisruptionBudget. A store in SQLite gets a Statef
 	fs.Lookup("binary").Usage = "the program's `path` in the image (default /usr/local/bin and this one's name)"
 	fs.StringVar(&o.Image, "image", "", "the `image` that has the program")
 	fs.StringVar(&o.Namespace, "namespace", "", "the `namespace` (default: kubectl's)")
-	fs.IntVar(&o.Replicas, "replicas", 1, "`N` pods, without --per-program")
+	o.Replicas = 1
+	countFlag(fs, &o.Replicas, "replicas", "`N` pods, without --per-program")
 	fs.StringVar(&o.Secret, "secret", "", "the `name` of the Secret with POSTHORN_STORE (default NAME-env)")
 	fs.StringVar(&o.Storage, "storage", "5Gi", "the `size` of SQLite's volume")
 	fs.BoolVar(&g.perProgram, "per-program", false, "a Deployment for each program, whose pods are workers")

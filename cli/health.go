@@ -70,8 +70,10 @@ it. With --nagios: 0 ok, 1 warning, 2 critical, 3 unknown.`,
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVar(&f.only, "only", nil, "only these `checks`: "+strings.Join(checkNames(), ", "))
-	fs.IntVar(&f.maxFailed, "max-failed", -1, "more dead letters than this are critical (default health.max_failed, 100)")
-	fs.Lookup("max-failed").DefValue = "0" // -1 means the configured one; the help must not show it
+	f.maxFailed = -1 // the configured one
+	fs.Var(whole[int]{&f.maxFailed, 0}, "max-failed",
+		"more dead letters than this are critical (default health.max_failed, 100)")
+	fs.Lookup("max-failed").DefValue = "0" // the help shows no -1
 	fs.DurationVar(&f.maxAge, "max-age", 0,
 		"a message that has been due for longer is a warning (default monitor.rules.oldest.warning, 15m)")
 	fs.StringVar(&f.failOn, "fail-on", "critical", "the `level` from which the exit code is 1: warning or critical")

@@ -37,6 +37,7 @@ With health.listen it serves /healthz and /readyz, and with api.listen the API a
 			if once {
 				return s.monitorOnce(cmd.Context(), cfg)
 			}
+			warnOfSecretFiles(s.logger(cfg), cfg)
 			if st, err := s.existing(cmd.Context()); err == nil { // else it is the monitor's to say
 				defer s.operate(cmd.Context(), st, "")()
 				hangUp, err := s.answerAPI(cmd.Context(), cfg)

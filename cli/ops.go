@@ -45,17 +45,15 @@ func (s *session) opsListCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.listOps(cmd.Context(), f, output) },
 	}
 	cmd.Flags().BoolVar(&f.Active, "active", false, "only those of which something is left to do")
-	cmd.Flags().Int64Var(&f.Past, "past", 0, "only those before the one with this `number`, for the next page")
-	cmd.Flags().IntVar(&f.Limit, "limit", defaultLetters, "at most `N`")
+	f.Limit = defaultLetters
+	pastFlag(cmd.Flags(), &f.Past, "only those before the one with this `number`, for the next page")
+	countFlag(cmd.Flags(), &f.Limit, "limit", "at most `N`")
 	group(cmd, "Which", "active", "past", "limit")
 	outputFlag(cmd, &output)
 	return cmd
 }
 
 func (s *session) listOps(ctx context.Context, f store.OperationFilter, as string) error {
-	if f.Limit < 1 || f.Past < 0 {
-		return usage("--limit is below 1, or --past below 0", "give a positive number")
-	}
 	st, err := s.existing(ctx)
 	if err != nil {
 		return err

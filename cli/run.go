@@ -65,7 +65,7 @@ func (s *session) root() *cobra.Command {
 	root.SetIn(s.io.Stdin)
 	root.SetOut(s.io.Stdout)
 	root.SetErr(s.io.Stderr)
-	root.SetFlagErrorFunc(usageFault)
+	root.SetFlagErrorFunc(flagFault)
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { s.help(cmd) })
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	s.globalFlags(root)
@@ -83,11 +83,12 @@ func (s *session) root() *cobra.Command {
 		s.versionCommand())
 	s.add(root, groupOperate, s.aliveCommand())
 	s.add(root, groupSetup, s.generateCommand())
+	root.AddCommand(s.symfonyCommands()...)
+	root.AddCommand(s.listenerCommand())
+	checkArguments(root)
 	if s.app.Commands != nil {
 		s.add(root, groupApp, s.app.Commands(s.prepare)...)
 	}
-	root.AddCommand(s.symfonyCommands()...)
-	root.AddCommand(s.listenerCommand())
 	root.SetCompletionCommandGroupID(groupSetup)
 	root.SetHelpCommandGroupID(groupSetup)
 	return root

@@ -74,6 +74,7 @@ func (s *session) loadConfig() (*config.Config, error) {
 		CheckStore:     func(d config.DSN) error { return open.CheckStore(d.Reveal()) },
 		CheckTransport: func(d config.DSN) error { return open.CheckTransport(d.Reveal()) },
 		CheckListen:    listen.Check,
+		CheckToken:     listen.CheckToken,
 	})
 }
 

@@ -40,9 +40,9 @@ func (s *session) alias(name, native string, cmd *cobra.Command) *cobra.Command 
 
 // withoutIDs makes show a list when it is given no id, as Symfony's is.
 func (s *session) withoutIDs(show *cobra.Command) {
-	var most int
+	most := defaultLetters
 	show.Use, show.Args = "show [ID...]", cobra.ArbitraryArgs
-	show.Flags().IntVar(&most, "max", defaultLetters, "at most `N`, without an id")
+	countFlag(show.Flags(), &most, "max", "at most `N`, without an id")
 	run := show.RunE
 	show.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {

@@ -58,7 +58,7 @@ but a fault that --faults asks for was not injected.`,
 	}
 	fl := cmd.Flags()
 	fl.Float64Var(&f.minutes, "minutes", torture.DefaultTime.Minutes(), "how many `minutes` the load and the faults last")
-	fl.IntVar(&f.messages, "messages", 0, "end the load after so many messages; `0` is as many as the time holds")
+	fl.Var(whole[int]{&f.messages, 0}, "messages", "end the load after so many messages; `0` is as many as the time holds")
 	fl.Uint64Var(&f.seed, "seed", 0, "of all that happens by chance; `0` picks one")
 	fl.StringVar(&f.private, "private", "", "start a `server` of its own: postgres or mariadb")
 	fl.StringSliceVar(&f.faults, "faults", nil, "only these faults, of "+faultNames())
@@ -108,8 +108,6 @@ func (f tortureFlags) options() (o torture.Options, err error) {
 	switch {
 	case f.minutes <= 0 || f.minutes > 7*24*60:
 		return o, usage(fmt.Sprintf("--minutes %v is not within 0 … %d", f.minutes, 7*24*60), "give some: --minutes 10")
-	case f.messages < 0:
-		return o, usage(fmt.Sprintf("--messages %d is negative", f.messages), "leave it out, or give a number")
 	case f.resume <= 0:
 		return o, usage(fmt.Sprintf("--resume-within %s is not positive", f.resume), "leave it out, or give a duration")
 	case f.private != "" && f.private != torture.PrivatePostgreSQL && f.private != torture.PrivateMariaDB:

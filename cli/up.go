@@ -86,6 +86,7 @@ func (s *session) supervise(ctx context.Context, only []string, watched bool) er
 	}
 	defer s.neverWait()()
 	s.count(cfg)
+	warnOfSecretFiles(s.logger(cfg), cfg)
 	if err := s.boardable(ctx, cfg, only); err != nil {
 		return err
 	}

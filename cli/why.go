@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -95,6 +96,16 @@ func (s *session) whyQueue(ctx context.Context, queue, as string) error {
 	st, err := s.existing(ctx)
 	if err != nil {
 		return err
+	}
+	names, known, err := s.heardOf(ctx, st, queue)
+	if err != nil {
+		return err
+	}
+	if !known {
+		return &fault{
+			Code: "E-NOTHING-MATCHED", Title: "no such queue", What: fmt.Sprintf(queueUnknown, queue), Exit: exitNothing,
+			Try: meant(queue, names, s.app.Name+" queues list"),
+		}
 	}
 	a, err := failure.WhyQueue(ctx, st, queue, failure.WhyOptions{Sample: sample})
 	if err != nil {

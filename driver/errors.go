@@ -108,6 +108,14 @@ const (
 	ClassLeaseLost   Class = "lease_lost"     // somebody else holds it now
 )
 
+// Classes lists the classes that are no error's own.
+func Classes() []Class {
+	return []Class{
+		ClassDone, ClassFailure, ClassReject, ClassPanic, ClassTimeout, ClassCrash, ClassInterrupted, ClassSnooze,
+		ClassTransient, ClassInvalid, ClassUndecodable, ClassUnknownKind, ClassLeaseLost,
+	}
+}
+
 // Counts reports whether an attempt that ended so is counted against the
 // message.
 func (c Class) Counts() bool {

@@ -35,28 +35,61 @@ func (v Version) Equal(other Version) bool {
 // Patch applies a JSON Patch (RFC 6902) to the body, which is JSON. Numbers keep their
 // digits, and keys their order.
 func (v Version) Patch(patch []byte) (Version, error) {
-	p, err := jsonpatch.DecodePatch(patch)
+	p, err := readPatch(patch)
 	if err != nil {
-		return v, fmt.Errorf("read patch: %w", err)
+		return v, err
 	}
 	if !json.Valid(v.Body) {
 		return v, errNotJSON
 	}
 	o := jsonpatch.NewApplyOptions()
 	o.AccumulatedCopySizeLimit, o.EscapeHTML = driver.MaxBody, false
-	v.Body, err = p.ApplyWithOptions(v.Body, o)
+	body, err := p.ApplyWithOptions(v.Body, o)
 	if err != nil {
-		return v, fmt.Errorf("apply patch: %w", err)
+		return v, misfit(p, v.Body, o)
 	}
-	return v, nil
+	return v.become(body), nil
+}
+
+// misfit says which operation of a patch does not apply.
+func misfit(p jsonpatch.Patch, body []byte, o *jsonpatch.ApplyOptions) error {
+	for i, op := range p {
+		after, err := jsonpatch.Patch{op}.ApplyWithOptions(body, o)
+		if err != nil {
+			path, _ := op.Path() // an operation without one says so by err
+			return fmt.Errorf("apply patch: operation %d, %s %s: %w", i+1, op.Kind(), path, err)
+		}
+		body = after
+	}
+	return fmt.Errorf("apply patch: its copies have more than %d bytes", driver.MaxBody)
+}
+
+// become is the version with another body. One that only spells the same otherwise is no
+// other body: a patch that changes nothing leaves every byte.
+func (v Version) become(body []byte) Version {
+	if !bytes.Equal(plain(v.Body), plain(body)) {
+		v.Body = body
+	}
+	return v
 }
 
 // CheckPatch reports what is wrong with a JSON Patch, whatever it is applied to.
 func CheckPatch(patch []byte) error {
-	if _, err := jsonpatch.DecodePatch(patch); err != nil {
-		return fmt.Errorf("read patch: %w", err)
+	_, err := readPatch(patch)
+	return err
+}
+
+// readPatch reads a JSON Patch.
+func readPatch(text []byte) (jsonpatch.Patch, error) {
+	var list []json.RawMessage
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, fmt.Errorf("read patch: it is no JSON list of operations: %w", err)
 	}
-	return nil
+	p, err := jsonpatch.DecodePatch(text)
+	if err != nil {
+		return nil, fmt.Errorf("read patch: %w", err)
+	}
+	return p, nil
 }
 
 // Merge applies a JSON Merge Patch (RFC 7386) to the body, which is JSON.
@@ -68,8 +101,7 @@ func (v Version) Merge(patch []byte) (Version, error) {
 	if err != nil {
 		return v, fmt.Errorf("merge patch: %w", err)
 	}
-	v.Body = body
-	return v, nil
+	return v.become(body), nil
 }
 
 var errNotJSON = errors.New("the body is not JSON")
@@ -119,8 +151,8 @@ func (v Version) Read(text []byte) (Version, error) {
 	if d.Body != nil {
 		out.Body = compact(d.Body)
 	}
-	if v.isText() && bytes.Equal(plain(v.Body), plain(out.Body)) {
-		out.Body = v.Body
+	if v.isText() {
+		out.Body = v.become(out.Body).Body
 	}
 	if len(out.Header) == 0 {
 		out.Header = v.Header

@@ -112,6 +112,9 @@ func (p *parser) term() (t store.Term, err error) {
 	}
 	field := p.text[began:p.at]
 	if field == "" || !p.peek(":<>") {
+		if err := p.meantField(began, field); err != nil {
+			return t, err
+		}
 		p.at = began
 		return p.words(t)
 	}
@@ -127,6 +130,21 @@ func (p *parser) term() (t store.Term, err error) {
 	}
 	p.at++
 	return p.values(t)
+}
+
+// meantField refuses a word like kind=mail: as it stands it would be looked for in the
+// error, and be found nowhere.
+func (p *parser) meantField(began int, field string) error {
+	name, _, _ := strings.Cut(strings.ToLower(field), ".")
+	if !p.peek("=") || !slices.Contains(fields(), name) {
+		return nil
+	}
+	value, _, _ := strings.Cut(p.text[p.at+1:], " ")
+	is := field + ":" + value
+	if name == fieldAge || name == store.FieldDied || name == store.FieldSent {
+		is = name + "<" + value + " or " + name + ">" + value
+	}
+	return p.wrong(p.at, "no = follows a field", is+`; "`+p.text[began:p.at+1]+value+`" for a text that is in the error`)
 }
 
 // isFieldByte reports whether a field or a path may have the byte.
@@ -155,7 +173,10 @@ func (p *parser) check(began int, t store.Term) error {
 		return p.wrong(began, "letters have no field "+strconv.Quote(t.Field), "one of "+strings.Join(fields(), ", ")+
 			"; quote a text that has a colon")
 	case t.Path != "" && !nested:
-		return p.wrong(began+len(t.Field), "only header and payload have something after a dot", "")
+		return p.wrong(began+len(t.Field), "only header and payload have something after a dot",
+			t.Field+":VALUE")
+	case t.Field == store.FieldPayload && t.Path == "" && p.text[p.at-1] == '.':
+		return p.wrong(p.at, "the path into the payload is missing", "payload.PATH:VALUE, or payload:TEXT for all of it")
 	case t.Field == store.FieldHeader && t.Path == "":
 		return p.wrong(p.at, "the name of the header is missing", "header.NAME:VALUE")
 	}
@@ -314,5 +335,5 @@ func (p *parser) quoted() (string, error) {
 			b.WriteByte(c)
 		}
 	}
-	return "", p.wrong(began, "this quote has no end", "")
+	return "", p.wrong(began, "this quote has no end", `a quote at the end of the text; \" is one within it`)
 }

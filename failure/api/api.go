@@ -40,7 +40,10 @@ type Options struct {
 	Token string
 	Store *store.Store
 	Mux   *posthorn.Mux // validates edits; nil validates none
-	Log   *slog.Logger  // nil means silence
+	// Dispatcher lets letters be tried: Mux's handlers run then, in this process. nil
+	// refuses tries.
+	Dispatcher *posthorn.Dispatcher
+	Log        *slog.Logger // nil means silence
 }
 
 // A Server answers requests.
@@ -99,6 +102,8 @@ type call struct {
 	store *store.Store
 	mux   *posthorn.Mux
 	log   *slog.Logger
+
+	dispatcher *posthorn.Dispatcher
 }
 
 // A route is what the server answers.
@@ -127,6 +132,7 @@ func routes() []route {
 		{"POST", "/v1/letters/purge", "", (*call).purgeLetters},
 		{"GET", "/v1/letters/{id}", "reveal", (*call).showLetter},
 		{"PATCH", "/v1/letters/{id}", "retry unchecked", (*call).patchLetter},
+		{"POST", "/v1/letters/{id}/try", "with_slow_part", (*call).tryLetter},
 		{"GET", "/v1/letters/{id}/body", "", (*call).showBody},
 		{"PUT", "/v1/letters/{id}/body", "retry unchecked", (*call).putBody},
 		{"GET", pathExport, chosen + "limit", (*call).export},
@@ -151,7 +157,7 @@ func (d *doors) handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range routes() {
 		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
-			c := &call{w: w, r: r, store: o.Store, mux: o.Mux, log: o.Log}
+			c := &call{w: w, r: r, store: o.Store, mux: o.Mux, log: o.Log, dispatcher: o.Dispatcher}
 			c.serve(rt)
 		})
 	}

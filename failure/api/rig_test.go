@@ -127,9 +127,15 @@ func serve(t *testing.T, s *store.Store) *service {
 	t.Helper()
 	mux := posthorn.NewMux()
 	posthorn.Handle(mux, func(context.Context, parcel) error { return nil })
+	return serveBy(t, s, mux, nil)
+}
+
+// serveBy is serve with the handlers and the dispatcher of a program.
+func serveBy(t *testing.T, s *store.Store, mux *posthorn.Mux, d *posthorn.Dispatcher) *service {
+	t.Helper()
 	v := &service{T: t, store: s, spec: readSpec(t), client: &http.Client{Transport: &http.Transport{}}}
 	server, err := api.Listen(api.Options{
-		Listen: "127.0.0.1:0", Token: token, Store: s, Mux: mux,
+		Listen: "127.0.0.1:0", Token: token, Store: s, Mux: mux, Dispatcher: d,
 		Log: slog.New(slog.NewTextHandler(&v.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	try(t, err)

@@ -3,9 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/store"
@@ -140,6 +143,7 @@ func (d *decoder) check(c *Config) {
 	d.checkSession(c)
 	d.checkListener("metrics", c.Metrics)
 	d.checkListener("api", c.API)
+	d.checkAddresses()
 	d.checkMonitor(c.Monitor)
 	d.checkAlerts(c.Alerts)
 	owner := map[string]string{}
@@ -154,6 +158,7 @@ func (d *decoder) check(c *Config) {
 		}
 	}
 	for _, p := range c.Programs {
+		d.checkProgramName(p.Name)
 		s := d.byKey["programs."+p.Name+".consume"]
 		for i, at := range s.items {
 			d.checkReference(c, s.Key, p.Consume[i], at)
@@ -164,6 +169,23 @@ func (d *decoder) check(c *Config) {
 		}
 		d.checkCommand(p, s)
 	}
+}
+
+// maxProgramName bounds the name of a program in bytes: units and files are named after it.
+const maxProgramName = 100
+
+// checkProgramName refuses a name that no file, unit or pod could have.
+func (d *decoder) checkProgramName(name string) {
+	odd := func(r rune) bool {
+		return !strings.ContainsRune("-_.", r) && (r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r))
+	}
+	if len(name) <= maxProgramName && !strings.ContainsFunc(name, odd) && !strings.HasPrefix(name, ".") &&
+		!strings.HasPrefix(name, "-") {
+		return
+	}
+	d.at(d.keyAt["programs."+name], Problem{Code: CodeKey, Title: fmt.Sprintf("bad name of a program `%s`", name),
+		What: "files and units are named after it", Try: fmt.Sprintf(
+			"take letters, digits, '-', '_' and '.', a letter or a digit first, at most %d", maxProgramName)})
 }
 
 // checkCommand finds a program that is two things, and a command that hopes for
@@ -189,11 +211,47 @@ func (d *decoder) checkDSN(key string, dsn DSN, check func(DSN) error) {
 	}
 }
 
+// listeners are the keys of what this program listens at.
+func listeners() []string { return []string{"metrics.listen", "api.listen", "health.listen"} }
+
+// checkAddresses finds two listeners at one address: the second would not come up.
+func (d *decoder) checkAddresses() {
+	type place struct{ key, host, port string }
+	var taken []place
+	for _, key := range listeners() {
+		host, port, err := net.SplitHostPort(pick(d, key, ""))
+		if err != nil || port == "0" { // none, or it was found already
+			continue
+		}
+		if host == "localhost" {
+			host = "127.0.0.1"
+		}
+		if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+			host = ""
+		}
+		i := slices.IndexFunc(taken, func(p place) bool {
+			return p.port == port && (p.host == host || p.host == "" || host == "")
+		})
+		if s := d.byKey[key]; i >= 0 {
+			d.at(s.at, Problem{Code: CodeDuplicate, Title: "two listeners have one address",
+				What: key + " and " + taken[i].key + " both listen at port " + port, Try: "give each of them a port of its own"})
+		}
+		taken = append(taken, place{key, host, port})
+	}
+}
+
 // checkListener checks where something is answered, and to whom.
 func (d *decoder) checkListener(key string, l Listener) {
 	if l.Token.Reveal() != "" && l.TokenFile != "" {
 		s := d.byKey[key+".token_file"]
 		d.bad(s, s.at, errors.New(key+".token is set, too; give one of them"))
+	}
+	if token := l.Token.Reveal(); token != "" && d.src.CheckToken != nil {
+		if err := d.src.CheckToken(token); err != nil {
+			s := d.byKey[key+".token"]
+			d.at(s.at, Problem{Code: CodeValue, Title: fmt.Sprintf("bad value for `%s`", s.Key),
+				What: s.Key + ": " + err.Error(), Try: "make one: openssl rand -hex 32"})
+		}
 	}
 	if l.Listen == "" {
 		return

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,7 +157,8 @@ func TestEachFaultIsToldWithItsPlace(t *testing.T) {
 		{"programs: [x]", config.CodeType, "posthorn.yaml:1:11", "needs keys with values, but has a list", "config explain"},
 		{"store: [x]", config.CodeType, "posthorn.yaml:1:8", "store needs a dsn, but has a list", ""},
 		{"store: true", config.CodeType, "posthorn.yaml:1:8", "has a boolean", ""},
-		{"programs: {p: {processes: 0}}", config.CodeValue, "posthorn.yaml:1:27", "0 is below 1", "Default: 1"},
+		{"programs: {p: {processes: 0}}", config.CodeValue, "posthorn.yaml:1:27", "0 is below 1",
+			"leave it out for 1; config explain programs.p.processes"},
 		{"programs: {p: {processes: -2}}", config.CodeValue, "posthorn.yaml:1:27", "-2 is negative", ""},
 		{"programs: {p: {processes: two}}", config.CodeValue, "posthorn.yaml:1:27", "not a whole number", ""},
 		{"programs: {p: {limits: {time: 3600}}}", config.CodeValue, "posthorn.yaml:1:31", "has no unit: write 3600s", ""},
@@ -340,6 +342,42 @@ func TestACommandForAShellAndAProgramThatIsTwoThingsAreRefused(t *testing.T) {
 		_, err := config.Parse(config.Source{File: "posthorn.yaml"}, []byte(text))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// What cannot come up together, and what no file could be named after, is found before
+// anything starts.
+func TestListenersTokensAndNamesOfProgramsAreChecked(t *testing.T) {
+	short := func(token string) error {
+		if len(token) < 5 {
+			return errors.New("too short")
+		}
+		return nil
+	}
+	for text, want := range map[string]string{
+		"metrics: {listen: '127.0.0.1:9090'}\napi: {listen: 'localhost:9090', token: c4n4ry}": "both listen at port 9090",
+		"metrics: {listen: '0.0.0.0:9090'}\nhealth: {listen: '127.0.0.1:9090'}":               "both listen at port 9090",
+		"metrics: {listen: '127.0.0.2:9090'}\nhealth: {listen: '127.0.0.1:9090'}":             "",
+		"metrics: {listen: '127.0.0.1:0'}\nhealth: {listen: '127.0.0.1:0'}":                   "",
+		"metrics: {token: c4n4}":               "metrics.token: too short",
+		"api: {token: c4n4ry}":                 "",
+		"programs: {../../x: {processes: 1}}":  "named after it",
+		"programs: {'a b': {processes: 1}}":    "named after it",
+		"programs: {.hidden: {processes: 1}}":  "named after it",
+		"programs: {my-app_2: {processes: 1}}": "",
+		"programs: {'ämter': {processes: 1}}":  "named after it",
+		"programs: {'-flag': {processes: 1}}":  "named after it",
+	} {
+		_, err := config.Parse(config.Source{File: "f", CheckToken: short}, []byte(text))
+		var faults *config.Error
+		switch {
+		case want == "" && err == nil:
+		case !errors.As(err, &faults) || want == "":
+			t.Errorf("%q: %v, want %q", text, err, want)
+		case !strings.Contains(faults.Problems[0].What, want) || faults.Problems[0].Try == "" ||
+			strings.Contains(fmt.Sprint(faults.Problems), "c4n4"):
+			t.Errorf("%q: %+v, want %q", text, faults.Problems[0], want)
 		}
 	}
 }

@@ -238,12 +238,20 @@ func (d *decoder) value(s *Setting, text string) {
 // bad reports a value that makes no sense.
 func (d *decoder) bad(s *Setting, at position, err error) {
 	d.at(at, Problem{Code: CodeValue, Title: fmt.Sprintf("bad value for `%s`", s.Key),
-		What: s.Key + ": " + err.Error(), Try: advice(s.Field)})
+		What: s.Key + ": " + err.Error(), Try: advice(s)})
 }
 
-func advice(f Field) string {
-	if f.Default == "" {
-		return f.Doc
+// advice says what to write, and where it is said what that means.
+func advice(s *Setting) string {
+	what := "correct it"
+	switch f := s.Field; {
+	case len(f.Choices) > 0:
+		what = "write one of " + strings.Join(f.Choices, ", ")
+	case f.Kind != KindText && f.Kind != KindDSN && f.Kind != KindSecret:
+		what = "write a " + string(f.Kind)
 	}
-	return fmt.Sprintf("%s Default: %s", f.Doc, f.Default)
+	if f := s.Field; f.Default != "" && f.Kind != KindDSN {
+		what += ", or leave it out for " + f.Default
+	}
+	return what + "; config explain " + s.Key + " says what it means"
 }

@@ -30,6 +30,8 @@ type Source struct {
 	CheckStore, CheckTransport func(DSN) error
 	// CheckListen refuses an address for metrics or the API; nil accepts all.
 	CheckListen func(address string, withToken bool) error
+	// CheckToken refuses a token of those; its error must not repeat it. Nil accepts all.
+	CheckToken func(token string) error
 }
 
 // Load reads the configuration. Its error is an *Error.

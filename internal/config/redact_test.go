@@ -51,3 +51,31 @@ func FuzzNoLogLineHasThePasswordOfAnAddress(f *testing.F) {
 		}
 	})
 }
+
+// What an error says after a name like secret is no value; values are hidden in all the ways in
+// which they are written.
+func TestWordsOfErrorsAreNoSecrets(t *testing.T) {
+	r := config.NewRedactor(&config.Config{})
+	for text, want := range map[string]string{
+		"read secret: permission denied":                     "read secret: permission denied",
+		"open token: no such file or directory":              "open token: no such file or directory",
+		"fetch token: connection refused; password: hunter2": "fetch token: connection refused; password: ***",
+		"get api_key: context deadline exceeded (3 tries)":   "get api_key: context deadline exceeded (3 tries)",
+		"read token: EOF":                                    "read token: EOF",
+		"password: hunter2":                                  "password: ***",
+		"token=abc":                                          "token=***",
+		`{"secret": "permission denied"}`:                    `{"secret": "*** denied"}`,
+		"password: permission":                               "password: ***",
+		"password: permission deniedX":                       "password: *** deniedX",
+		"secret: password: hunter2":                          "secret: *** ***",
+		"secret=token=abc; x":                                "secret=***; x",
+		"token=EOF":                                          "token=***",
+		"token: EOFabc":                                      "token: ***",
+		"secret: s3cret: permission denied":                  "secret: *** permission denied",
+		"pwd:EOF":                                            "pwd:***",
+	} {
+		if got := r.Text(text); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+}

@@ -45,6 +45,21 @@ func (f Field) Variable() string {
 	return "POSTHORN_" + strings.ToUpper(strings.ReplaceAll(f.Pattern, ".", "_"))
 }
 
+// Covers reports whether the field is a key, or below it. A star in the pattern stands for
+// any name.
+func (f Field) Covers(key string) bool {
+	pattern, words := strings.Split(f.Pattern, "."), strings.Split(key, ".")
+	if len(words) > len(pattern) {
+		return false
+	}
+	for i, word := range words {
+		if pattern[i] != word && pattern[i] != "*" || word == "" {
+			return false
+		}
+	}
+	return true
+}
+
 // Reference lists every setting, in the order in which they are explained.
 func Reference() []Field {
 	fields := []Field{

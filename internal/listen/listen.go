@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -36,9 +37,12 @@ func CheckToken(token string) error {
 // Check reports why nothing must listen at an address: host:port, where the host is an IP
 // address or localhost. Where who asks must show a token, it may be any address.
 func Check(address string, withToken bool) error {
-	host, _, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return fmt.Errorf("%q is not host:port", address)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("port %q is none from 1 to 65535, and not 0 for any that is free", port)
 	}
 	if host == "localhost" {
 		return nil

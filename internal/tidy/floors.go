@@ -44,7 +44,8 @@ func passages() []passage {
 		{"store/*", "store/guard"}, {"store/*", "store/pool"}, // what dialects share
 		{"drivertest", "internal/*"}, {"store", "internal/*"}, {"store/*", "internal/*"},
 		{"transport/*", "internal/*"}, {"internal/*", "internal/*"},
-		{"alert", "monitor"}, // what alerts tell are the monitor's conditions, in its words
+		{"failure/view", "failure"}, // it is the shape of what failure tells
+		{"alert", "monitor"},        // what alerts tell are the monitor's conditions, in its words
 		{"worker", "worker/*"}, {"cli", "cli/*"}, {"cli/*", "cli/*"}, {"cli", "transport/open"}, {"cli/*", "transport/open"},
 		{"cmd/*", "cli"}, {"examples/*", "cli"}, {"examples/*", "transport/open"},
 	}

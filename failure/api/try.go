@@ -1,0 +1,32 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/failure/view"
+)
+
+// tryLetter runs today's handler on a dead letter, in a transaction that is rolled back.
+func (c *call) tryLetter() error {
+	slow, err := boolOf(c.r.URL.Query(), "with_slow_part")
+	if err != nil {
+		return err
+	}
+	if c.mux == nil || c.dispatcher == nil || len(c.mux.Kinds()) == 0 {
+		return &problem{Status: http.StatusNotImplemented, Code: "E-NO-HANDLERS", Title: "this program runs no handlers here",
+			Detail: "they are tried by a program that serves the API with its handlers and its dispatcher",
+			Try:    "PROGRAM failed try, where PROGRAM has the handlers"}
+	}
+	l, err := c.letter(false)
+	if err != nil {
+		return err
+	}
+	t, err := failure.Try(c.ctx, c.store, l, failure.TryOptions{
+		Mux: c.mux, Dispatcher: c.dispatcher, SlowPart: slow, Log: c.log,
+	})
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, view.OfTrial(&t))
+}
