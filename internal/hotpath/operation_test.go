@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,54 +17,118 @@ import (
 	"github.com/posthorn/posthorn/worker"
 )
 
-// group is how many dead letters the operation of BenchmarkOperationBesideOthers retries.
-var group = flag.Int("group", 10_000, "dead letters that an operation retries")
+// Settings of BenchmarkOperationBesideOthers.
+var (
+	group = flag.Int("group", 10_000, "dead letters that an operation retries")
+	pairs = flag.Int("pairs", 1000, "pairs of phases, at most, in which the operation is paused, and goes on")
+)
 
-// What the retry of a group costs the other queues: their throughput while it runs, and
-// before. It has a canary and the full rate.
-func BenchmarkOperationBesideOthers(b *testing.B) { onEachStore(b, retryBeside) }
+// What the retry of a group costs the other queues, and how fast it is. It has a canary
+// and the full rate. It is paused and resumed in turns, so that what others do on the
+// machine hits both alike: what counts is the ratio.
+func BenchmarkOperationBesideOthers(b *testing.B) {
+	// full: the others have always more to do than the machine can; third: they take a
+	// third of what it can do, as work comes in.
+	b.Run("full", func(b *testing.B) { onEachStore(b, func(r *rig) { retryBeside(r, 1) }) })
+	b.Run("third", func(b *testing.B) { onEachStore(b, func(r *rig) { retryBeside(r, 1./3) }) })
+}
 
-func retryBeside(r *rig) {
-	const calm = 10 * time.Second
+// Phases of a pair.
+const (
+	calm  = 2 * time.Second
+	stir  = 3 * calm
+	begun = time.Second // until a paused or resumed operation is in its stride
+)
+
+func retryBeside(r *rig, part float64) {
 	for r.Loop() { //nolint:revive // what is measured takes its own time, once; it clears what was reported
 	}
 	var handled, retried atomic.Int64
 	mourn(r, *group)
-	defer beside(r, &handled, &retried)()
-	before := rateOf(&handled, func() { time.Sleep(calm) })
+	defer beside(r, part, &handled, &retried)()
 	ctx, cancel := context.WithCancel(r.Context())
 	var wg sync.WaitGroup
-	e := failure.NewExecutor(r.store, failure.ExecutorOptions{Name: "bench", Poll: 100 * time.Millisecond})
+	e := failure.NewExecutor(r.store, failure.ExecutorOptions{Name: "bench", Poll: 100 * time.Millisecond, Lease: begun})
 	wg.Go(func() { _ = e.Run(ctx) })
-	began := time.Now()
-	during := rateOf(&handled, func() { retryGroup(r) })
-	took := time.Since(began)
-	cancel()
-	wg.Wait()
-	r.ReportMetric(before, "others/s-before")
-	r.ReportMetric(during, "others/s-during")
-	r.ReportMetric(100*(1-during/before), "%-less")
-	r.ReportMetric(float64(*group)/took.Seconds(), "retried/s")
-}
-
-// retryGroup retries all that is dead, and waits for the end.
-func retryGroup(r *rig) {
-	o, err := r.store.StartOperation(r.Context(), store.Operation{
+	defer wg.Wait()
+	defer cancel()
+	o, err := r.store.StartOperation(ctx, store.Operation{
 		Action: store.ActionRetry, Canary: true, Filter: store.LetterFilter{Queue: "dead"},
 	})
-	if err == nil {
-		o, err = failure.Watch(r.Context(), r.store, o.ID, func(store.Operation) {})
+	if err != nil {
+		r.Fatal(err)
 	}
-	if err != nil || o.Done != *group {
-		r.Errorf("it ended as %+v, %v", o, err)
+	p := phases{rig: r, id: o.ID, handled: &handled, retried: &retried}
+	for p.goesOn() && len(p.ratios) < *pairs {
+		p.pair()
 	}
+	p.report()
 }
 
-// rateOf is how many were handled a second while something was done.
-func rateOf(handled *atomic.Int64, do func()) float64 {
-	began, first := time.Now(), handled.Load()
-	do()
-	return float64(handled.Load()-first) / time.Since(began).Seconds()
+// phases are pairs of phases, the operation being paused in the first.
+type phases struct {
+	*rig
+	id               string
+	handled, retried *atomic.Int64
+	ratios           []float64 // of the others' rates, with the operation to without
+	calm, stir       []float64 // the others' rates
+	speeds           []float64 // of the operation
+}
+
+func (p *phases) goesOn() bool {
+	o, err := p.store.Operation(p.Context(), p.id)
+	if err != nil || o.State == store.OperationStopped || o.Failed > 0 || o.Refused > 0 {
+		p.Fatalf("it is %+v, %v", o, err)
+	}
+	return !o.Ends()
+}
+
+// pair measures the others without the operation, and with it unless that ends.
+func (p *phases) pair() {
+	if _, err := p.store.PauseOperation(p.Context(), p.id, "calm"); err != nil {
+		return // it has just ended
+	}
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(calm / 100) {
+		if o, err := p.store.Operation(p.Context(), p.id); err != nil || o.Flying == 0 {
+			break
+		}
+	}
+	time.Sleep(begun)
+	before, _ := p.rates(calm)
+	if _, err := p.store.ResumeOperation(p.Context(), p.id); err != nil {
+		p.Fatal(err)
+	}
+	time.Sleep(begun)
+	during, speed := p.rates(stir)
+	if !p.goesOn() && len(p.ratios) > 0 {
+		return
+	}
+	p.ratios, p.speeds = append(p.ratios, during/before), append(p.speeds, speed)
+	p.calm, p.stir = append(p.calm, before), append(p.stir, during)
+}
+
+// rates are how many were handled a second, of the others and of the operation's.
+func (p *phases) rates(d time.Duration) (others, own float64) {
+	began, others0, own0 := time.Now(), p.handled.Load(), p.retried.Load()
+	time.Sleep(d)
+	took := time.Since(began).Seconds()
+	return float64(p.handled.Load()-others0) / took, float64(p.retried.Load()-own0) / took
+}
+
+func (p *phases) report() {
+	mean := func(xs []float64) (sum float64) {
+		for _, x := range xs {
+			sum += x / float64(len(xs))
+		}
+		return sum
+	}
+	slices.Sort(p.ratios)
+	p.ReportMetric(mean(p.calm), "others/s-before")
+	p.ReportMetric(mean(p.stir), "others/s-during")
+	p.ReportMetric(100*(1-mean(p.stir)/mean(p.calm)), "%-less")
+	p.ReportMetric(100*(1-p.ratios[len(p.ratios)/2]), "%-less-median")
+	p.ReportMetric(mean(p.speeds), "retried/s")
+	p.ReportMetric(float64(len(p.ratios)), "pairs")
 }
 
 // mourn makes dead letters, copies of one that died.
@@ -101,15 +166,18 @@ func mourn(r *rig, n int) {
 	}
 }
 
-// beside runs a worker for the dead queue and one for another queue, which is kept full.
-func beside(r *rig, handled, retried *atomic.Int64) (stop func()) {
+// beside runs a worker for the dead queue and one for another queue, which is given work:
+// without end, or a part of what it has been seen to do.
+func beside(r *rig, part float64, handled, retried *atomic.Int64) (stop func()) {
 	ctx, cancel := context.WithCancel(r.Context())
 	var wg sync.WaitGroup
 	for queue, count := range map[string]*atomic.Int64{"dead": retried, "busy": handled} {
 		mux := posthorn.NewMux()
 		posthorn.HandleTx(mux, func(ctx context.Context, tx *posthorn.Tx, n note) error {
-			count.Add(1)
 			_, err := tx.ExecContext(ctx, r.kind.insert, n.N, n.Text)
+			if err == nil {
+				count.Add(1)
+			}
 			return err
 		})
 		w, err := worker.New(r.store, mux, worker.Options{Queues: []string{queue}, Concurrency: 16})
@@ -118,24 +186,68 @@ func beside(r *rig, handled, retried *atomic.Int64) (stop func()) {
 		}
 		wg.Go(func() { _ = w.Run(ctx) })
 	}
-	wg.Go(func() {
-		for sent := int64(0); ctx.Err() == nil; {
-			if sent-handled.Load() > 2000 {
-				time.Sleep(5 * time.Millisecond)
-				continue
-			}
-			var es []driver.Envelope
-			for range 500 {
-				sent++
-				es = append(es, driver.Envelope{
-					ID: fmt.Sprint("b", sent), Kind: "note", Queue: "busy", Body: []byte(`{"n":1,"text":"x"}`), SentAt: time.Now(),
-				})
-			}
-			_ = r.store.Send(ctx, es...) // the end of the benchmark may come in between
-		}
-	})
+	f := &feeder{rig: r, handled: handled}
+	fed := make(chan struct{})
+	wg.Go(func() { f.feed(ctx, part, fed) })
+	<-fed
 	return func() {
 		cancel()
 		wg.Wait()
 	}
+}
+
+// A feeder gives work to the busy queue.
+type feeder struct {
+	*rig
+	handled *atomic.Int64
+	sent    int64
+}
+
+// backlog is how many messages wait in a queue that is full.
+const backlog = 5000
+
+// feed keeps the queue full, or, after a while in which it finds out how much that is, a
+// part of it. It closes fed when that begins.
+func (f *feeder) feed(ctx context.Context, part float64, fed chan struct{}) {
+	began, first := time.Now().Add(calm), int64(0)
+	for ctx.Err() == nil && (part == 1 || time.Since(began) < calm) {
+		if time.Since(began) >= 0 && first == 0 {
+			first = f.handled.Load()
+			if part == 1 {
+				close(fed)
+			}
+		}
+		if f.sent-f.handled.Load() < backlog {
+			f.send(ctx, 500)
+		} else {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if part == 1 {
+		return
+	}
+	rate := part * float64(f.handled.Load()-first) / time.Since(began).Seconds()
+	for f.sent > f.handled.Load() && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	close(fed)
+	const every = 10 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for began, first := time.Now(), f.sent; ctx.Err() == nil; <-tick.C {
+		if due := int64(rate*time.Since(began).Seconds()) - (f.sent - first); due > 0 {
+			f.send(ctx, due)
+		}
+	}
+}
+
+func (f *feeder) send(ctx context.Context, n int64) {
+	var es []driver.Envelope
+	for range n {
+		f.sent++
+		es = append(es, driver.Envelope{
+			ID: fmt.Sprint("b", f.sent), Kind: "note", Queue: "busy", Body: []byte(`{"n":1,"text":"x"}`), SentAt: time.Now(),
+		})
+	}
+	_ = f.store.Send(ctx, es...) // the end of the benchmark may come in between
 }
