@@ -20,14 +20,14 @@ type Turn struct {
 	lease  int64 // milliseconds
 	fence  int64
 
-	// Rest lets no letter have its turn in the next step: it looks at those in flight.
+	// Rest lets the next step only look at what is in flight.
 	Rest bool
 	// Yields is the queue to which the operation gives way, for people; empty: to none.
 	Yields string
 
-	batch  int     // letters at most in the next step; 0: as many as fit
-	skip   bool    // the next letter cannot be changed, and is refused
-	ahead  []int64 // of a planted fault: letters that were sent already
+	batch int     // letters at most in the next step; 0: as many as fit
+	skip  bool    // the next letter cannot be changed, and is refused
+	ahead []int64 // of a planted fault: letters that were sent already
 }
 
 // An Advance is what a step has done.

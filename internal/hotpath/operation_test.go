@@ -1,10 +1,15 @@
 package hotpath_test
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -59,6 +64,7 @@ func retryBeside(r *rig, part float64) {
 		r.Fatal(err)
 	}
 	p := phases{rig: r, id: o.ID, handled: &handled, retried: &retried}
+	p.until(func(o store.Operation) bool { return o.State != store.OperationFreezing })
 	for p.goesOn() && len(p.ratios) < *pairs {
 		p.pair()
 	}
@@ -71,7 +77,7 @@ type phases struct {
 	id               string
 	handled, retried *atomic.Int64
 	ratios           []float64 // of the others' rates, with the operation to without
-	calm, stir       []float64 // the others' rates
+	calm, stir       rates     // of the others
 	speeds           []float64 // of the operation
 }
 
@@ -83,39 +89,93 @@ func (p *phases) goesOn() bool {
 	return !o.Ends()
 }
 
+// until waits for something to be true of the operation.
+func (p *phases) until(so func(store.Operation) bool) {
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(calm / 100) {
+		if o, err := p.store.Operation(p.Context(), p.id); err != nil || so(o) {
+			return
+		}
+	}
+}
+
 // pair measures the others without the operation, and with it unless that ends.
 func (p *phases) pair() {
 	if _, err := p.store.PauseOperation(p.Context(), p.id, "calm"); err != nil {
 		return // it has just ended
 	}
-	for began := time.Now(); time.Since(began) < patience; time.Sleep(calm / 100) {
-		if o, err := p.store.Operation(p.Context(), p.id); err != nil || o.Flying == 0 {
-			break
-		}
-	}
+	p.until(func(o store.Operation) bool { return o.Flying == 0 })
 	time.Sleep(begun)
-	before, _ := p.rates(calm)
+	before, _ := p.measure(calm)
 	if _, err := p.store.ResumeOperation(p.Context(), p.id); err != nil {
 		p.Fatal(err)
 	}
 	time.Sleep(begun)
-	during, speed := p.rates(stir)
+	during, speed := p.measure(stir)
 	if !p.goesOn() && len(p.ratios) > 0 {
 		return
 	}
-	p.ratios, p.speeds = append(p.ratios, during/before), append(p.speeds, speed)
-	p.calm, p.stir = append(p.calm, before), append(p.stir, during)
+	p.ratios, p.speeds = append(p.ratios, during.a()/before.a()), append(p.speeds, speed)
+	p.calm, p.stir = p.calm.and(before), p.stir.and(during)
 }
 
-// rates are how many were handled a second, of the others and of the operation's.
-func (p *phases) rates(d time.Duration) (others, own float64) {
-	began, others0, own0 := time.Now(), p.handled.Load(), p.retried.Load()
+// rates are how many messages were handled in some seconds, and in so many of the
+// processors' that this process and the server had: where other processes take most of
+// the machine, that tells better what the messages cost.
+type rates struct{ messages, seconds, busy float64 }
+
+func (r rates) a() float64 { return r.messages / r.seconds }
+
+func (r rates) cost() float64 { return r.messages / r.busy }
+
+func (r rates) and(o rates) rates {
+	return rates{r.messages + o.messages, r.seconds + o.seconds, r.busy + o.busy}
+}
+
+// measure tells what was handled of the others, and a second of the operation's.
+func (p *phases) measure(d time.Duration) (others rates, own float64) {
+	began, others0, own0, busy0 := time.Now(), p.handled.Load(), p.retried.Load(), processors(p.B)
 	time.Sleep(d)
 	took := time.Since(began).Seconds()
-	return float64(p.handled.Load()-others0) / took, float64(p.retried.Load()-own0) / took
+	others = rates{float64(p.handled.Load() - others0), took, processors(p.B) - busy0}
+	return others, float64(p.retried.Load()-own0) / took
+}
+
+// processors is how many seconds of processors this process and its descendants have had.
+func processors(b *testing.B) (seconds float64) {
+	b.Helper()
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	parent, ticks := map[int]int{}, map[int]float64{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil { // it has ended
+			continue
+		}
+		var pid int
+		_, _ = fmt.Sscan(string(text), &pid)
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		parent[pid], _ = strconv.Atoi(fields[1])
+		for _, field := range fields[11:15] { // its own, and those of children that have ended
+			n, _ := strconv.ParseFloat(field, 64)
+			ticks[pid] += n
+		}
+	}
+	const second = 100
+	for pid, n := range ticks {
+		above := pid
+		for above > 1 && above != os.Getpid() {
+			above = parent[above]
+		}
+		if above == os.Getpid() {
+			seconds += n / second
+		}
+	}
+	return seconds
 }
 
 func (p *phases) report() {
+	if len(p.ratios) == 0 {
+		p.Fatal("it ended before anything was measured: give it a larger -group")
+	}
 	mean := func(xs []float64) (sum float64) {
 		for _, x := range xs {
 			sum += x / float64(len(xs))
@@ -123,9 +183,10 @@ func (p *phases) report() {
 		return sum
 	}
 	slices.Sort(p.ratios)
-	p.ReportMetric(mean(p.calm), "others/s-before")
-	p.ReportMetric(mean(p.stir), "others/s-during")
-	p.ReportMetric(100*(1-mean(p.stir)/mean(p.calm)), "%-less")
+	p.ReportMetric(p.calm.a(), "others/s-before")
+	p.ReportMetric(p.stir.a(), "others/s-during")
+	p.ReportMetric(100*(1-p.stir.a()/p.calm.a()), "%-less")
+	p.ReportMetric(100*(1-p.stir.cost()/p.calm.cost()), "%-less-by-cpu")
 	p.ReportMetric(100*(1-p.ratios[len(p.ratios)/2]), "%-less-median")
 	p.ReportMetric(mean(p.speeds), "retried/s")
 	p.ReportMetric(float64(len(p.ratios)), "pairs")
