@@ -44,6 +44,9 @@ func (p *Pacing) End(took time.Duration, a store.Advance) {
 	p.duty.end(p.now, took, a)
 }
 
+// Pass lets time pass.
+func (p *Pacing) Pass(d time.Duration) { p.now = p.now.Add(d) }
+
 // Rest lets the rest pass that is due, and says how long it was.
 func (p *Pacing) Rest() time.Duration {
 	d := p.duty.rest(p.now, p.pace.share)

@@ -215,11 +215,10 @@ func (e *Executor) advance(ctx context.Context, h *hold) bool {
 		e.release(context.WithoutCancel(ctx), h)
 		return false
 	}
-	took := now.Sub(began)
-	h.duty.end(now, took, a)
+	h.duty.end(now, a.Took, a)
 	h.wants = a.Operation.Left() > 0 && a.Operation.State == store.OperationRunning ||
 		a.Operation.State == store.OperationFreezing
-	h.rest(h.pause(a, took, e.opts))
+	h.rest(h.pause(a, a.Took, e.opts))
 	if h.rests = h.wants && !h.duty.allows(now, share); h.rests {
 		h.rest(h.patience(a, h.duty.rest(now, share), e.opts))
 	}

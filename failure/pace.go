@@ -19,6 +19,7 @@ const (
 	shareUp    = 0.1     // it grows by this at each look that finds nobody waiting
 	shareDown  = 0.5     // and shrinks to this part of it when others wait
 	fullShare  = 1       // no rest
+	burstMost  = 8       // turns in a burst, at most
 	longestGap = 60      // seconds between the beginnings of two bursts, at most
 	lookPart   = 8       // of a burst that is in hand: how much later it is looked at again
 	feelCost   = 1. / 50 // of the time, at most, is spent to find out whether others wait
@@ -26,11 +27,12 @@ const (
 
 // Times of the pacing.
 const (
-	burstFor  = 100 * time.Millisecond // letters may have their turns in a burst
-	lookFast  = 10 * time.Millisecond  // at least, until what is in hand is looked at again
-	waitsLong = 100 * time.Millisecond // others wait when a message is ready for longer
-	feelEvery = 250 * time.Millisecond
-	servedFor = 5 * time.Second // the list of queues that are served is believed
+	burstShort = 250 * time.Millisecond // work of a burst after which the next one is larger
+	burstLong  = time.Second            // and smaller
+	lookFast   = 10 * time.Millisecond  // at least, until what is in hand is looked at again
+	waitsLong  = 100 * time.Millisecond // others wait when a message is ready for longer
+	feelEvery  = 250 * time.Millisecond
+	servedFor  = 5 * time.Second // the list of queues that are served is believed
 )
 
 // A pace is the part of the time that operations may take together. It grows by steps
@@ -66,41 +68,61 @@ func (p *pace) of(n int) float64 {
 // their next attempt they take nothing from anybody.
 type duty struct {
 	began time.Time     // of the latest burst
-	work  time.Duration // since then
+	turns int           // in it, of letters
+	size  int           // turns that make a burst
+	work  time.Duration // since it began
 	seen  time.Time     // the end of the latest step
 	busy  bool          // letters were in hand then
 }
 
+// open reports whether a burst is under way.
+func (d *duty) open() bool { return d.turns < d.size }
+
 // allows reports whether letters may have their turn now.
 func (d *duty) allows(now time.Time, share float64) bool {
 	gap := now.Sub(d.began)
-	if share >= fullShare || gap < burstFor || gap >= longestGap*time.Second {
+	if share >= fullShare || d.open() || gap >= longestGap*time.Second {
 		return true
 	}
 	return !d.busy && float64(gap)*share >= float64(d.work)
 }
 
-// begin begins a step, and reports whether letters may have their turn in it.
+// begin begins a step, and reports whether letters may have their turn in it. A burst is
+// larger than the last one if that was short: looking at it costs time, too.
 func (d *duty) begin(now time.Time, share float64) bool {
 	if !d.allows(now, share) {
 		return false
 	}
-	if now.Sub(d.began) >= burstFor {
-		d.began, d.work = now, 0
+	if d.open() {
+		return true
 	}
+	switch {
+	case d.work < burstShort:
+		d.size = min(max(2*d.size, 1), burstMost)
+	case d.work > burstLong:
+		d.size = max(d.size/2, 1)
+	}
+	d.began, d.seen, d.turns, d.work = now, now, 0, 0
 	return true
 }
 
-// end notes what a step has found that took so long.
+// end notes what a step has found that worked for so long. When letters came into hand, or
+// out of it, between two looks is not known: half of the time counts.
 func (d *duty) end(now time.Time, took time.Duration, a store.Advance) {
-	worked := took
-	inHand := a.InHand > 0 || a.Moved > 0 && a.Operation.Flying > 0
-	if d.busy || a.InHand > 0 {
-		worked = max(now.Sub(later(d.seen, d.began)), took)
+	busy := a.InHand > 0 || a.Moved > 0 && a.Operation.Flying > 0 || d.busy && a.More // more is to be looked at
+	between := now.Sub(d.seen)
+	switch {
+	case d.busy && busy:
+		d.work += max(between, took)
+	case d.busy || a.InHand > 0:
+		d.work += max(between/2, took)
+	default:
+		d.work += took
 	}
-	d.work += worked
-	d.busy = inHand || d.busy && a.More // else there is more to look at
-	d.seen = now
+	if a.Moved > 0 {
+		d.turns++
+	}
+	d.busy, d.seen = busy, now
 }
 
 // rest is how long nothing is to be done but to look.
@@ -114,13 +136,6 @@ func (d *duty) rest(now time.Time, share float64) time.Duration {
 		return min(max(gap/lookPart, lookFast), last)
 	}
 	return min(time.Duration(float64(d.work)/share)-gap, last)
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // A feeler finds out whether others wait.

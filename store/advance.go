@@ -37,6 +37,7 @@ type Advance struct {
 	Found     int           // outcomes that were found
 	InHand    int           // letters in flight that a worker holds, of those that were looked at
 	More      bool          // there was as much to do as fits into a step
+	Took      time.Duration // by the transaction, once it was begun
 	Wait      time.Duration // until the rate allows another letter; 0: it does, or there is none
 }
 
@@ -54,13 +55,14 @@ func (s *Store) Advance(ctx context.Context, t *Turn) (a Advance, err error) {
 			return a, s.explain("advance operation "+t.ID, err)
 		}
 	}
+	var began time.Time
 	err = s.write(ctx, func(ctx context.Context, q Session) error {
-		a = Advance{}
+		a, began = Advance{}, time.Now()
 		return (&stride{store: s, q: q, turn: t, done: &a}).run(ctx)
 	})
 	switch {
 	case err == nil:
-		t.batch, t.skip = 0, false
+		t.batch, t.skip, a.Took = 0, false, time.Since(began)
 	case errors.Is(err, ErrFenced), errors.Is(err, driver.ErrUnsupported),
 		errors.Is(s.explain("", err), driver.ErrUnavailable):
 	default:
