@@ -141,20 +141,27 @@ func TestLettersThatWaitForAWorkerOrTheirNextAttemptCostNoRest(t *testing.T) {
 	}
 }
 
-// pending runs a worker of a queue whose handler waits until free is closed.
-func pending(t *testing.T, s *store.Store, queue string, free <-chan struct{}, count *atomic.Int64) (stop func()) {
+// A counter is a queue whose worker, for one message at a time, waits until free is closed.
+type counter struct {
+	queue string
+	free  chan struct{}
+	count atomic.Int64
+}
+
+// open runs the worker.
+func (c *counter) open(t *testing.T, s *store.Store) (stop func()) {
 	t.Helper()
 	mux := posthorn.NewMux()
 	posthorn.Handle(mux, func(ctx context.Context, _ parcel) error {
 		select {
-		case <-free:
-			count.Add(1)
+		case <-c.free:
+			c.count.Add(1)
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	})
-	w, err := worker.New(s, mux, worker.Options{Queues: []string{queue}, Concurrency: 1})
+	w, err := worker.New(s, mux, worker.Options{Queues: []string{c.queue}, Concurrency: 1})
 	try(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -216,11 +223,11 @@ func TestAnOperationGivesWayToMessagesThatWaitAndGoesOn(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		const letters, crowd = 400, 3000 // a crowd is more than a worker claims ahead
 		mourned(t, s, letters)
-		free, at := make(chan struct{}), make(chan struct{})
-		close(at)
-		var others, own atomic.Int64
-		defer pending(t, s, "q", at, &own)()
-		defer pending(t, s, "busy", free, &others)()
+		own := &counter{queue: "q", free: make(chan struct{})}
+		others := &counter{queue: "busy", free: make(chan struct{})}
+		close(own.free)
+		defer own.open(t, s)()
+		defer others.open(t, s)()
 		dispatch(t, s, "busy", crowd)
 		e := failure.NewExecutor(s, failure.ExecutorOptions{Name: "e", Poll: 10 * time.Millisecond, Lease: time.Second})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -231,10 +238,10 @@ func TestAnOperationGivesWayToMessagesThatWaitAndGoesOn(t *testing.T) {
 		try(t, err)
 		const some = 30 // more than canaries
 		o = until(t, s, o.ID, func(o store.Operation) bool { return o.Yields != "" && o.Done >= some })
-		if o.Yields != "busy" || others.Load() != 0 {
-			t.Errorf("it gave way to %q, of which %d were handled", o.Yields, others.Load())
+		if o.Yields != "busy" || others.count.Load() != 0 {
+			t.Errorf("it gave way to %q, of which %d were handled", o.Yields, others.count.Load())
 		}
-		close(free)
+		close(others.free)
 		o = until(t, s, o.ID, func(o store.Operation) bool { return o.Yields == "" })
 		if o.State != store.OperationRunning || o.Left() == 0 {
 			t.Errorf("it gave way to the end: %+v", o)
