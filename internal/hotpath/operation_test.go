@@ -270,10 +270,10 @@ const backlog = 5000
 // feed keeps the queue full, or, after a while in which it finds out how much that is, a
 // part of it. It closes fed when that begins.
 func (f *feeder) feed(ctx context.Context, part float64, fed chan struct{}) {
-	began, first := time.Now().Add(calm), int64(0)
+	began, first, warm := time.Now().Add(calm), int64(0), false
 	for ctx.Err() == nil && (part == 1 || time.Since(began) < calm) {
-		if time.Since(began) >= 0 && first == 0 {
-			first = f.handled.Load()
+		if !warm && time.Since(began) >= 0 {
+			warm, first = true, f.handled.Load()
 			if part == 1 {
 				close(fed)
 			}
