@@ -154,6 +154,7 @@ func (s *session) describeOp(o store.Operation) {
 	line("progress", progressOf(o))
 	line("stage", stageOf(o))
 	line("rate", rateOf(o))
+	line("pace", paceOf(o))
 	line("carried on", carriedOn(o))
 }
 
@@ -195,6 +196,14 @@ func rateOf(o store.Operation) string {
 		return strconv.FormatFloat(o.Rate, 'g', -1, 64) + "/s at most"
 	}
 	return ""
+}
+
+// paceOf says why an operation is slow.
+func paceOf(o store.Operation) string {
+	if o.Yields == "" || o.Holder == "" {
+		return ""
+	}
+	return "slow: messages of the queue " + o.Yields + " wait, and go first"
 }
 
 // carriedOn says who carries an operation on.

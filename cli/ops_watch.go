@@ -67,7 +67,7 @@ func (s *session) watchOp(ctx context.Context, st *store.Store, id, as string) e
 		return s.opFault(id, err)
 	}
 	end := s.operate(ctx, st, id)
-	w := &opWatch{s: s, as: as, began: time.Now()}
+	w := &opWatch{s: s, as: as}
 	o, err := failure.Watch(ctx, st, id, w.tell)
 	w.clear()
 	end()
@@ -133,11 +133,17 @@ func exitOf(o store.Operation) error {
 // An opWatch shows an operation as it goes: on a terminal a line that is drawn again,
 // elsewhere a line for each change, but not too many.
 type opWatch struct {
-	s           *session
-	as          string
-	began, said time.Time
-	first       int // letters that had an end when the watching began
-	started     bool
+	s       *session
+	as      string
+	said    time.Time
+	started bool
+	marks   []waymark // of the last while, the oldest first
+}
+
+// A waymark is how many letters had an end at a time.
+type waymark struct {
+	at    time.Time
+	ended int
 }
 
 // sayEvery bounds the lines where there is no terminal.
@@ -145,9 +151,8 @@ const sayEvery = 2 * time.Second
 
 func (w *opWatch) tell(o store.Operation) {
 	ended := o.Total - o.Left() - o.Flying
-	if !w.started {
-		w.started, w.first = true, ended
-	}
+	w.started = true
+	w.mark(o.Now, ended)
 	switch {
 	case w.as == formNDJSON:
 		_ = w.s.document(w.as, view.OfOperation(o)) // a closed pipe ends the process by itself
@@ -165,14 +170,37 @@ func (w *opWatch) line(o store.Operation, ended int) string {
 	const width = 24
 	part := float64(ended) / float64(max(o.Total, 1))
 	full := int(part * width)
-	rate := float64(ended-w.first) / max(time.Since(w.began).Seconds(), 0.001)
+	rate := w.rate()
 	left := "?"
 	if rate > 0 {
 		left = time.Duration(float64(o.Total-ended) / rate * float64(time.Second)).Round(time.Second).String()
 	}
-	return fmt.Sprintf("[%s%s] %3.0f %%  %s: %d ok, %d failed again, %d in flight, %d left  %.0f/s  %s",
+	slow := ""
+	if o.Yields != "" {
+		slow = "  slow: others are busy"
+	}
+	return fmt.Sprintf("[%s%s] %3.0f %%  %s: %d ok, %d failed again, %d in flight, %d left  %.0f/s  %s%s",
 		strings.Repeat("#", full), strings.Repeat(".", width-full), 100*part, o.State, o.Done, o.Failed, o.Flying, o.Left(),
-		rate, left)
+		rate, left, slow)
+}
+
+// rateFor is the while by which it is judged how fast an operation is: it is faster or
+// slower as others leave it room.
+const rateFor = 20 * time.Second
+
+// mark notes how many letters had an end, and forgets what is too old to judge by.
+func (w *opWatch) mark(now time.Time, ended int) {
+	w.marks = append(w.marks, waymark{now, ended})
+	for len(w.marks) > 2 && now.Sub(w.marks[1].at) >= rateFor {
+		w.marks = w.marks[1:]
+	}
+}
+
+// rate is how many letters have had an end a second of late.
+func (w *opWatch) rate() float64 {
+	first, last := w.marks[0], w.marks[len(w.marks)-1]
+	const moment = 0.001
+	return float64(last.ended-first.ended) / max(last.at.Sub(first.at).Seconds(), moment)
 }
 
 // clear removes the line.

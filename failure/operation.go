@@ -25,8 +25,8 @@ type ExecutorOptions struct {
 	Lease time.Duration
 	// Poll is how soon a new operation is found; 0 means 2 s, with jitter.
 	Poll time.Duration
-	// Share is the part of its time that it works at most, so that others get at the
-	// store; 0 means a quarter.
+	// Share is the part of its time that it works at most, also where nobody waits, so
+	// that others get at the store; 0 means half.
 	Share float64
 	Only  string // carries this operation on and no other; empty: all
 	// Mux validates what edits make of letters. Without any handler in it, edits are
@@ -43,7 +43,7 @@ func (o ExecutorOptions) withDefaults() ExecutorOptions {
 		o.Poll = 2 * time.Second
 	}
 	if o.Share <= 0 || o.Share > 1 {
-		o.Share = 0.25
+		o.Share = 0.5
 	}
 	if o.Mux == nil {
 		o.Mux = posthorn.NewMux()
@@ -60,13 +60,18 @@ type Executor struct {
 	opts  ExecutorOptions
 	turns []*hold
 	blind bool // what there is to do cannot be seen
+	pace  pace
+	feels feeler
 }
 
 // A hold is an operation that the executor advances.
 type hold struct {
-	turn store.Turn
-	next time.Time
-	idle time.Duration // how long it waits where there is nothing to do
+	turn  store.Turn
+	next  time.Time
+	idle  time.Duration // how long it waits where there is nothing to do
+	duty  duty
+	wants bool // letters wait for their turn, as far as is known
+	rests bool // they wait for the others' sake
 }
 
 // Waits of an executor.
@@ -80,7 +85,7 @@ const (
 
 // NewExecutor makes an executor of the operations of a store.
 func NewExecutor(s *store.Store, o ExecutorOptions) *Executor {
-	return &Executor{store: s, opts: o.withDefaults()}
+	return &Executor{store: s, opts: o.withDefaults(), pace: newPace(), feels: feeler{store: s}}
 }
 
 // Run carries operations on until ctx ends, and gives back then what it holds. While the
@@ -99,6 +104,7 @@ func (e *Executor) Run(ctx context.Context) error {
 			e.take(ctx)
 			looked = time.Now()
 		}
+		e.feel(ctx)
 		e.round(ctx)
 		timer.Reset(e.wait(looked))
 	}
@@ -112,8 +118,35 @@ func (e *Executor) wait(looked time.Time) time.Duration {
 		if h.next.Before(next) {
 			next = h.next
 		}
+		if h.wants && e.feels.next.Before(next) {
+			next = e.feels.next
+		}
 	}
 	return max(time.Until(next), 0)
+}
+
+// wanting is how many operations have letters that wait for their turn.
+func (e *Executor) wanting() (n int) {
+	for _, h := range e.turns {
+		if h.wants {
+			n++
+		}
+	}
+	return n
+}
+
+// feel looks from time to time whether others wait, and lets those that rest know.
+func (e *Executor) feel(ctx context.Context) {
+	n := e.wanting()
+	if n == 0 || !e.feels.feel(ctx, &e.pace) {
+		return
+	}
+	now := time.Now()
+	for _, h := range e.turns {
+		if at := now.Add(h.duty.rest(now, e.pace.of(n))); h.rests && at.Before(h.next) {
+			h.next = at
+		}
+	}
 }
 
 // take takes what nobody advances.
@@ -163,9 +196,10 @@ func (e *Executor) round(ctx context.Context) {
 
 // advance takes one step, and reports whether the operation is still to be held.
 func (e *Executor) advance(ctx context.Context, h *hold) bool {
-	began := time.Now()
+	began, share := time.Now(), e.pace.of(e.wanting())
+	h.turn.Rest, h.turn.Yields = !h.duty.begin(began, share), e.pace.yields
 	a, err := e.store.Advance(ctx, &h.turn)
-	took := time.Since(began)
+	now := time.Now()
 	switch {
 	case errors.Is(err, store.ErrFenced):
 		e.opts.Log.Warn("an operation was taken over", "operation", h.turn.ID)
@@ -180,8 +214,22 @@ func (e *Executor) advance(ctx context.Context, h *hold) bool {
 		e.release(context.WithoutCancel(ctx), h)
 		return false
 	}
-	h.rest(h.pause(a, took, e.opts))
+	h.duty.end(now, a.Took, a)
+	h.wants = a.Operation.Left() > 0 && a.Operation.State == store.OperationRunning ||
+		a.Operation.State == store.OperationFreezing
+	h.rest(h.pause(a, a.Took, e.opts))
+	if h.rests = h.wants && !h.duty.allows(now, share); h.rests {
+		h.rest(h.patience(a, h.duty.rest(now, share), e.opts))
+	}
 	return true
+}
+
+// patience is how long to wait after a step while others go first, for so long as it looks.
+func (h *hold) patience(a store.Advance, rest time.Duration, o ExecutorOptions) time.Duration {
+	if a.Operation.Flying > 0 { // it may be in hand soon
+		rest = min(rest, max(h.idle, lookSoon))
+	}
+	return min(rest, o.Lease/looks)
 }
 
 // pause is how long to wait after a step that took so long.

@@ -95,7 +95,7 @@ func Watch(
 		if o, err = s.Operation(ctx, id); err != nil {
 			return o, err
 		}
-		seen := fmt.Sprint(o.State, o.Total, o.Done, o.Failed, o.Flying, o.Gone, o.Refused, o.Canaries)
+		seen := fmt.Sprint(o.State, o.Total, o.Done, o.Failed, o.Flying, o.Gone, o.Refused, o.Canaries, o.Yields)
 		if seen != last {
 			tell(o)
 			last = seen

@@ -184,8 +184,8 @@ func TestAnExecutorThatFindsNothingLooksLessOftenUpToAThirdOfItsLease(t *testing
 	full := store.Advance{More: true}
 	got := failure.Pauses(time.Second, nothing, nothing, full, nothing, nothing, nothing, store.Advance{Wait: 20 * ms},
 		store.Advance{Found: 1}, nothing, store.Advance{Moved: 1}, nothing)
-	want := []time.Duration{50 * ms, 100 * ms, 3 * ms, 200 * ms, time.Second / 3, time.Second / 3, 20 * ms,
-		50 * ms, 100 * ms, 3 * ms, 50 * ms}
+	want := []time.Duration{50 * ms, 100 * ms, ms, 200 * ms, time.Second / 3, time.Second / 3, 20 * ms,
+		50 * ms, 100 * ms, ms, 50 * ms}
 	if !slices.Equal(got, want) {
 		t.Errorf("it waits %v, want %v", got, want)
 	}

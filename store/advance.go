@@ -20,9 +20,15 @@ type Turn struct {
 	holder string
 	lease  int64 // milliseconds
 	fence  int64
-	batch  int     // letters at most in the next step; 0: as many as fit
-	skip   bool    // the next letter cannot be changed, and is refused
-	ahead  []int64 // of a planted fault: letters that were sent already
+
+	// Rest lets the next step only look at what is in flight.
+	Rest bool
+	// Yields is the queue to which the operation gives way, for people; empty: to none.
+	Yields string
+
+	batch int     // letters at most in the next step; 0: as many as fit
+	skip  bool    // the next letter cannot be changed, and is refused
+	ahead []int64 // of a planted fault: letters that were sent already
 }
 
 // An Advance is what a step has done.
@@ -30,7 +36,9 @@ type Advance struct {
 	Operation Operation     // after it
 	Moved     int           // letters that had their turn
 	Found     int           // outcomes that were found
+	InHand    int           // letters in flight that a worker holds, of those that were looked at
 	More      bool          // there was as much to do as fits into a step
+	Took      time.Duration // by the transaction, once it was begun
 	Wait      time.Duration // until the rate allows another letter; 0: it does, or there is none
 }
 
@@ -48,13 +56,14 @@ func (s *Store) Advance(ctx context.Context, t *Turn) (a Advance, err error) {
 			return a, s.explain("advance operation "+t.ID, err)
 		}
 	}
+	var began time.Time
 	err = s.write(ctx, func(ctx context.Context, q Session) error {
-		a = Advance{}
+		a, began = Advance{}, time.Now()
 		return (&stride{store: s, q: q, turn: t, done: &a}).run(ctx)
 	})
 	switch {
 	case err == nil:
-		t.batch, t.skip = 0, false
+		t.batch, t.skip, a.Took = 0, false, time.Since(began)
 	case errors.Is(err, ErrFenced), errors.Is(err, driver.ErrUnsupported),
 		errors.Is(s.explain("", err), driver.ErrUnavailable):
 	default:
@@ -128,6 +137,10 @@ func (s *stride) run(ctx context.Context) error {
 func (s *stride) keep(ctx context.Context) error {
 	const renewal = 3 // parts of a lease, of which one may pass
 	o, now := s.o, s.o.Now.UnixMilli()
+	o.Yields = ""
+	if o.State == OperationFreezing || o.State == OperationRunning {
+		o.Yields = s.turn.Yields
+	}
 	is, err := o.encode()
 	if err != nil {
 		return err
@@ -152,6 +165,9 @@ func (s *stride) carryOn(ctx context.Context) error {
 		})
 	}
 	n := s.o.allowed(s.o.Now.UnixMilli())
+	if s.turn.Rest {
+		n = 0
+	}
 	if s.turn.batch > 0 {
 		n = min(n, s.turn.batch)
 	}
@@ -179,6 +195,9 @@ type fates map[targetState][]any
 // add notes what has become of letters.
 func (f fates) add(state targetState, seqs ...any) { f[state] = append(f[state], seqs...) }
 
+// inHand is what TargetsFlying says of a message that a worker holds.
+const inHand = 2
+
 // look finds out what has become of some letters in flight. A message that is neither
 // live nor dead is done. What died again is a letter with a later number: it has failed,
 // whatever somebody has done to it since, unless it is live again.
@@ -189,11 +208,14 @@ func (s *stride) look(ctx context.Context) error {
 	}
 	found, n, looked := fates{}, 0, o.ledger.Looked
 	err := s.q.Query(ctx, s.store.SQL.TargetsFlying, []any{o.seq, looked, operationLook}, func(r Row) error {
-		var live, dead bool
+		var live int
+		var dead bool
 		err := r.Scan(&looked, &live, &dead)
 		n++
 		switch {
-		case live:
+		case live == inHand:
+			s.done.InHand++
+		case live > 0:
 		case dead:
 			found.add(targetFailed, looked)
 			o.note(false)

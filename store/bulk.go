@@ -120,6 +120,16 @@ func (s *Store) bulkMark(ctx context.Context, q Session, b bulk, seqs []any) err
 	return err
 }
 
+// foreign is the condition that no operation has put a message m back, and waits for it.
+const foreign = `not exists (select 1 from posthorn_target t where t.message_id = m.id and t.state = 1)`
+
+// WaitingBy is the statement Waiting, which walks an index in its order: with a hint that
+// names it, if the database needs one.
+func WaitingBy(index, order string) string {
+	return `select 1 from posthorn_message m ` + index + ` where ` + Ready + ` and queue = ? and due_at <= ? and ` +
+		foreign + ` order by ` + order + ` limit 1`
+}
+
 // bulks adds the statements of operations.
 func bulks(s *Statements) {
 	s.Operations = `select seq, id, state, holder, fence, lease_until, body from posthorn_operation`
@@ -133,9 +143,10 @@ func bulks(s *Statements) {
 	s.TargetLast = `select max(letter) from posthorn_target where operation = ? and state = 0`
 	s.TargetsNext = `select letter from posthorn_target where operation = ? and state = 0 order by letter limit ?`
 	s.TargetsFlying = `select t.letter,
-		  coalesce((select min(1) from posthorn_message m where m.id = t.message_id), 0),
+		  coalesce((select case when m.state = 2 then 2 else 1 end from posthorn_message m where m.id = t.message_id), 0),
 		  coalesce((select min(1) from posthorn_letter l where l.id = t.message_id and l.seq > t.since), 0)
 		from posthorn_target t where t.operation = ? and t.state = 1 and t.letter > ? order by t.letter limit ?`
+	s.Waiting = WaitingBy("", "priority desc, due_at, seq")
 	s.TargetsUp = `update posthorn_target set state = ?, since = ? where operation = ? and letter in`
 	s.Live = `select id from posthorn_message where id in`
 	s.Dead = `select id from posthorn_letter where discarded_at is null and id in`

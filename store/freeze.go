@@ -14,6 +14,9 @@ const (
 
 // freeze writes down the next letters that are meant. When all are, the operation runs.
 func (s *stride) freeze(ctx context.Context) error {
+	if s.turn.Rest {
+		return nil
+	}
 	o := s.o
 	f := o.Filter
 	f.Past, f.Until, f.Reach = o.ledger.Past, o.ledger.Until, 0

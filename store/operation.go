@@ -68,6 +68,7 @@ type Operation struct {
 	Ended   time.Time `json:"ended_at,omitzero"` // done or cancelled
 	Now     time.Time `json:"now,omitzero"`      // when it was read
 	Holder  string    `json:"holder,omitempty"`  // who advances it; empty: nobody now
+	Yields  string    `json:"yields,omitempty"`  // it is slow, since messages of this queue wait
 
 	Canaries Canaries `json:"canaries"`
 	Recent   string   `json:"recent,omitempty"` // the latest outcomes, + or -, the oldest first

@@ -121,7 +121,7 @@ type Statements struct {
 	Operations, OperationIn, OperationUp string
 	// TargetsIn, followed by a filter and its bounds: operation, …; TargetLast: operation →
 	// letter; TargetsNext: operation, limit → letters; TargetsFlying: operation, past, limit
-	// → letter, whether its message is live, whether it died again; TargetsUp, followed by a
+	// → letter, whether its message is live (1) or in hand (2), whether it died again; TargetsUp, followed by a
 	// list of letters: state, since, operation, letter….
 	// TargetIn: letter, operation, message id.
 	TargetsIn, TargetIn, TargetLast, TargetsNext, TargetsFlying, TargetsUp string
@@ -130,6 +130,8 @@ type Statements struct {
 	// LettersGone: when or null, seq….
 	Live, Dead, LetterLock, LettersBack, LettersDrop, LettersGone string
 
+	// Waiting: queue, due by then → 1 if such a message is ready that no operation put back.
+	Waiting    string
 	LetterLast string // → the highest letter, or 0
 	LetterSums string // with the place of a WHERE clause; …, limit
 	// OperationOld: ended before → one; TargetsOld: operation → some letters.

@@ -1,9 +1,15 @@
 package hotpath_test
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,54 +22,174 @@ import (
 	"github.com/posthorn/posthorn/worker"
 )
 
-// group is how many dead letters the operation of BenchmarkOperationBesideOthers retries.
-var group = flag.Int("group", 10_000, "dead letters that an operation retries")
+// Settings of BenchmarkOperationBesideOthers.
+var (
+	group = flag.Int("group", 10_000, "dead letters that an operation retries")
+	pairs = flag.Int("pairs", 1000, "pairs of phases, at most, in which the operation is paused, and goes on")
+)
 
-// What the retry of a group costs the other queues: their throughput while it runs, and
-// before. It has a canary and the full rate.
-func BenchmarkOperationBesideOthers(b *testing.B) { onEachStore(b, retryBeside) }
+// What the retry of a group costs the other queues, and how fast it is. It has a canary
+// and the full rate. It is paused and resumed in turns, so that what others do on the
+// machine hits both alike: what counts is the ratio.
+func BenchmarkOperationBesideOthers(b *testing.B) {
+	// full: the others have always more to do than the machine can; third: they take a
+	// third of what it can do, as work comes in.
+	b.Run("full", func(b *testing.B) { onEachStore(b, func(r *rig) { retryBeside(r, 1) }) })
+	b.Run("third", func(b *testing.B) { onEachStore(b, func(r *rig) { retryBeside(r, 1./3) }) })
+}
 
-func retryBeside(r *rig) {
-	const calm = 10 * time.Second
+// Phases of a pair.
+const (
+	calm  = 2 * time.Second
+	stir  = 3 * calm
+	begun = time.Second // until a paused or resumed operation is in its stride
+)
+
+func retryBeside(r *rig, part float64) {
 	for r.Loop() { //nolint:revive // what is measured takes its own time, once; it clears what was reported
 	}
 	var handled, retried atomic.Int64
 	mourn(r, *group)
-	defer beside(r, &handled, &retried)()
-	before := rateOf(&handled, func() { time.Sleep(calm) })
+	defer beside(r, part, &handled, &retried)()
 	ctx, cancel := context.WithCancel(r.Context())
 	var wg sync.WaitGroup
-	e := failure.NewExecutor(r.store, failure.ExecutorOptions{Name: "bench", Poll: 100 * time.Millisecond})
+	e := failure.NewExecutor(r.store, failure.ExecutorOptions{Name: "bench", Poll: 100 * time.Millisecond, Lease: begun})
 	wg.Go(func() { _ = e.Run(ctx) })
-	began := time.Now()
-	during := rateOf(&handled, func() { retryGroup(r) })
-	took := time.Since(began)
-	cancel()
-	wg.Wait()
-	r.ReportMetric(before, "others/s-before")
-	r.ReportMetric(during, "others/s-during")
-	r.ReportMetric(100*(1-during/before), "%-less")
-	r.ReportMetric(float64(*group)/took.Seconds(), "retried/s")
-}
-
-// retryGroup retries all that is dead, and waits for the end.
-func retryGroup(r *rig) {
-	o, err := r.store.StartOperation(r.Context(), store.Operation{
+	defer wg.Wait()
+	defer cancel()
+	o, err := r.store.StartOperation(ctx, store.Operation{
 		Action: store.ActionRetry, Canary: true, Filter: store.LetterFilter{Queue: "dead"},
 	})
-	if err == nil {
-		o, err = failure.Watch(r.Context(), r.store, o.ID, func(store.Operation) {})
+	if err != nil {
+		r.Fatal(err)
 	}
-	if err != nil || o.Done != *group {
-		r.Errorf("it ended as %+v, %v", o, err)
+	p := phases{rig: r, id: o.ID, handled: &handled, retried: &retried}
+	p.until(func(o store.Operation) bool { return o.State != store.OperationFreezing })
+	for p.goesOn() && len(p.ratios) < *pairs {
+		p.pair()
+	}
+	p.report()
+}
+
+// phases are pairs of phases, the operation being paused in the first.
+type phases struct {
+	*rig
+	id               string
+	handled, retried *atomic.Int64
+	ratios           []float64 // of the others' rates, with the operation to without
+	calm, stir       rates     // of the others
+	speeds           []float64 // of the operation
+}
+
+func (p *phases) goesOn() bool {
+	o, err := p.store.Operation(p.Context(), p.id)
+	if err != nil || o.State == store.OperationStopped || o.Failed > 0 || o.Refused > 0 {
+		p.Fatalf("it is %+v, %v", o, err)
+	}
+	return !o.Ends()
+}
+
+// until waits for something to be true of the operation.
+func (p *phases) until(so func(store.Operation) bool) {
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(calm / 100) {
+		if o, err := p.store.Operation(p.Context(), p.id); err != nil || so(o) {
+			return
+		}
 	}
 }
 
-// rateOf is how many were handled a second while something was done.
-func rateOf(handled *atomic.Int64, do func()) float64 {
-	began, first := time.Now(), handled.Load()
-	do()
-	return float64(handled.Load()-first) / time.Since(began).Seconds()
+// pair measures the others without the operation, and with it unless that ends.
+func (p *phases) pair() {
+	if _, err := p.store.PauseOperation(p.Context(), p.id, "calm"); err != nil {
+		return // it has just ended
+	}
+	p.until(func(o store.Operation) bool { return o.Flying == 0 })
+	time.Sleep(begun)
+	before, _ := p.measure(calm)
+	if _, err := p.store.ResumeOperation(p.Context(), p.id); err != nil {
+		p.Fatal(err)
+	}
+	time.Sleep(begun)
+	during, speed := p.measure(stir)
+	if !p.goesOn() && len(p.ratios) > 0 {
+		return
+	}
+	p.ratios, p.speeds = append(p.ratios, during.a()/before.a()), append(p.speeds, speed)
+	p.calm, p.stir = p.calm.and(before), p.stir.and(during)
+}
+
+// rates are how many messages were handled in some seconds, and in so many of the
+// processors' that this process and the server had: where other processes take most of
+// the machine, that tells better what the messages cost.
+type rates struct{ messages, seconds, busy float64 }
+
+func (r rates) a() float64 { return r.messages / r.seconds }
+
+func (r rates) cost() float64 { return r.messages / r.busy }
+
+func (r rates) and(o rates) rates {
+	return rates{r.messages + o.messages, r.seconds + o.seconds, r.busy + o.busy}
+}
+
+// measure tells what was handled of the others, and a second of the operation's.
+func (p *phases) measure(d time.Duration) (others rates, own float64) {
+	began, others0, own0, busy0 := time.Now(), p.handled.Load(), p.retried.Load(), processors(p.B)
+	time.Sleep(d)
+	took := time.Since(began).Seconds()
+	others = rates{float64(p.handled.Load() - others0), took, processors(p.B) - busy0}
+	return others, float64(p.retried.Load()-own0) / took
+}
+
+// processors is how many seconds of processors this process and its descendants have had.
+func processors(b *testing.B) (seconds float64) {
+	b.Helper()
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	parent, ticks := map[int]int{}, map[int]float64{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil { // it has ended
+			continue
+		}
+		var pid int
+		_, _ = fmt.Sscan(string(text), &pid)
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		parent[pid], _ = strconv.Atoi(fields[1])
+		for _, field := range fields[11:15] { // its own, and those of children that have ended
+			n, _ := strconv.ParseFloat(field, 64)
+			ticks[pid] += n
+		}
+	}
+	const second = 100
+	for pid, n := range ticks {
+		above := pid
+		for above > 1 && above != os.Getpid() {
+			above = parent[above]
+		}
+		if above == os.Getpid() {
+			seconds += n / second
+		}
+	}
+	return seconds
+}
+
+func (p *phases) report() {
+	if len(p.ratios) == 0 {
+		p.Fatal("it ended before anything was measured: give it a larger -group")
+	}
+	mean := func(xs []float64) (sum float64) {
+		for _, x := range xs {
+			sum += x / float64(len(xs))
+		}
+		return sum
+	}
+	slices.Sort(p.ratios)
+	p.ReportMetric(p.calm.a(), "others/s-before")
+	p.ReportMetric(p.stir.a(), "others/s-during")
+	p.ReportMetric(100*(1-p.stir.a()/p.calm.a()), "%-less")
+	p.ReportMetric(100*(1-p.stir.cost()/p.calm.cost()), "%-less-by-cpu")
+	p.ReportMetric(100*(1-p.ratios[len(p.ratios)/2]), "%-less-median")
+	p.ReportMetric(mean(p.speeds), "retried/s")
+	p.ReportMetric(float64(len(p.ratios)), "pairs")
 }
 
 // mourn makes dead letters, copies of one that died.
@@ -101,15 +227,18 @@ func mourn(r *rig, n int) {
 	}
 }
 
-// beside runs a worker for the dead queue and one for another queue, which is kept full.
-func beside(r *rig, handled, retried *atomic.Int64) (stop func()) {
+// beside runs a worker for the dead queue and one for another queue, which is given work:
+// without end, or a part of what it has been seen to do.
+func beside(r *rig, part float64, handled, retried *atomic.Int64) (stop func()) {
 	ctx, cancel := context.WithCancel(r.Context())
 	var wg sync.WaitGroup
 	for queue, count := range map[string]*atomic.Int64{"dead": retried, "busy": handled} {
 		mux := posthorn.NewMux()
 		posthorn.HandleTx(mux, func(ctx context.Context, tx *posthorn.Tx, n note) error {
-			count.Add(1)
 			_, err := tx.ExecContext(ctx, r.kind.insert, n.N, n.Text)
+			if err == nil {
+				count.Add(1)
+			}
 			return err
 		})
 		w, err := worker.New(r.store, mux, worker.Options{Queues: []string{queue}, Concurrency: 16})
@@ -118,24 +247,68 @@ func beside(r *rig, handled, retried *atomic.Int64) (stop func()) {
 		}
 		wg.Go(func() { _ = w.Run(ctx) })
 	}
-	wg.Go(func() {
-		for sent := int64(0); ctx.Err() == nil; {
-			if sent-handled.Load() > 2000 {
-				time.Sleep(5 * time.Millisecond)
-				continue
-			}
-			var es []driver.Envelope
-			for range 500 {
-				sent++
-				es = append(es, driver.Envelope{
-					ID: fmt.Sprint("b", sent), Kind: "note", Queue: "busy", Body: []byte(`{"n":1,"text":"x"}`), SentAt: time.Now(),
-				})
-			}
-			_ = r.store.Send(ctx, es...) // the end of the benchmark may come in between
-		}
-	})
+	f := &feeder{rig: r, handled: handled}
+	fed := make(chan struct{})
+	wg.Go(func() { f.feed(ctx, part, fed) })
+	<-fed
 	return func() {
 		cancel()
 		wg.Wait()
 	}
+}
+
+// A feeder gives work to the busy queue.
+type feeder struct {
+	*rig
+	handled *atomic.Int64
+	sent    int64
+}
+
+// backlog is how many messages wait in a queue that is full.
+const backlog = 5000
+
+// feed keeps the queue full, or, after a while in which it finds out how much that is, a
+// part of it. It closes fed when that begins.
+func (f *feeder) feed(ctx context.Context, part float64, fed chan struct{}) {
+	began, first, warm := time.Now().Add(calm), int64(0), false
+	for ctx.Err() == nil && (part == 1 || time.Since(began) < calm) {
+		if !warm && time.Since(began) >= 0 {
+			warm, first = true, f.handled.Load()
+			if part == 1 {
+				close(fed)
+			}
+		}
+		if f.sent-f.handled.Load() < backlog {
+			f.send(ctx, 500)
+		} else {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if part == 1 {
+		return
+	}
+	rate := part * float64(f.handled.Load()-first) / time.Since(began).Seconds()
+	for f.sent > f.handled.Load() && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	close(fed)
+	const every = 10 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for began, first := time.Now(), f.sent; ctx.Err() == nil; <-tick.C {
+		if due := int64(rate*time.Since(began).Seconds()) - (f.sent - first); due > 0 {
+			f.send(ctx, due)
+		}
+	}
+}
+
+func (f *feeder) send(ctx context.Context, n int64) {
+	var es []driver.Envelope
+	for range n {
+		f.sent++
+		es = append(es, driver.Envelope{
+			ID: fmt.Sprint("b", f.sent), Kind: "note", Queue: "busy", Body: []byte(`{"n":1,"text":"x"}`), SentAt: time.Now(),
+		})
+	}
+	_ = f.store.Send(ctx, es...) // the end of the benchmark may come in between
 }

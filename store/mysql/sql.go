@@ -44,6 +44,7 @@ func statements() store.Statements {
 	s.LetterIDs = `select seq, id from posthorn_letter force index (primary) where seq in`
 	s.LetterLock = `select seq, id, discarded_at is not null, octet_length(body)
 		from posthorn_letter force index (primary) where seq in`
+	s.Waiting = store.WaitingBy(`force index (posthorn_message_ready)`, `turn, due_at, seq`)
 	s.TargetsUp = `update posthorn_target force index (primary) set state = ?, since = ? where operation = ? and letter in`
 	s.AttemptPurge = `delete a from posthorn_attempt a join (
 		  select o.seq from posthorn_attempt o
