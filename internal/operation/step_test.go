@@ -32,7 +32,8 @@ type drawer struct {
 
 // newDrawer has letters from 1 on.
 func newDrawer(n int) *drawer {
-	d := &drawer{fate: map[int64]operation.Fate{}, live: map[int64]bool{}, dead: map[int64]bool{}, sizes: map[int64]int64{}}
+	d := &drawer{fate: map[int64]operation.Fate{}, live: map[int64]bool{}, dead: map[int64]bool{}}
+	d.sizes = map[int64]int64{}
 	for i := range n {
 		d.waiting = append(d.waiting, int64(i+1))
 	}
@@ -196,43 +197,56 @@ func TestAnEndThatSomebodyCausedIsNoneThatWasReached(t *testing.T) {
 	}
 }
 
+// leaseFor is how long a lease lasts in the history of one.
+const leaseFor = 10 * time.Second
+
+// A tenancy is the history of a lease, as those see it who hold it.
+type tenancy struct {
+	operation.Lease
+	at, until time.Time
+	fences    map[string]int64
+}
+
 func TestALeaseHasOneHolderAndALostOneComesNotBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		const length = 10 * time.Second
-		var l operation.Lease
-		at, mine, until := now, map[string]int64{}, time.Time{}
+		l := &tenancy{at: now, fences: map[string]int64{}}
 		t.Repeat(map[string]func(*rapid.T){
-			"time":  func(t *rapid.T) { at = at.Add(time.Duration(rapid.IntRange(0, 12).Draw(t, "s")) * time.Second) },
-			"renew": func(*rapid.T) { renew(&l, mine, at, &until) },
-			"take": func(t *rapid.T) {
-				who := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "who")
-				free := !until.After(at)
-				if took := l.Take(who, length, at); took != free {
-					t.Fatalf("%s took it: %t, it was free: %t", who, took, free)
-				} else if took {
-					mine[who], until = l.Fence, at.Add(length)
-				}
-			},
-			"": func(t *rapid.T) {
-				stands := 0
-				for _, fence := range mine {
-					if l.Stands(fence) {
-						stands++
-					}
-				}
-				if stands != min(1, len(mine)) {
-					t.Fatalf("%d of %v stand beside %d", stands, mine, l.Fence)
-				}
-			},
+			"time":  func(t *rapid.T) { l.at = l.at.Add(time.Duration(rapid.IntRange(0, 12).Draw(t, "s")) * time.Second) },
+			"renew": func(*rapid.T) { l.renew() },
+			"take":  func(t *rapid.T) { l.take(t, rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "who")) },
+			"":      l.check,
 		})
 	})
 }
 
 // renew lets the holder have it for longer, when that is due.
-func renew(l *operation.Lease, mine map[string]int64, at time.Time, until *time.Time) {
-	const length = 10 * time.Second
-	if l.Holder != "" && l.Stands(mine[l.Holder]) && l.Due(length, at) {
-		l.Renew(l.Holder, length, at)
-		*until = at.Add(length)
+func (l *tenancy) renew() {
+	if l.Holder != "" && l.Due(leaseFor, l.at) {
+		l.Renew(l.Holder, leaseFor, l.at)
+		l.until = l.at.Add(leaseFor)
+	}
+}
+
+// take is a try to have it.
+func (l *tenancy) take(t *rapid.T, who string) {
+	free := !l.until.After(l.at)
+	if took := l.Take(who, leaseFor, l.at); took != free {
+		t.Fatalf("%s took it: %t, it was free: %t", who, took, free)
+	}
+	if free {
+		l.fences[who], l.until = l.Fence, l.at.Add(leaseFor)
+	}
+}
+
+// check counts who believes to hold it and does.
+func (l *tenancy) check(t *rapid.T) {
+	stands := 0
+	for _, fence := range l.fences {
+		if l.Stands(fence) {
+			stands++
+		}
+	}
+	if stands != min(1, len(l.fences)) {
+		t.Fatalf("%d of %v stand beside %d", stands, l.fences, l.Fence)
 	}
 }
