@@ -163,7 +163,7 @@ func (d *desk) changeOne(l operation.Letter) operation.Fate {
 	k := d.bench
 	switch {
 	case d.b.action == remove:
-		k.discarded[l.Seq] = true
+		k.discard(l.Seq, true)
 		return operation.FateDone
 	case slices.Contains(d.ahead, l.Seq): // of a planted fault: all that is left to do
 		k.w.store.shelf.TakeLetter(l.Seq)
@@ -172,7 +172,7 @@ func (d *desk) changeOne(l operation.Letter) operation.Fate {
 	case k.w.store.shelf.IsLive(l.ID), d.b.action == restore && k.rivals(l):
 		return operation.FateRefused
 	case d.b.action == restore:
-		delete(k.discarded, l.Seq)
+		k.discard(l.Seq, false)
 		return operation.FateDone
 	}
 	k.putBack(l.Seq, d.b.id)

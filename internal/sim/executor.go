@@ -186,6 +186,9 @@ func (h *hold) giveBack() {
 		apply: func() {
 			if b.lease.GiveBack(h.fence) {
 				w.note("%s gives %s back", h.by.name, b.id)
+				if b.owner != h {
+					w.fail("operations", "%s gives %s back, and has lost it", h.by.name, b.id)
+				}
 				b.until = time.Time{}
 			}
 		},

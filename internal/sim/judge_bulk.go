@@ -15,6 +15,7 @@ type account struct {
 	era   []int64   // letters sent since it began, or began again with care
 	ends  string    // of letters since then, + or -
 	due   time.Time // the rate allows no letter before
+	since int       // the step in which it began
 }
 
 // turned notes that somebody has changed the state of an operation, which was another one.
@@ -72,6 +73,22 @@ func (k *workbench) judgeStep(h *hold, before picture) {
 	k.judgeEnds(b, before, moves, len(sent))
 	k.judgeSent(b, before, sent)
 	k.judgeSums(b)
+	if b.course.State == operation.Done && before.course.State != operation.Done {
+		k.judgeAll(b)
+	}
+}
+
+// judgeAll looks whether an operation that is done meant all that it was to mean: a letter that
+// is as it was when the operation began is none of it only where it wants few.
+func (k *workbench) judgeAll(b *bulk) {
+	for letter := int64(1); letter <= b.course.Until; letter++ {
+		_, queue, there := k.w.store.shelf.Letter(letter)
+		meant := there && (b.queue == "" || b.queue == queue) && k.discarded[letter] == (b.action == restore)
+		full := b.course.Most > 0 && len(b.targets) == b.course.Most
+		if meant && !full && k.marked[letter] < b.since && b.find(letter) < 0 {
+			k.w.fail("operations", "%s is done, and has forgotten letter %d", b.id, letter)
+		}
+	}
 }
 
 // moves are the letters that a step has changed, in their order.
@@ -203,6 +220,9 @@ func (k *workbench) judgeSums(b *bulk) {
 	is := [...]int{c.Left(), c.Flying, c.Done, c.Failed, c.Gone, c.Refused}
 	if is != n {
 		k.w.fail("operations", "%s says %v, and its letters are %v", b.id, is, n)
+	}
+	if c.Most > 0 && len(b.targets) > c.Most {
+		k.w.fail("operations", "%s has %d letters, and wants %d", b.id, len(b.targets), c.Most)
 	}
 	if c.State == operation.Done && (c.Left() > 0 || c.Flying > 0) {
 		k.w.fail("operations", "%s is done, and its letters are %v", b.id, n)

@@ -26,12 +26,14 @@ type workbench struct {
 	planned   int            // and that somebody will
 	sent      map[int64]int  // how often each letter was sent
 	discarded map[int64]bool // letters
+	marked    map[int64]int  // the step in which a letter was discarded or restored last
 }
 
 // newWorkbench draws what is the same for the whole run. The bounds are small, so that few
 // letters meet them.
 func newWorkbench(w *world) *workbench {
-	k := &workbench{w: w, sent: map[int64]int{}, discarded: map[int64]bool{}, planned: 1 + w.rng.IntN(3)}
+	k := &workbench{w: w, sent: map[int64]int{}, discarded: map[int64]bool{}, marked: map[int64]int{}}
+	k.planned = 1 + w.rng.IntN(3)
 	k.operator.w = w
 	k.lease = w.between(500*time.Millisecond, 3*time.Second)
 	up := func(low, n int) int { return low + w.rng.IntN(n) }
@@ -65,6 +67,11 @@ func (k *workbench) bury(letters int, grief float64) {
 			s.Settle(w.store.now(), false, driver.Settlement{Delivery: d, Verdict: driver.Bury, Reason: driver.ReasonRejected})
 		}
 	}
+}
+
+// discard discards a letter, or takes that back.
+func (k *workbench) discard(letter int64, gone bool) {
+	k.discarded[letter], k.marked[letter] = gone, k.w.steps
 }
 
 // copyBack is a planted fault: the letter's message is sent, and the letter stays.
@@ -128,6 +135,7 @@ func (k *workbench) ask() {
 		from: &k.operator, name: "start an operation",
 		apply: func() {
 			b.id, b.course.Until = fmt.Sprintf("op%d", len(k.bulks)+1), s.shelf.LastLetter()
+			b.since = w.steps
 			k.bulks = append(k.bulks, b)
 			w.counts.Operations++
 			w.note("%s begins: %s, letters up to %d, canary: %t, rate %.1f",
@@ -208,7 +216,7 @@ func (k *workbench) byHand() {
 			case !ok, k.discarded[letter]:
 			case discard:
 				w.note("letter %d of %s is discarded", letter, id)
-				k.discarded[letter] = true
+				k.discard(letter, true)
 			case !s.shelf.IsLive(id):
 				k.putBack(letter, "hand")
 			}

@@ -59,9 +59,9 @@ func quarries() []quarry {
 		{name: "operation_in_two", tag: mutant.Tag + ",operation_in_two",
 			pkg: "./internal/crashtest", test: "TestEachLetterOfAnOperationHasOneEnd/SQLite"},
 		{name: "operation_unfenced", tag: mutant.Tag + ",operation_unfenced",
-			pkg: "./store", test: "TestWhoLostAnOperationChangesNothing/sqlite"},
+			pkg: "./store", test: "TestWhoLostAnOperationChangesNothing/SQLite"},
 		{name: "canary_early", tag: mutant.Tag + ",canary_early",
-			pkg: "./store", test: "TestABulkRetryGoesOnByOutcomesFromOneToTenToTheRest/sqlite"},
+			pkg: "./store", test: "TestABulkRetryGoesOnByOutcomesFromOneToTenToTheRest/SQLite"},
 	}
 }
 
