@@ -24,7 +24,6 @@ type hold struct {
 	fence int64
 	pace  operation.Pace
 	idle  time.Duration // how long it waits where there is nothing to do
-	over  bool
 }
 
 // Waits of an executor.
