@@ -80,7 +80,7 @@ mutants: ## Show that torture and the tests find each of 15 planted faults; abou
 sim: ## Play SEEDS (10000) seeds of the simulator; SIMFLAGS="-seed 7 -v" shows one
 	@go run ./internal/sim/play -seeds $(or $(SEEDS),10000) $(SIMFLAGS)
 
-sim-mutants: ## Show that the simulator finds each of 13 planted faults within 1000 seeds
+sim-mutants: ## Show that the simulator finds each of 16 planted faults within 1000 seeds
 	@go run ./internal/mutant/hunt -sim
 
 failpoints: ## Kill a process at each moment in which a message moves, on each store

@@ -9,6 +9,7 @@ import (
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/mutant"
+	"github.com/posthorn/posthorn/internal/operation"
 )
 
 // A Turn is the right to advance an operation. Its fence is lower than that of any
@@ -18,7 +19,7 @@ type Turn struct {
 	ID     string   // of the operation
 	Edit   EditFunc // makes new versions; nil: edits are not advanced
 	holder string
-	lease  int64 // milliseconds
+	lease  time.Duration
 	fence  int64
 
 	// Rest lets the next step only look at what is in flight.
@@ -26,8 +27,7 @@ type Turn struct {
 	// Yields is the queue to which the operation gives way, for people; empty: to none.
 	Yields string
 
-	batch int     // letters at most in the next step; 0: as many as fit
-	skip  bool    // the next letter cannot be changed, and is refused
+	pace  operation.Pace
 	ahead []int64 // of a planted fault: letters that were sent already
 }
 
@@ -63,11 +63,12 @@ func (s *Store) Advance(ctx context.Context, t *Turn) (a Advance, err error) {
 	})
 	switch {
 	case err == nil:
-		t.batch, t.skip, a.Took = 0, false, time.Since(began)
+		t.pace.Well()
+		a.Took = time.Since(began)
 	case errors.Is(err, ErrFenced), errors.Is(err, driver.ErrUnsupported),
 		errors.Is(s.explain("", err), driver.ErrUnavailable):
 	default:
-		t.narrow()
+		t.pace.Failed(operation.Usual())
 	}
 	if a.Moved > 0 {
 		s.hub.wake()
@@ -75,25 +76,14 @@ func (s *Store) Advance(ctx context.Context, t *Turn) (a Advance, err error) {
 	return a, s.explain("advance operation "+t.ID, err)
 }
 
-// narrow lets the next step do less, to find the letter that cannot be changed.
-func (t *Turn) narrow() {
-	switch {
-	case t.batch == 0:
-		t.batch = operationBatch / 2
-	case t.batch > 1:
-		t.batch /= 2
-	default:
-		t.skip = true
-	}
-}
-
-// A stride is one step of an operation in its transaction.
+// A stride is one step of an operation in its transaction. It is the operation.Letters of
+// that step.
 type stride struct {
 	store *Store
 	q     Session
 	turn  *Turn
-	o     *Operation // locked
-	was   string     // what o was before, as its row has it
+	o     *Operation // locked, as it was before the step
+	was   string     // what it was, as its row has it
 	done  *Advance
 	last  int64 // the highest letter
 }
@@ -105,38 +95,50 @@ func (s *stride) run(ctx context.Context) error {
 		return ErrFenced
 	case err != nil:
 		return err
-	case o.fence != s.turn.fence:
+	case !o.lease.Stands(s.turn.fence):
 		return ErrFenced
 	}
-	now := o.Now.UnixMilli()
 	s.o = &o
 	if s.was, err = o.encode(); err != nil {
 		return err
 	}
-	if o.State == OperationFreezing {
-		err = s.freeze(ctx)
-	} else {
-		err = s.carryOn(ctx)
+	course := o.course()
+	step := operation.Step{
+		Course: &course, Letters: s, Bounds: operation.Usual(), Pace: s.turn.pace, Rest: s.turn.Rest, Now: o.Now,
 	}
-	if err == nil && o.finish(now) {
-		err = s.store.audit(ctx, s.q, Act{
+	if err := step.Run(ctx); err != nil {
+		return err
+	}
+	o.follow(course)
+	s.done.Moved, s.done.Found, s.done.More, s.done.Wait = step.Moved, step.Found, step.More, step.Wait
+	s.done.InHand = step.InHand
+	if err := s.tell(ctx, &step); err != nil {
+		return err
+	}
+	return s.keep(ctx)
+}
+
+// tell writes down that the operation has stopped or ended, for the audit.
+func (s *stride) tell(ctx context.Context, step *operation.Step) error {
+	o := s.o
+	switch {
+	case step.Stopped:
+		return s.store.audit(ctx, s.q, Act{
+			Actor: s.turn.holder, Verb: VerbPause, Subject: o.ID, Count: 1, Was: string(OperationRunning),
+			Became: string(o.State), Reason: o.Why,
+		})
+	case step.Finished:
+		return s.store.audit(ctx, s.q, Act{
 			Actor: o.Actor, Verb: VerbEnd, Subject: o.ID, Count: o.Done, Became: o.tally(), Filter: o.Chosen,
 		})
 	}
-	if err != nil {
-		return err
-	}
-	if wait := o.ledger.Next - now; o.State == OperationRunning && o.Left() > 0 && wait > 0 {
-		s.done.Wait = time.Duration(wait) * time.Millisecond
-	}
-	return s.keep(ctx)
+	return nil
 }
 
 // keep writes down what the step has made of the operation, and renews the lease, if
 // either is called for.
 func (s *stride) keep(ctx context.Context) error {
-	const renewal = 3 // parts of a lease, of which one may pass
-	o, now := s.o, s.o.Now.UnixMilli()
+	o := s.o
 	o.Yields = ""
 	if o.State == OperationFreezing || o.State == OperationRunning {
 		o.Yields = s.turn.Yields
@@ -145,105 +147,39 @@ func (s *stride) keep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if is != s.was || o.lease-now <= s.turn.lease-s.turn.lease/renewal {
-		o.Holder, o.lease = s.turn.holder, now+s.turn.lease
+	if is != s.was || o.lease.Due(s.turn.lease, o.Now) {
+		o.lease.Renew(s.turn.holder, s.turn.lease, o.Now)
+		o.Holder = o.lease.Holder
 		err = s.store.saveOperation(ctx, s.q, o)
 	}
 	s.done.Operation = *o
 	return err
 }
 
-// carryOn looks after what is in flight, and lets the next letters have their turn.
-func (s *stride) carryOn(ctx context.Context) error {
-	if err := s.look(ctx); err != nil {
-		return err
-	}
-	if s.o.judge() {
-		return s.store.audit(ctx, s.q, Act{
-			Actor: s.turn.holder, Verb: VerbPause, Subject: s.o.ID, Count: 1, Was: string(OperationRunning),
-			Became: string(s.o.State), Reason: s.o.Why,
-		})
-	}
-	n := s.o.allowed(s.o.Now.UnixMilli())
-	if s.turn.Rest {
-		n = 0
-	}
-	if s.turn.batch > 0 {
-		n = min(n, s.turn.batch)
-	}
-	if n == 0 {
-		return nil
-	}
-	return s.move(ctx, n)
-}
-
-// A targetState is where a letter of an operation stands, as its record has it.
-type targetState int
-
-const (
-	targetWaiting targetState = iota
-	targetFlying
-	targetDone
-	targetFailed
-	targetGone
-	targetRefused
-)
-
-// fates are letters, by what has become of them.
-type fates map[targetState][]any
-
-// add notes what has become of letters.
-func (f fates) add(state targetState, seqs ...any) { f[state] = append(f[state], seqs...) }
-
 // inHand is what TargetsFlying says of a message that a worker holds.
 const inHand = 2
 
-// look finds out what has become of some letters in flight. A message that is neither
-// live nor dead is done. What died again is a letter with a later number: it has failed,
-// whatever somebody has done to it since, unless it is live again.
-func (s *stride) look(ctx context.Context) error {
-	o := s.o
-	if o.Flying == 0 {
-		return nil
-	}
-	found, n, looked := fates{}, 0, o.ledger.Looked
-	err := s.q.Query(ctx, s.store.SQL.TargetsFlying, []any{o.seq, looked, operationLook}, func(r Row) error {
+// Flying finds the next letters in flight after one.
+func (s *stride) Flying(ctx context.Context, after int64, most int) (out []operation.Flyer, err error) {
+	err = s.q.Query(ctx, s.store.SQL.TargetsFlying, []any{s.o.seq, after, most}, func(r Row) error {
+		var f operation.Flyer
 		var live int
-		var dead bool
-		err := r.Scan(&looked, &live, &dead)
-		n++
-		switch {
-		case live == inHand:
-			s.done.InHand++
-		case live > 0:
-		case dead:
-			found.add(targetFailed, looked)
-			o.note(false)
-		default:
-			found.add(targetDone, looked)
-			o.note(true)
-		}
+		err := r.Scan(&f.Letter, &live, &f.Dead)
+		f.Live, f.InHand = live > 0, live == inHand
+		out = append(out, f)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	s.done.Found = len(found[targetDone]) + len(found[targetFailed])
-	s.done.More = n == operationLook
-	if o.ledger.Looked = looked; n < operationLook { // at the end: begin anew
-		o.ledger.Looked = 0
-	}
-	return s.mark(ctx, found)
+	return out, err
 }
 
-// mark writes down what has become of letters. Of those that are put back now, what dies
+// Mark writes down what has become of letters. Of those that are put back now, what dies
 // again is a letter with a number above the highest that there is.
-func (s *stride) mark(ctx context.Context, found fates) error {
-	for state, letters := range found {
+func (s *stride) Mark(ctx context.Context, found operation.Fates) error {
+	for fate, letters := range found {
 		if len(letters) == 0 {
 			continue
 		}
-		args := append([]any{int(state), s.last, s.o.seq}, letters...)
+		args := append([]any{int(fate), s.last, s.o.seq}, numbers(letters)...)
 		n, err := s.q.Exec(ctx, s.store.SQL.TargetsUp+list(len(letters)), args...)
 		if err != nil {
 			return err
@@ -255,10 +191,9 @@ func (s *stride) mark(ctx context.Context, found fates) error {
 	return nil
 }
 
-// move lets the next n letters have their turn.
-func (s *stride) move(ctx context.Context, n int) error {
-	var next []int64
-	err := s.q.Query(ctx, s.store.SQL.TargetsNext, []any{s.o.seq, n}, func(r Row) error {
+// Next finds the first letters that have had no turn.
+func (s *stride) Next(ctx context.Context, most int) (next []int64, err error) {
+	err = s.q.Query(ctx, s.store.SQL.TargetsNext, []any{s.o.seq, most}, func(r Row) error {
 		var seq int64
 		err := r.Scan(&seq)
 		next = append(next, seq)
@@ -268,84 +203,31 @@ func (s *stride) move(ctx context.Context, n int) error {
 		next = s.turn.ahead
 	}
 	if err != nil || len(next) == 0 {
-		return err
-	}
-	err = s.q.Query(ctx, s.store.SQL.LetterLast, nil, func(r Row) error { return r.Scan(&s.last) })
-	if err != nil {
-		return err
-	}
-	found := fates{}
-	if s.turn.skip {
-		found.add(targetRefused, next[0])
-	} else if found, err = s.change(ctx, next); err != nil {
-		return err
-	}
-	failpoint.Pass(failpoint.MidOperation)
-	s.count(found)
-	return s.mark(ctx, found)
-}
-
-// count adds letters that had their turn to what the operation shows.
-func (s *stride) count(found fates) {
-	o, now := s.o, s.o.Now.UnixMilli()
-	for _, letters := range found {
-		s.done.Moved += len(letters)
-	}
-	o.Done += len(found[targetDone])
-	o.Flying += len(found[targetFlying])
-	o.Gone += len(found[targetGone])
-	o.Refused += len(found[targetRefused])
-	o.Canaries.Tried += len(found[targetFlying])
-	o.pay(now, len(found[targetFlying])+len(found[targetDone]))
-	s.done.More = s.done.More || o.allowed(now) > 0
-}
-
-// change locks letters and changes them, and says what has become of each. It leaves
-// some out if they are too large for one transaction.
-func (s *stride) change(ctx context.Context, next []int64) (fates, error) {
-	locked, err := s.lock(ctx, next)
-	if err != nil {
 		return nil, err
 	}
-	found, taken, size := fates{}, map[string]bool{}, int64(0)
-	var ls []Letter
-	for _, seq := range next {
-		l, ok := locked[seq]
-		switch {
-		case !ok, l.discarded != s.o.Filter.Discarded:
-			found.add(targetGone, seq)
-		case taken[l.ID] || len(ls) > 0 && size+l.size > operationBytes: // two of one id cannot both be live, or dead
-		default:
-			taken[l.ID] = true
-			size += l.size
-			ls = append(ls, l.Letter)
-		}
-	}
-	if len(ls) == 0 {
-		return found, nil
-	}
-	return found, bulkOf(s.o.Action)(s.store, ctx, s.q, bulk{s.o, ls, found, s.turn.Edit})
+	err = s.q.Query(ctx, s.store.SQL.LetterLast, nil, func(r Row) error { return r.Scan(&s.last) })
+	return next, err
 }
 
-// A lockedLetter is a letter that nobody else can change now: its number, its id, and
-// what decides about its turn.
-type lockedLetter struct {
-	Letter
-	discarded bool
-	size      int64 // of the body
-}
-
-func (s *stride) lock(ctx context.Context, seqs []int64) (map[int64]lockedLetter, error) {
-	out := make(map[int64]lockedLetter, len(seqs))
-	args := make([]any, len(seqs))
-	for i, seq := range seqs {
-		args[i] = seq
-	}
+// Lock reads letters, and keeps others from changing them.
+func (s *stride) Lock(ctx context.Context, seqs []int64) (map[int64]operation.Letter, error) {
+	out := make(map[int64]operation.Letter, len(seqs))
 	stmt := s.store.SQL.LetterLock + list(len(seqs)) + " order by seq" + s.store.SQL.Lock
-	return out, s.q.Query(ctx, stmt, args, func(r Row) error {
-		var l lockedLetter
-		err := r.Scan(&l.Seq, &l.ID, &l.discarded, &l.size)
+	return out, s.q.Query(ctx, stmt, numbers(seqs), func(r Row) error {
+		var l operation.Letter
+		var discarded bool
+		err := r.Scan(&l.Seq, &l.ID, &discarded, &l.Size)
+		l.Fits = discarded == s.o.Filter.Discarded
 		out[l.Seq] = l
 		return err
 	})
+}
+
+// Change does to letters what the operation is for.
+func (s *stride) Change(ctx context.Context, ls []operation.Letter, found operation.Fates) error {
+	if err := bulkOf(s.o.Action)(s.store, ctx, s.q, bulk{s.o, ls, found, s.turn.Edit}); err != nil {
+		return err
+	}
+	failpoint.Pass(failpoint.MidOperation)
+	return nil
 }

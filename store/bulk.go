@@ -6,15 +6,34 @@ import (
 	"fmt"
 
 	"github.com/posthorn/posthorn/internal/mutant"
+	"github.com/posthorn/posthorn/internal/operation"
 )
 
 // A bulk is what one step of an operation does to letters that it has locked. Their
-// ids are different, and Seq and ID are all that is read of them.
+// ids are different.
 type bulk struct {
 	operation *Operation
-	letters   []Letter
-	found     fates // each letter is added to one
+	letters   []operation.Letter
+	found     operation.Fates // each letter is added to one
 	edit      EditFunc
+}
+
+// seqs are the letters' numbers.
+func (b bulk) seqs() []int64 {
+	out := make([]int64, len(b.letters))
+	for i, l := range b.letters {
+		out[i] = l.Seq
+	}
+	return out
+}
+
+// numbers are letters as a statement takes them.
+func numbers(seqs []int64) []any {
+	out := make([]any, len(seqs))
+	for i, seq := range seqs {
+		out[i] = seq
+	}
+	return out
 }
 
 // bulkOf is what an action does; nil is no action.
@@ -34,7 +53,7 @@ func bulkOf(a Action) func(*Store, context.Context, Session, bulk) error {
 
 // vacant are the letters' numbers, but for those whose id is taken: these are refused. A
 // live message takes an id, and a dead letter takes it from those that are restored.
-func (s *Store) vacant(ctx context.Context, q Session, b bulk) (seqs []any, err error) {
+func (s *Store) vacant(ctx context.Context, q Session, b bulk) (seqs []int64, err error) {
 	var names []any
 	for _, l := range b.letters {
 		names = append(names, l.ID)
@@ -57,7 +76,7 @@ func (s *Store) vacant(ctx context.Context, q Session, b bulk) (seqs []any, err 
 	}
 	for _, l := range b.letters {
 		if taken[l.ID] && !(mutant.OperationInTwo && b.operation.Action == ActionRetry) {
-			b.found.add(targetRefused, l.Seq)
+			b.found.Add(operation.FateRefused, l.Seq)
 		} else {
 			seqs = append(seqs, l.Seq)
 		}
@@ -71,15 +90,15 @@ func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
 	if err != nil || len(seqs) == 0 {
 		return err
 	}
-	b.found.add(targetFlying, seqs...)
+	b.found.Add(operation.FateFlying, seqs...)
 	now := b.operation.Now.UnixMilli()
 	if mutant.OperationInTwo {
-		_, err := q.Exec(ctx, s.SQL.LettersDrop+list(len(seqs)), seqs...)
+		_, err := q.Exec(ctx, s.SQL.LettersDrop+list(len(seqs)), numbers(seqs)...)
 		return err
 	}
 	stmts := []string{s.SQL.LettersBack + list(len(seqs)) + " order by seq", s.SQL.LettersDrop + list(len(seqs))}
 	for i, before := range [][]any{{b.operation.To, now, now}, nil} {
-		n, err := q.Exec(ctx, stmts[i], append(before, seqs...)...)
+		n, err := q.Exec(ctx, stmts[i], append(before, numbers(seqs)...)...)
 		if err != nil {
 			return err
 		}
@@ -92,11 +111,7 @@ func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
 
 // bulkRemove discards letters.
 func (s *Store) bulkRemove(ctx context.Context, q Session, b bulk) error {
-	var seqs []any
-	for _, l := range b.letters {
-		seqs = append(seqs, l.Seq)
-	}
-	return s.bulkMark(ctx, q, b, seqs)
+	return s.bulkMark(ctx, q, b, b.seqs())
 }
 
 // bulkRestore takes back that letters were discarded, by the rules of RestoreLetters. Of
@@ -109,14 +124,14 @@ func (s *Store) bulkRestore(ctx context.Context, q Session, b bulk) error {
 	if err := s.bulkMark(ctx, q, b, seqs); err != nil {
 		return err
 	}
-	return s.regroup(ctx, q, seqs)
+	return s.regroup(ctx, q, numbers(seqs))
 }
 
 // bulkMark writes down that letters are discarded, or that they are not.
-func (s *Store) bulkMark(ctx context.Context, q Session, b bulk, seqs []any) error {
+func (s *Store) bulkMark(ctx context.Context, q Session, b bulk, seqs []int64) error {
 	when := sql.NullInt64{Int64: b.operation.Now.UnixMilli(), Valid: b.operation.Action == ActionRemove}
-	_, err := q.Exec(ctx, s.SQL.LettersGone+list(len(seqs)), append([]any{when}, seqs...)...)
-	b.found.add(targetDone, seqs...)
+	_, err := q.Exec(ctx, s.SQL.LettersGone+list(len(seqs)), append([]any{when}, numbers(seqs)...)...)
+	b.found.Add(operation.FateDone, seqs...)
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/operation"
 )
 
 // An EditFunc makes the new version of a letter that an operation edits, or says why it
@@ -19,10 +20,7 @@ func (s *Store) bulkEdit(ctx context.Context, q Session, b bulk) error {
 	if b.edit == nil {
 		return fmt.Errorf("edit letters: %w: the turn has no EditFunc", driver.ErrUnsupported)
 	}
-	seqs := make([]any, len(b.letters))
-	for i, l := range b.letters {
-		seqs[i] = l.Seq
-	}
+	seqs := numbers(b.seqs())
 	var whole []Letter
 	stmt := s.SQL.Letters + " where seq in" + list(len(seqs)) + s.SQL.Lock // not as of the transaction's beginning
 	err := q.Query(ctx, stmt, seqs, func(r Row) error {
@@ -38,24 +36,24 @@ func (s *Store) bulkEdit(ctx context.Context, q Session, b bulk) error {
 		if err != nil {
 			return err
 		}
-		b.found.add(state, l.Seq)
+		b.found.Add(state, l.Seq)
 	}
 	return nil
 }
 
-func (s *Store) bulkEditOne(ctx context.Context, q Session, b bulk, l Letter) (targetState, error) {
+func (s *Store) bulkEditOne(ctx context.Context, q Session, b bulk, l Letter) (operation.Fate, error) {
 	e, err := b.edit(*b.operation, l)
 	if err != nil {
-		return targetRefused, nil //nolint:nilerr // it is the letter's fault, not the operation's
+		return operation.FateRefused, nil //nolint:nilerr // it is the letter's fault, not the operation's
 	}
 	if maps.Equal(e.Header, l.Header) && bytes.Equal(e.Body, l.Body) {
-		return targetDone, nil
+		return operation.FateDone, nil
 	}
 	env := l.Envelope
 	env.Header, env.Body = e.Header, e.Body
 	if driver.CheckSend(s.Capabilities(), env) != nil {
-		return targetRefused, nil
+		return operation.FateRefused, nil
 	}
 	e.Seq, e.Revision = l.Seq, l.Revision
-	return targetDone, s.replace(ctx, q, replacement{e, b.operation.Now.UnixMilli(), b.operation.Actor})
+	return operation.FateDone, s.replace(ctx, q, replacement{e, b.operation.Now.UnixMilli(), b.operation.Actor})
 }

@@ -7,44 +7,21 @@ import (
 
 // Bounds of how much is done at a time to write the letters of an operation down.
 const (
-	freezeBatch = 1000 // letters
 	freezeRead  = 200  // letters that are read, where the database cannot judge them
 	freezeReach = 5000 // letters that are looked at, where no index leads to what is wanted
 )
 
-// freeze writes down the next letters that are meant. When all are, the operation runs.
-func (s *stride) freeze(ctx context.Context) error {
-	if s.turn.Rest {
-		return nil
-	}
-	o := s.o
-	f := o.Filter
-	f.Past, f.Until, f.Reach = o.ledger.Past, o.ledger.Until, 0
+// Freeze writes down the next letters that are meant.
+func (s *stride) Freeze(ctx context.Context, most int) (n int, past int64, err error) {
+	f := s.o.Filter
+	f.Past, f.Until, f.Reach = s.o.ledger.Past, s.o.ledger.Until, 0
 	if err := s.narrow(ctx, &f); err != nil {
-		return err
+		return 0, 0, err
 	}
-	most := freezeBatch
-	if o.ledger.Most > 0 {
-		most = min(most, o.ledger.Most-o.Total)
-	}
-	var (
-		n   int
-		err error
-	)
 	if f.exact() {
-		n, o.ledger.Past, err = s.copyLetters(ctx, f, most)
-	} else {
-		n, o.ledger.Past, err = s.readLetters(ctx, f, most)
+		return s.copyLetters(ctx, f, most)
 	}
-	if err != nil {
-		return err
-	}
-	o.Total += n
-	s.done.More = true
-	if o.ledger.Past >= o.ledger.Until || o.ledger.Most > 0 && o.Total >= o.ledger.Most {
-		o.State, o.Began, o.ledger.Past = OperationRunning, o.Now, o.ledger.Until
-	}
-	return nil
+	return s.readLetters(ctx, f, most)
 }
 
 // narrow ends a filter at the window that may be looked through at a time.

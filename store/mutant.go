@@ -8,6 +8,7 @@ import (
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/mutant"
+	"github.com/posthorn/posthorn/internal/operation"
 )
 
 // The planted faults of package internal/mutant that need more than a line. A normal
@@ -77,10 +78,15 @@ func (s *Store) sendAhead(ctx context.Context, t *Turn) error {
 	t.ahead = nil
 	return s.write(ctx, func(ctx context.Context, q Session) error {
 		o, err := s.lockOperation(ctx, q, t.ID)
-		if err != nil || o.fence != t.fence || o.Action != ActionRetry || o.allowed(o.Now.UnixMilli()) == 0 {
+		if err != nil || !o.lease.Stands(t.fence) || o.Action != ActionRetry {
 			return nil //nolint:nilerr // the next transaction says so
 		}
-		if err := q.Query(ctx, s.SQL.TargetsNext, []any{o.seq, o.allowed(o.Now.UnixMilli())}, func(r Row) error {
+		c := o.course()
+		n := c.Allowed(operation.Usual(), o.Now)
+		if n == 0 {
+			return nil
+		}
+		if err := q.Query(ctx, s.SQL.TargetsNext, []any{o.seq, n}, func(r Row) error {
 			var seq int64
 			err := r.Scan(&seq)
 			t.ahead = append(t.ahead, seq)

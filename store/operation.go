@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/operation"
 )
 
 // An Action is what an operation does to each of its dead letters.
@@ -28,12 +27,12 @@ type OperationState string
 
 // The states of operations.
 const (
-	OperationFreezing  OperationState = "freezing"  // its letters are being written down
-	OperationRunning   OperationState = "running"   // its letters get their turns
-	OperationPaused    OperationState = "paused"    // by somebody, until somebody resumes it
-	OperationStopped   OperationState = "stopped"   // by itself, since too many failed again
-	OperationCancelled OperationState = "cancelled" // what had no turn is a dead letter still
-	OperationDone      OperationState = "done"      // of each it is known what became of it
+	OperationFreezing  = OperationState(operation.Freezing)  // its letters are being written down
+	OperationRunning   = OperationState(operation.Running)   // its letters get their turns
+	OperationPaused    = OperationState(operation.Paused)    // by somebody, until somebody resumes it
+	OperationStopped   = OperationState(operation.Stopped)   // by itself, since too many failed again
+	OperationCancelled = OperationState(operation.Cancelled) // what had no turn is a dead letter still
+	OperationDone      = OperationState(operation.Done)      // of each it is known what became of it
 )
 
 // An Operation is durable bulk work on dead letters. Its letters are fixed when it is
@@ -74,8 +73,7 @@ type Operation struct {
 	Recent   string   `json:"recent,omitempty"` // the latest outcomes, + or -, the oldest first
 
 	seq    int64
-	fence  int64
-	lease  int64 // ends at
+	lease  operation.Lease
 	ledger ledger
 }
 
@@ -95,22 +93,11 @@ type ledger struct {
 	Next   int64 `json:"next"`   // when the rate allows another one
 }
 
-// Bounds of what an operation does at a time.
-const (
-	operationBatch = 200     // letters in one transaction
-	operationBytes = 4 << 20 // of their bodies in one transaction, but for the first
-	operationLook  = 500     // letters in flight that are looked at in one transaction
-	// operationFlying bounds the letters in flight: so many at most have gone back
-	// before it is known that they fail again.
-	operationFlying = 2000
-	operationRecent = 20 // outcomes by which it stops itself
-)
-
-// canarySteps are how many letters the first stages of an operation try.
-func canarySteps() []int { return []int{1, 10} }
-
 // Left is the number of letters that have had no turn.
-func (o *Operation) Left() int { return o.Total - o.Done - o.Failed - o.Flying - o.Gone - o.Refused }
+func (o *Operation) Left() int {
+	c := o.course()
+	return c.Left()
+}
 
 // tally is what became of the letters.
 func (o *Operation) tally() string {
@@ -119,13 +106,15 @@ func (o *Operation) tally() string {
 
 // Ends reports whether an operation is over: nothing more will become of it.
 func (o *Operation) Ends() bool {
-	return (o.State == OperationDone || o.State == OperationCancelled) && o.Flying == 0
+	c := o.course()
+	return c.Over()
 }
 
 // Active reports whether there is something to do: letters that wait for their turns,
 // or some in flight, of which it is to be found out what became of them.
 func (o *Operation) Active() bool {
-	return o.State == OperationFreezing || o.State == OperationRunning || o.Flying > 0
+	c := o.course()
+	return c.Active()
 }
 
 // check says what is wrong with an operation that is to be made.
@@ -147,110 +136,21 @@ func (o *Operation) check() error {
 	return o.Filter.Check()
 }
 
-// allowed is how many letters may have their turn now, by the store's clock.
-func (o *Operation) allowed(now int64) int {
-	if o.State != OperationRunning || o.ledger.Next > now {
-		return 0
-	}
-	n := min(operationBatch, o.Left())
-	if o.Action == ActionRetry {
-		n = min(n, operationFlying-o.Flying)
-	}
-	if steps := canarySteps(); o.Canary && o.Canaries.Stage < len(steps) {
-		n = min(n, steps[o.Canaries.Stage]-o.Canaries.Tried)
-	}
-	if o.Rate > 0 {
-		const burst = 0.2 // seconds
-		n = min(n, int(max(1, o.Rate*burst)))
-	}
-	return max(n, 0)
-}
-
-// pay lets the rate wait for letters that had their turn.
-func (o *Operation) pay(now int64, n int) {
-	if o.Rate > 0 && n > 0 {
-		const second = 1000
-		o.ledger.Next = max(o.ledger.Next, now) + int64(math.Ceil(float64(n)*second/o.Rate))
+// course is how far the operation is, for those who decide how it goes on.
+func (o *Operation) course() operation.Course {
+	return operation.Course{
+		State: operation.State(o.State), Why: o.Why, Waits: o.Action == ActionRetry, Canary: o.Canary, Rate: o.Rate,
+		Total: o.Total, Done: o.Done, Failed: o.Failed, Flying: o.Flying, Gone: o.Gone, Refused: o.Refused,
+		Canaries: operation.Canaries(o.Canaries), Recent: o.Recent, Began: o.Began, Ended: o.Ended,
+		Past: o.ledger.Past, Until: o.ledger.Until, Most: o.ledger.Most, Looked: o.ledger.Looked,
+		Next: fromMillis(o.ledger.Next),
 	}
 }
 
-// note adds the outcome of a letter that was in flight.
-func (o *Operation) note(ok bool) {
-	o.Flying--
-	sign := "+"
-	if ok {
-		o.Done++
-	} else {
-		o.Failed++
-		o.Canaries.Failed++
-		sign = "-"
-	}
-	o.Recent += sign
-	o.Recent = o.Recent[max(0, len(o.Recent)-operationRecent):]
-}
-
-// judge goes on to the next stage, or stops the operation, by the outcomes so far. It
-// reports whether it was stopped.
-func (o *Operation) judge() bool {
-	if o.State != OperationRunning {
-		return false
-	}
-	failed := strings.Count(o.Recent, "-")
-	if len(o.Recent) == operationRecent && 2*failed > operationRecent {
-		return o.stop(fmt.Sprintf("%d of the last %d failed again", failed, operationRecent))
-	}
-	steps, c := canarySteps(), &o.Canaries
-	over := o.Canary && c.Stage < len(steps) && o.Flying == 0 && (c.Tried >= steps[c.Stage] || o.Left() == 0)
-	switch {
-	case !over || c.Tried == 0:
-		return false
-	case 2*c.Failed > c.Tried:
-		return o.stop(fmt.Sprintf("%d of %d canaries failed again", c.Failed, c.Tried))
-	}
-	o.Canaries = Canaries{Stage: c.Stage + 1}
-	return false
-}
-
-func (o *Operation) stop(why string) bool {
-	o.State, o.Why = OperationStopped, why
-	return true
-}
-
-// finish ends an operation of which nothing is left.
-func (o *Operation) finish(now int64) bool {
-	if o.State != OperationRunning || o.Left() > 0 || o.Flying > 0 {
-		return false
-	}
-	o.State, o.Ended = OperationDone, fromMillis(now)
-	return true
-}
-
-// A turnover is a change of an operation's state by somebody.
-type turnover struct {
-	verb Verb
-	from []OperationState
-	to   OperationState
-}
-
-// apply makes the change. It reports whether it is one that the operation's state
-// allows.
-func (c turnover) apply(o *Operation, now int64) bool {
-	if o.State == c.to || !slices.Contains(c.from, o.State) {
-		return false
-	}
-	stopped := o.State == OperationStopped
-	o.State = c.to
-	switch c.to {
-	case OperationCancelled:
-		o.Ended = fromMillis(now)
-	case OperationRunning:
-		o.Why = ""
-		if o.ledger.Past < o.ledger.Until {
-			o.State = OperationFreezing
-		}
-		if stopped { // what was mended is tried with care again
-			o.Canaries, o.Recent = Canaries{}, ""
-		}
-	}
-	return true
+// follow takes over what was decided.
+func (o *Operation) follow(c operation.Course) {
+	o.State, o.Why, o.Total, o.Done, o.Failed = OperationState(c.State), c.Why, c.Total, c.Done, c.Failed
+	o.Flying, o.Gone, o.Refused = c.Flying, c.Gone, c.Refused
+	o.Canaries, o.Recent, o.Began, o.Ended = Canaries(c.Canaries), c.Recent, c.Began, c.Ended
+	o.ledger.Past, o.ledger.Looked, o.ledger.Next = c.Past, c.Looked, toMillis(c.Next)
 }

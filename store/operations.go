@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/operation"
 )
 
 // Why an operation cannot be changed. They are wrapped; compare with errors.Is.
@@ -129,50 +130,52 @@ func (s *Store) Operation(ctx context.Context, id string) (Operation, error) {
 // PauseOperation lets no more letters have their turn; what is in flight goes on. A
 // second call does nothing. Errors: ErrNoOperation, ErrOperationState when it is over.
 func (s *Store) PauseOperation(ctx context.Context, id, why string) (Operation, error) {
-	return s.turn(ctx, id, why, turnover{
-		VerbPause, []OperationState{OperationFreezing, OperationRunning}, OperationPaused,
-	})
+	return s.turn(ctx, id, turnover{VerbPause, operation.Paused, why})
 }
 
 // ResumeOperation lets an operation go on that is paused or has stopped by itself; in
 // that case it begins with canaries again, if it has any. Errors: as PauseOperation.
 func (s *Store) ResumeOperation(ctx context.Context, id string) (Operation, error) {
-	return s.turn(ctx, id, "", turnover{VerbResume, []OperationState{OperationPaused, OperationStopped}, OperationRunning})
+	return s.turn(ctx, id, turnover{VerbResume, operation.Running, ""})
 }
 
 // CancelOperation ends an operation: letters that have had no turn stay dead letters.
 // What is in flight is handled all the same, and its outcome is still noted. Errors: as
 // PauseOperation.
 func (s *Store) CancelOperation(ctx context.Context, id, why string) (Operation, error) {
-	return s.turn(ctx, id, why, turnover{
-		VerbCancel, []OperationState{OperationFreezing, OperationRunning, OperationPaused, OperationStopped},
-		OperationCancelled,
-	})
+	return s.turn(ctx, id, turnover{VerbCancel, operation.Cancelled, why})
+}
+
+// A turnover is a change of an operation's state by somebody.
+type turnover struct {
+	verb Verb
+	to   operation.State
+	why  string
 }
 
 // turn changes an operation's state for somebody.
-func (s *Store) turn(ctx context.Context, id, why string, c turnover) (o Operation, err error) {
+func (s *Store) turn(ctx context.Context, id string, t turnover) (o Operation, err error) {
 	err = s.write(ctx, func(ctx context.Context, q Session) error {
 		o, err = s.lockOperation(ctx, q, id)
 		if err != nil {
 			return err
 		}
-		was := o.State
-		switch {
-		case c.apply(&o, o.Now.UnixMilli()):
-		case was == c.to, c.to == OperationRunning && was == OperationFreezing:
+		was, c := o.State, o.course()
+		switch c.Turn(t.to, o.Now) {
+		case operation.Same:
 			return nil
-		default:
+		case operation.Mismatch:
 			return fmt.Errorf("%w: it is %s", ErrOperationState, was)
 		}
-		if c.to != OperationRunning {
-			o.Why = clip(why, MaxActText)
+		o.follow(c)
+		if t.to != operation.Running {
+			o.Why = clip(t.why, MaxActText)
 		}
 		if err := s.saveOperation(ctx, q, &o); err != nil {
 			return err
 		}
 		return s.audit(ctx, q, Act{
-			Verb: c.verb, Subject: o.ID, Count: 1, Was: string(was), Became: string(o.State), Reason: why,
+			Verb: t.verb, Subject: o.ID, Count: 1, Was: string(was), Became: string(o.State), Reason: t.why,
 		})
 	})
 	return o, s.explain("change operation "+id, err)
@@ -206,7 +209,7 @@ func (s *Store) saveOperation(ctx context.Context, q Session, o *Operation) erro
 		ended = o.Ended.UnixMilli()
 	}
 	_, err = q.Exec(ctx, s.SQL.OperationUp,
-		string(o.State), active, o.Holder, o.fence, o.lease, ended, body, o.seq)
+		string(o.State), active, o.lease.Holder, o.lease.Fence, toMillis(o.lease.Until), ended, body, o.seq)
 	return err
 }
 
@@ -228,16 +231,18 @@ func (o *Operation) encode() (string, error) {
 
 func scanOperation(r Row, now int64) (o Operation, err error) {
 	var state, body string
-	if err = r.Scan(&o.seq, &o.ID, &state, &o.Holder, &o.fence, &o.lease, &body); err != nil {
+	var until int64
+	if err = r.Scan(&o.seq, &o.ID, &state, &o.lease.Holder, &o.lease.Fence, &until, &body); err != nil {
 		return o, err
 	}
 	if err = json.Unmarshal([]byte(body), &operationBody{&o, &o.ledger}); err != nil {
 		return o, fmt.Errorf("decode operation %s: %w", o.ID, err)
 	}
-	o.State, o.Now = OperationState(state), fromMillis(now)
-	if o.lease <= now { // whoever it was has fallen silent
-		o.Holder = ""
+	o.State, o.Now, o.lease.Until = OperationState(state), fromMillis(now), fromMillis(until)
+	if o.lease.Free(o.Now) { // whoever it was has fallen silent
+		o.lease.Holder = ""
 	}
+	o.Holder = o.lease.Holder
 	return o, nil
 }
 
@@ -257,10 +262,10 @@ func (s *Store) TakeOperations(
 	}
 	for _, o := range free {
 		refuses := func(fit func(Operation) bool) bool { return !fit(o) }
-		if o.lease > o.Now.UnixMilli() || slices.ContainsFunc(fits, refuses) {
+		if !o.lease.Free(o.Now) || slices.ContainsFunc(fits, refuses) {
 			continue
 		}
-		t, err := s.takeOperation(ctx, o.ID, Turn{ID: o.ID, holder: clip(holder, MaxActor), lease: lease.Milliseconds()})
+		t, err := s.takeOperation(ctx, o.ID, Turn{ID: o.ID, holder: clip(holder, MaxActor), lease: lease})
 		if err != nil {
 			return ts, s.explain("take operation "+o.ID, err)
 		}
@@ -279,13 +284,10 @@ func (s *Store) takeOperation(ctx context.Context, id string, t Turn) (Turn, err
 	err := s.write(ctx, func(ctx context.Context, q Session) error {
 		t.fence = 0
 		o, err := s.lockOperation(ctx, q, id)
-		now := o.Now.UnixMilli()
-		if err != nil || !o.Active() || o.lease > now {
+		if err != nil || !o.Active() || !o.lease.Take(t.holder, t.lease, o.Now) {
 			return err
 		}
-		o.fence++
-		o.Holder, o.lease = t.holder, now+t.lease
-		t.fence = o.fence
+		t.fence = o.lease.Fence
 		return s.saveOperation(ctx, q, &o)
 	})
 	return t, err
@@ -295,10 +297,9 @@ func (s *Store) takeOperation(ctx context.Context, id string, t Turn) (Turn, err
 func (s *Store) GiveBack(ctx context.Context, t Turn) error {
 	return s.explain("give operation back", s.write(ctx, func(ctx context.Context, q Session) error {
 		o, err := s.lockOperation(ctx, q, t.ID)
-		if err != nil || o.fence != t.fence {
+		if err != nil || !o.lease.GiveBack(t.fence) {
 			return err
 		}
-		o.Holder, o.lease = "", 0
 		return s.saveOperation(ctx, q, &o)
 	}))
 }

@@ -134,6 +134,14 @@ func ceilMillis(d time.Duration) int64 {
 	return ms
 }
 
+// toMillis is what columns have of a time; 0 is none.
+func toMillis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
 func fromMillis(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}

@@ -53,7 +53,7 @@ func (s *Store) CountLetters(ctx context.Context, f LetterFilter) (out []LetterC
 func (s *Store) sumRead(ctx context.Context, f LetterFilter) ([]LetterCount, error) {
 	sums, most, n := map[[3]string]LetterCount{}, f.Limit, 0
 	f.Bare = true
-	for f.Limit = freezeBatch; ; {
+	for f.Limit = sumPage; ; {
 		page, err := s.LetterPage(ctx, f)
 		if err != nil {
 			return nil, err
@@ -88,3 +88,6 @@ func (c LetterCount) with(l Letter) LetterCount {
 	}
 	return c
 }
+
+// sumPage is how many letters are read at a time to be counted.
+const sumPage = 1000

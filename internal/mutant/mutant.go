@@ -34,6 +34,10 @@ const (
 	// An operation sends its letters in one transaction, and writes down in another that it
 	// has: after a crash in between it sends them twice.
 	OperationInTwo = planted == "operation_in_two"
+	// A step of an operation does not compare the fence of who takes it.
+	OperationUnfenced = planted == "operation_unfenced"
+	// An operation goes on to its next stage before the canaries of this one have their ends.
+	CanaryEarly = planted == "canary_early"
 )
 
 // Two more are in package supervisor, which imports nothing of the project: gives_up, by

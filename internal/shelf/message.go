@@ -10,6 +10,7 @@ import (
 
 // A Letter is a dead letter: a message that was buried.
 type Letter struct {
+	Seq        int64 // grows in the order in which letters are buried
 	Envelope   driver.Envelope
 	Deliveries int              // how often it was claimed
 	Crashes    int              // how many of the claims ended without a word

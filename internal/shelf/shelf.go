@@ -32,7 +32,8 @@ type Shelf struct {
 	suspects  map[string]*heap    // by queue: what waits to be run alone
 	later     heap                // delayed
 	leased    heap
-	dead      []Letter
+	dead      []Letter // in the order of their numbers
+	letters   int64    // buried so far
 }
 
 // New returns an empty shelf. With uniqueIDs, an id that is live is refused.
@@ -229,8 +230,7 @@ func (s *Shelf) Settle(now time.Time, suspects bool, t driver.Settlement) bool {
 		s.forget(m)
 		return true
 	case driver.Bury:
-		s.forget(m)
-		s.dead = append(s.dead, m.letter(t.Reason, now))
+		s.bury(m, t.Reason, now)
 		return true
 	case driver.Retry:
 		m.env.Attempt++

@@ -25,8 +25,7 @@ func (s *Shelf) ReleaseDead(now time.Time, d driver.Death) (toll driver.Toll) {
 			m.crash(word, now)
 		}
 		if sentence == ruling.Buried {
-			s.forget(m)
-			s.dead = append(s.dead, m.letter(driver.ReasonCrashed, now))
+			s.bury(m, driver.ReasonCrashed, now)
 			toll.Buried++
 			continue
 		}

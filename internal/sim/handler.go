@@ -16,7 +16,9 @@ func (p *process) enter(c *parcel) {
 	m := c.m
 	c.begun, c.running = true, true
 	p.recordIn(c)
-	m.starts++
+	if _, live := p.w.store.shelf.Row(c.d.Token); live { // else it is a claim of an earlier life
+		m.starts++
+	}
 	p.w.note("%s enters the handler of %s", p.id, m.id)
 	p.w.judgeStart(p, c)
 	p.after(handlerTimeout, func() {

@@ -48,7 +48,7 @@ func (w *world) judgeStart(p *process, c *parcel) {
 // judgeKill looks at a message that kills its process: there is an end of it.
 func (w *world) judgeKill(m *message) {
 	w.counts.Deaths++
-	if m.killed > maxCrashes {
+	if m.killed > maxCrashes*m.lives {
 		w.fail("quarantine", "%s has killed %d processes", m.id, m.killed)
 	}
 }
@@ -196,9 +196,12 @@ func (w *world) judgeProgress() bool {
 	for _, h := range w.hosts {
 		w.judgeFleet(h, bound)
 	}
-	w.over = len(rows) == 0 && len(w.order) == w.size && w.order[w.size-1].sent != ""
+	w.over = len(rows) == 0 && w.produced() && (w.bench == nil || w.bench.over())
 	return !w.over
 }
+
+// produced reports whether the producer has sent all, and has heard of each.
+func (w *world) produced() bool { return w.left == 0 && w.order[len(w.order)-1].sent != "" }
 
 // judgeFleet looks for the processes that a host ought to have.
 func (w *world) judgeFleet(h *host, bound time.Duration) {
@@ -224,6 +227,9 @@ func (w *world) idle(d time.Duration) *process {
 
 // judgeEnd looks at what has become of everything.
 func (w *world) judgeEnd() {
+	if w.bench != nil {
+		w.bench.judgeEnd()
+	}
 	for _, row := range w.store.shelf.Rows() {
 		w.fail("S12", "%s is still live %s after the last fault, place %d, attempt %d, crashes %d",
 			row.ID, drained, row.Place, row.Attempt, row.Crashes)

@@ -26,6 +26,7 @@ type message struct {
 	snoozes       int
 	fails         int // by returning why, so often
 	why           error
+	unfit         bool // no operation can change its letter
 
 	sent    string // ok, failed, or unknown
 	kept    bool   // the store has accepted it
@@ -35,6 +36,7 @@ type message struct {
 	struck  int    // crashes of it that no message is the reason of
 	done    bool
 	dead    bool
+	lives   int // it was dead between them
 	reason  string
 }
 
@@ -46,6 +48,7 @@ func (w *world) newMessage(n int) *message {
 	m := &message{
 		id: fmt.Sprintf("m%d", n), queue: w.queues[w.rng.IntN(len(w.queues))], transactional: w.chance(0.6),
 		slow: w.between(0, 300*time.Millisecond), deaf: w.chance(0.2), inEffect: w.chance(0.3),
+		lives: 1,
 	}
 	switch n := w.rng.IntN(20); {
 	case w.chance(w.poison):
@@ -83,11 +86,12 @@ func (w *world) whatFails() error {
 
 // produce sends messages one after the other. What was sent with an unknown outcome is
 // not sent again.
-func (w *world) produce(left int) {
-	if left == 0 {
+func (w *world) produce() {
+	if w.left == 0 {
 		return
 	}
-	m := w.newMessage(left)
+	m := w.newMessage(w.left)
+	w.left--
 	w.messages[m.id], w.order = m, append(w.order, m)
 	e := driver.Envelope{ID: m.id, Kind: "work", Queue: m.queue, Priority: w.rng.IntN(2)}
 	if w.chance(0.1) {
@@ -112,7 +116,7 @@ func (w *world) produce(left int) {
 				m.sent = "failed"
 			}
 			w.judgeSent(m)
-			w.producer.after(w.between(0, w.faulty/time.Duration(2*w.size)), func() { w.produce(left - 1) })
+			w.producer.after(w.between(0, w.faulty/time.Duration(2*w.size)), w.produce)
 		},
 	})
 }

@@ -36,6 +36,8 @@ type Counts struct {
 	Effects, Letters      int
 	Stale                 int // settlements and effects whose lease was lost
 	Cut, Undone, Unknown  int // commits whose answer was lost; that were undone then; of which nobody learned
+	Operations, Retried   int // on dead letters; letters that were put back
+	Halts, Fenced         int // operations that stopped by themselves; steps of executors that had lost theirs
 }
 
 // Add sums up.
@@ -49,7 +51,7 @@ func (c *Counts) Add(o Counts) {
 func (c *Counts) all() []*int {
 	return []*int{
 		&c.Runs, &c.Steps, &c.Messages, &c.Starts, &c.Suspects, &c.Deaths, &c.Restarts, &c.Effects, &c.Letters,
-		&c.Stale, &c.Cut, &c.Undone, &c.Unknown,
+		&c.Stale, &c.Cut, &c.Undone, &c.Unknown, &c.Operations, &c.Retried, &c.Halts, &c.Fenced,
 	}
 }
 
@@ -57,9 +59,10 @@ func (c *Counts) all() []*int {
 func (c *Counts) String() string {
 	return fmt.Sprintf("steps %d, messages %d, handlers begun %d, of suspects %d, deaths of processes %d, "+
 		"restarts after a failure %d, effects %d, dead letters %d, stale settlements %d, answers of commits lost %d, "+
-		"of those undone %d, never known %d",
+		"of those undone %d, never known %d, operations %d, letters put back %d, operations that stopped by themselves %d, "+
+		"steps fenced %d",
 		c.Steps, c.Messages, c.Starts, c.Suspects, c.Deaths, c.Restarts, c.Effects, c.Letters, c.Stale, c.Cut,
-		c.Undone, c.Unknown)
+		c.Undone, c.Unknown, c.Operations, c.Retried, c.Halts, c.Fenced)
 }
 
 // at is a time of the world, which begins with a year.
@@ -94,9 +97,11 @@ type world struct {
 	messages map[string]*message
 	order    []*message
 	accepted int
+	bench    *workbench // nil: the world has no operations
 
 	queues      []string      // which all processes consume
 	size        int           // messages
+	left        int           // of them that the producer has not begun to send
 	lease       time.Duration // of claims
 	concurrency int
 	prefetch    int
@@ -118,7 +123,11 @@ func Run(seed uint64, out io.Writer) Result {
 	for i, h := range w.hosts {
 		h.open(w.chance([...]float64{0.9, 0.3}[i]))
 	}
-	w.produce(w.size)
+	w.left = w.size
+	w.produce()
+	if w.bench != nil {
+		w.bench.work()
+	}
 	w.plague()
 	w.after(w.faulty, w.heal)
 	w.run(w.faulty + drained)
@@ -150,6 +159,9 @@ func newWorld(seed uint64, out io.Writer) *world {
 	w.hosts = append(w.hosts, &host{w: w, name: "ship", size: 1 + w.rng.IntN(3)})
 	if w.chance(0.6) {
 		w.hosts = append(w.hosts, &host{w: w, name: "raft", size: 1 + w.rng.IntN(2)})
+	}
+	if seed%benchEvery == 0 {
+		w.bench = newWorkbench(w)
 	}
 	return w
 }
@@ -227,6 +239,12 @@ func (w *world) heal() {
 	for _, p := range w.fleet {
 		p.pauses = 0
 		p.resume()
+	}
+	if w.bench != nil {
+		for _, e := range w.bench.executors {
+			e.pauses = 0
+			e.resume()
+		}
 	}
 	w.every(time.Second, w.judgeProgress)
 }

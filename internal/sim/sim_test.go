@@ -26,7 +26,8 @@ func TestAllPromisesHoldInEachSeed(t *testing.T) {
 	for what, n := range map[string]int{
 		"messages": all.Messages, "deaths": all.Deaths, "suspects": all.Suspects, "restarts": all.Restarts,
 		"effects": all.Effects, "letters": all.Letters, "stale settlements": all.Stale, "lost answers": all.Cut,
-		"undone commits": all.Undone,
+		"undone commits": all.Undone, "operations": all.Operations, "letters put back": all.Retried,
+		"operations that stopped by themselves": all.Halts, "fenced steps": all.Fenced,
 	} {
 		if n == 0 {
 			t.Errorf("%d seeds had no %s: they show nothing", seeds, what)
@@ -77,14 +78,16 @@ func hashes(jobs int) []uint64 {
 func TestATraceTellsWhatHappens(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	r := sim.Run(1, &out)
+	r := sim.Run(3, &out) // one with operations
 	text := out.String()
-	for _, want := range []string{"seed 1: ", "is accepted", "enters the handler of", "all faults have healed"} {
+	for _, want := range []string{
+		"seed 3: ", "is accepted", "enters the handler of", "all faults have healed", "takes op1", "is put back by op",
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the trace of %d steps does not say %q", r.Steps, want)
 		}
 	}
-	if r.Hash != sim.Run(1, nil).Hash {
+	if r.Hash != sim.Run(3, nil).Hash {
 		t.Error("who listens changes the trace")
 	}
 }

@@ -59,6 +59,10 @@ func quarries() []quarry {
 		{name: "operation_in_two", tag: mutant.Tag + ",operation_in_two",
 			pkg: "./internal/crashtest", test: "TestEachLetterOfAnOperationHasOneEnd/SQLite",
 			run: []string{"--private", "postgres", "--faults", "P-1,D-1,D-3,N-1,H"}},
+		{name: "operation_unfenced", tag: mutant.Tag + ",operation_unfenced",
+			pkg: "./store", test: "TestWhoLostAnOperationChangesNothing/SQLite"},
+		{name: "canary_early", tag: mutant.Tag + ",canary_early",
+			pkg: "./store", test: "TestABulkRetryGoesOnByOutcomesFromOneToTenToTheRest/SQLite"},
 	}
 }
 
@@ -70,7 +74,8 @@ func simulated() []quarry {
 	}
 	for _, name := range []string{
 		"rescue_blind", "bury_in_two", "retry_in_two", "ack_first", "ack_on_panic", "commit_fails", "no_poll",
-		"innocents_charged", "released_twice", "gives_up", "backoff_kept",
+		"innocents_charged", "released_twice", "gives_up", "backoff_kept", "operation_in_two", "operation_unfenced",
+		"canary_early",
 	} {
 		q := planted(name)
 		q.sim = true

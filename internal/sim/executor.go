@@ -1,0 +1,195 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/operation"
+)
+
+// An executor carries operations on, as failure.Executor does, and remembers nothing that is not
+// in the store. Each that it holds has steps of its own, one after the other.
+type executor struct {
+	life
+	bench *workbench
+	place int
+	name  string
+}
+
+// A hold is an operation that an executor believes to hold.
+type hold struct {
+	b     *bulk
+	by    *executor
+	fence int64
+	pace  operation.Pace
+	idle  time.Duration // how long it waits where there is nothing to do
+}
+
+// Waits of an executor.
+const (
+	lookSoon = 50 * time.Millisecond
+	looks    = 3 // in a lease, at least
+)
+
+// hire starts the executor of a place, or its successor.
+func (k *workbench) hire(place, nth int) {
+	e := &executor{life: life{w: k.w}, bench: k, place: place, name: fmt.Sprintf("executor %d.%d", place+1, nth)}
+	k.executors = append(k.executors, e)
+	k.w.note("%s starts", e.name)
+	e.look()
+}
+
+// plague lets executors be killed, paused or replaced until faults heal.
+func (k *workbench) plague() {
+	w := k.w
+	w.after(w.between(0, w.faulty/5), func() {
+		if w.healed {
+			return
+		}
+		k.plague()
+		if len(k.executors) == 0 {
+			return
+		}
+		e := k.executors[w.rng.IntN(len(k.executors))]
+		if e.dead {
+			return
+		}
+		if w.chance(0.5) {
+			d := w.between(100*time.Millisecond, 3*k.lease)
+			w.note("%s is paused for %s", e.name, d)
+			e.pause(d)
+			return
+		}
+		e.end(w.chance(0.3))
+	})
+}
+
+// end is the end of an executor: it is killed, or gives back what it holds. Another one is
+// started in its place.
+func (e *executor) end(clean bool) {
+	k, w := e.bench, e.w
+	w.note("%s ends, clean: %t", e.name, clean)
+	e.dead = true
+	for _, b := range k.bulks {
+		if h := b.owner; clean && h != nil && h.by == e {
+			h.giveBack()
+		}
+	}
+	nth := 1
+	for _, other := range k.executors {
+		if other.place == e.place {
+			nth++
+		}
+	}
+	w.after(w.between(200*time.Millisecond, 3*time.Second), func() { k.hire(e.place, nth) })
+}
+
+// look takes what nobody carries on, now and then.
+func (e *executor) look() {
+	k, s := e.bench, e.w.store
+	var free []*bulk
+	s.call(call{
+		from: &e.life, name: "look for operations by " + e.name,
+		apply: func() {
+			for _, b := range k.bulks {
+				if b.course.Active() && b.lease.Free(s.now()) {
+					free = append(free, b)
+				}
+			}
+		},
+		done: func(err error) {
+			e.after(e.w.between(500*time.Millisecond, 2*time.Second), e.look)
+			if err != nil {
+				return
+			}
+			for _, b := range free {
+				e.take(b)
+			}
+		},
+	})
+}
+
+// take takes an operation if it is still free.
+func (e *executor) take(b *bulk) {
+	k, s, h := e.bench, e.w.store, &hold{b: b, by: e}
+	took := false
+	s.call(call{
+		from: &e.life, name: "take " + b.id,
+		apply: func() {
+			if !b.course.Active() || !b.lease.Take(e.name, k.lease, s.now()) {
+				return
+			}
+			took, h.fence = true, b.lease.Fence
+			k.w.note("%s takes %s, fence %d", e.name, b.id, h.fence)
+			k.judgeTake(h)
+		},
+		done: func(err error) {
+			if err == nil && took {
+				h.advance()
+			}
+		},
+	})
+}
+
+// advance takes one step, and the next one after it.
+func (h *hold) advance() {
+	var got pass
+	pace := h.pace
+	h.by.w.store.call(call{
+		from: &h.by.life, name: "advance " + h.b.id,
+		apply: func() { got = h.by.bench.step(h, pace) },
+		done:  func(err error) { h.stepped(err, got) },
+	})
+}
+
+// stepped goes on after a step.
+func (h *hold) stepped(err error, got pass) {
+	e := h.by
+	switch {
+	case err != nil: // it may have been done: the next one begins with what the store holds
+		e.after(e.w.between(50*time.Millisecond, time.Second), h.advance)
+	case errors.Is(got.err, errFenced):
+		e.w.counts.Fenced++
+		e.w.note("%s has lost %s", e.name, h.b.id)
+	case got.err != nil:
+		h.pace.Failed(e.bench.bounds)
+		e.after(e.w.between(0, time.Second), h.advance)
+	case !got.active:
+		h.giveBack()
+	default:
+		h.pace.Well()
+		e.after(h.rest(got), h.advance)
+	}
+}
+
+// rest is how long it waits after a step.
+func (h *hold) rest(got pass) time.Duration {
+	w := h.by.w
+	if got.moved || got.found {
+		h.idle = 0
+		return w.between(0, lookSoon)
+	}
+	h.idle = min(max(2*h.idle, lookSoon), h.by.bench.lease/looks)
+	if got.wait > 0 {
+		return min(h.idle, got.wait)
+	}
+	return h.idle
+}
+
+// giveBack ends a hold, so that others need not wait for the end of its lease.
+func (h *hold) giveBack() {
+	b, w := h.b, h.by.w
+	w.store.call(call{
+		from: &h.by.life, name: "give back " + b.id,
+		apply: func() {
+			if b.lease.GiveBack(h.fence) {
+				w.note("%s gives %s back", h.by.name, b.id)
+				if b.owner != h {
+					w.fail("operations", "%s gives %s back, and has lost it", h.by.name, b.id)
+				}
+				b.until = time.Time{}
+			}
+		},
+	})
+}
