@@ -90,14 +90,9 @@ func (l *groupListing) countEach(ctx context.Context) error {
 	)
 	for i := range errs {
 		counts.Go(func() {
-			at := next.Add(1) - 1
+			at := next.Add(1) - 1 // which is not lost when the engine tries again
 			errs[i] = l.store.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-				for ; int(at) < len(l.tallies); at = next.Add(1) - 1 {
-					if err := l.count(ctx, q, &l.tallies[at]); err != nil {
-						return err
-					}
-				}
-				return nil
+				return l.count(ctx, q, &at, &next)
 			})
 		})
 	}
@@ -105,10 +100,14 @@ func (l *groupListing) countEach(ctx context.Context) error {
 	return errors.Join(errs[:]...)
 }
 
-// count counts one group.
-func (l *groupListing) count(ctx context.Context, q Session, t *tally) (err error) {
-	*t, err = l.store.tallyOf(ctx, q, t.mark, l.bounds)
-	return err
+// count counts the group at a place, and the next ones.
+func (l *groupListing) count(ctx context.Context, q Session, at *int64, next *atomic.Int64) (err error) {
+	for ; int(*at) < len(l.tallies); *at = next.Add(1) - 1 {
+		if l.tallies[*at], err = l.store.tallyOf(ctx, q, l.tallies[*at].mark, l.bounds); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sample reads the first and the last letter of each group that still has some.

@@ -138,9 +138,10 @@ func manyLetters(t *testing.T, s *store.Store) {
 	case "postgres":
 		numbers = "generate_series(1, 8000) i"
 	}
-	stmts := []string{with + `insert into posthorn_letter (id, kind, queue, priority, attempt, deliveries, crashes, sent_at,
-		  died_at, reason, class, error, fingerprint, body)
-		select concat('m', i), case when i % 400 = 1 then 'rare' else 'k' end, case when i % 400 = 2 then 'rare' else 'q' end, 0, 1, 1, 0, i, i, 'r',
+	stmts := []string{with + `insert into posthorn_letter (id, kind, queue, priority, attempt, deliveries, crashes,
+		  sent_at, died_at, reason, class, error, fingerprint, body)
+		select concat('m', i), case when i % 400 = 1 then 'rare' else 'k' end,
+		  case when i % 400 = 2 then 'rare' else 'q' end, 0, 1, 1, 0, i, i, 'r',
 		  case when i % 500 = 0 then 'panic' else 'failure' end, 'e', concat('f', i % 50), '` +
 		strings.Repeat("x", 300) + `' from ` + numbers}
 	if s.Dialect() != "sqlite" {

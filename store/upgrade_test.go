@@ -36,7 +36,8 @@ func downgrade(t *testing.T, s *store.Store, half bool) {
 		stmts = append(stmts, "drop index posthorn_letter_"+index+on)
 	}
 	if s.Dialect() != "mysql" { // there the last migration drops what is there
-		stmts = append(stmts, "drop index posthorn_letter_died", "create index posthorn_letter_died on posthorn_letter (died_at)")
+		stmts = append(stmts, "drop index posthorn_letter_died",
+			"create index posthorn_letter_died on posthorn_letter (died_at)")
 	}
 	for _, column := range []string{"fingerprint", "error_type", "build"} {
 		stmts = append(stmts, "alter table posthorn_letter drop column "+column)

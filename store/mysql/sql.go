@@ -38,7 +38,8 @@ func statements() store.Statements {
 		on duplicate key update reason = values(reason), actor = values(actor), since_ms = values(since_ms),
 		  until_ms = values(until_ms)`
 	s.GroupCounts = ""
-	s.GroupCount = strings.ReplaceAll(s.GroupCount, "posthorn_letter where", "posthorn_letter force index (posthorn_letter_group) where")
+	s.GroupCount = strings.ReplaceAll(s.GroupCount, "posthorn_letter where",
+		"posthorn_letter force index (posthorn_letter_group) where")
 	// For one of many rows the planner would sort all of them.
 	s.BySeq = ` force index (primary)`
 	s.LetterSpan += ` force index (posthorn_letter_died)`
