@@ -51,7 +51,8 @@ const MaxFacetCounts = 1000
 
 // CountBy counts the letters that a filter chooses by a facet: the most frequent
 // values first, days from the latest on. Values beyond MaxFacetCounts are left out, the
-// rarest ones. It reads every letter that the filter lets through. Errors:
+// rarest ones. By kind, queue and class an index is gone through; else it reads every letter
+// that the filter lets through. Errors:
 // driver.ErrInvalid for a facet that is none, and for a filter that looks into payloads
 // or headers; driver.ErrUnavailable.
 func (s *Store) CountBy(ctx context.Context, by Facet, f LetterFilter) (out []FacetCount, err error) {
@@ -60,6 +61,9 @@ func (s *Store) CountBy(ctx context.Context, by Facet, f LetterFilter) (out []Fa
 	}
 	if by.column() == "" || !f.exact() {
 		return nil, fmt.Errorf("count dead letters: %w: by %q, or what only reading tells", driver.ErrInvalid, string(by))
+	}
+	if f, err = s.bound(ctx, f); err != nil {
+		return nil, s.explain("count dead letters", err)
 	}
 	where := s.where(f)
 	stmt := fmt.Sprintf(s.SQL.LetterFacets, by.column()) + where.clause() + " group by 1 order by 2 desc, 1 limit ?"

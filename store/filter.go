@@ -27,11 +27,18 @@ type LetterFilter struct {
 	Until     int64     `json:"until,omitempty"`     // only letters up to this Seq; 0 means no bound
 	Limit     int       `json:"limit,omitempty"`     // 0 means 100
 	// Reach is how many letters are looked at for one page where no index leads to what
-	// the terms want; 0 means all.
+	// the filter wants; 0 means all.
 	Reach int `json:"reach,omitempty"`
+	// Within is how long one page, or one count, looks where no index leads to what the
+	// filter wants; 0 means without a bound. Then it ends short, see LetterPage.Searched. It
+	// chooses nothing, and is not kept.
+	Within time.Duration `json:"-"`
 	// Bare leaves the bodies in the store: Letter.Body is nil. Who shows letters in a list
 	// wants none, and a thousand may be a gigabyte. It chooses nothing, and is not kept.
 	Bare bool `json:"-"`
+
+	bounded bool      // Past and Until hold all that After and Before choose; see Store.bound
+	ends    time.Time // when Within is over
 }
 
 // A Term is one condition more on letters.
@@ -189,38 +196,50 @@ func (c *condition) clause() string { return " where " + strings.Join(c.conds, "
 // exact it lets too many letters through: see fits.
 func (s *Store) where(f LetterFilter) condition {
 	c := f.led()
-	for _, eq := range [][2]string{{"reason = ?", f.Reason}, {"class = ?", f.Class}} {
-		if eq[1] != "" {
-			c.add(eq[0], eq[1])
-		}
+	words := f.words()
+	if len(f.IDs) == 0 && len(words) > 0 {
+		words = words[1:] // the first one leads
 	}
+	for _, eq := range words {
+		c.add(eq[0], eq[1])
+	}
+	if f.Reason != "" {
+		c.add("reason = ?", f.Reason)
+	}
+	f.times(&c)
 	for _, t := range f.Terms {
 		s.term(&c, t)
 	}
 	return c
 }
 
-// led is the part of the condition to which an index leads.
-func (f LetterFilter) led() condition {
-	var c condition
-	c.add("discarded_at is null")
-	if f.Discarded {
-		c.conds[0] = "discarded_at is not null"
-	}
-	c.add("seq > ?", f.Past)
-	if f.Until > 0 {
-		c.add("seq <= ?", f.Until)
-	}
-	for _, eq := range [][2]string{{"queue = ?", f.Queue}, {"kind = ?", f.Kind}, {"fingerprint = ?", f.Group}} {
-		if eq[1] != "" {
-			c.add(eq[0], eq[1])
-		}
-	}
+// times adds the bounds of time.
+func (f LetterFilter) times(c *condition) {
 	if !f.After.IsZero() {
 		c.add("died_at >= ?", f.After.UnixMilli())
 	}
 	if !f.Before.IsZero() {
 		c.add("died_at < ?", f.Before.UnixMilli())
+	}
+}
+
+// dead is the condition that letters are dead, or that they were removed.
+func (f LetterFilter) dead() (c condition) {
+	if f.Discarded {
+		c.add("discarded_at is not null")
+	} else {
+		c.add("discarded_at is null")
+	}
+	return c
+}
+
+// led is the part of the condition to which an index leads: the sequences, and the first
+// that is said of ids, group, kind, queue and class.
+func (f LetterFilter) led() condition {
+	c := f.dead()
+	c.add("seq > ?", f.Past)
+	if f.Until > 0 {
+		c.add("seq <= ?", f.Until)
 	}
 	if len(f.IDs) > 0 {
 		args := make([]any, len(f.IDs))
@@ -228,8 +247,23 @@ func (f LetterFilter) led() condition {
 			args[i] = id
 		}
 		c.add("id in"+list(len(args)), args...)
+	} else if words := f.words(); len(words) > 0 {
+		c.add(words[0][0], words[0][1])
 	}
 	return c
+}
+
+// words are the conditions that a column is a word: the one that leads to the fewest
+// letters first, if there is an index by it.
+func (f LetterFilter) words() (out [][2]string) {
+	for _, eq := range [][2]string{
+		{"fingerprint = ?", f.Group}, {"kind = ?", f.Kind}, {"queue = ?", f.Queue}, {"class = ?", f.Class},
+	} {
+		if eq[1] != "" {
+			out = append(out, eq)
+		}
+	}
+	return out
 }
 
 // term adds the condition of a term.
@@ -282,4 +316,12 @@ func (f LetterFilter) bodies() bool {
 
 // straight reports whether an index leads to every letter that the filter chooses, so that
 // looking for some never passes many others.
-func (f LetterFilter) straight() bool { return len(f.Terms) == 0 && f.Reason == "" && f.Class == "" }
+func (f LetterFilter) straight() bool {
+	if len(f.IDs) > 0 { // they are few
+		return len(f.Terms) == 0
+	}
+	return len(f.Terms) == 0 && f.Reason == "" && !f.timed() && len(f.words()) <= 1
+}
+
+// timed reports whether the filter has bounds of time.
+func (f LetterFilter) timed() bool { return !f.After.IsZero() || !f.Before.IsZero() }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 )
 
 // Bounds of how much is done at a time to write the letters of an operation down.
@@ -15,7 +16,7 @@ const (
 func (s *stride) Freeze(ctx context.Context, most int) (n int, past int64, err error) {
 	f := s.o.Filter
 	f.Past, f.Until, f.Reach = s.o.ledger.Past, s.o.ledger.Until, 0
-	if err := s.narrow(ctx, &f); err != nil {
+	if f, err = s.narrow(ctx, f); err != nil {
 		return 0, 0, err
 	}
 	if f.exact() {
@@ -25,20 +26,31 @@ func (s *stride) Freeze(ctx context.Context, most int) (n int, past int64, err e
 }
 
 // narrow ends a filter at the window that may be looked through at a time.
-func (s *stride) narrow(ctx context.Context, f *LetterFilter) error {
+func (s *stride) narrow(ctx context.Context, f LetterFilter) (LetterFilter, error) {
 	if f.straight() {
-		return nil
+		return f, nil
 	}
+	within, err := s.store.boundIn(ctx, s.q, f)
+	if err != nil {
+		return f, err
+	}
+	if within.Past >= within.Until {
+		f.Past = math.MaxInt64 // nothing is left between the times
+		return f, nil
+	}
+	f = within
 	led := f.led()
-	stmt := s.store.SQL.LetterSeqs + led.clause() + fmt.Sprintf(" order by seq limit 1 offset %d", freezeReach-1)
-	return s.q.Query(ctx, stmt, led.args, func(r Row) error { return r.Scan(&f.Until) })
+	stmt := s.store.SQL.LetterSeqs + s.store.bySeq(f) + led.clause() +
+		fmt.Sprintf(" order by seq limit 1 offset %d", freezeReach-1)
+	err = s.q.Query(ctx, stmt, led.args, func(r Row) error { return r.Scan(&f.Until) })
+	return f, err
 }
 
 // copyLetters writes down letters that the database chooses by itself. It returns how many
 // they are, and the last letter that has been judged.
 func (s *stride) copyLetters(ctx context.Context, f LetterFilter, most int) (n int, past int64, err error) {
 	where := s.store.where(f)
-	stmt := s.store.SQL.TargetsIn + where.clause() + " order by seq limit ?"
+	stmt := s.store.SQL.TargetsIn + s.store.bySeq(f) + where.clause() + " order by seq limit ?"
 	count, err := s.q.Exec(ctx, stmt, append(append([]any{s.o.seq}, where.args...), most)...)
 	if err != nil || int(count) < most {
 		return int(count), f.Until, err
@@ -51,7 +63,7 @@ func (s *stride) copyLetters(ctx context.Context, f LetterFilter, most int) (n i
 // copyLetters does.
 func (s *stride) readLetters(ctx context.Context, f LetterFilter, most int) (n int, past int64, err error) {
 	where := s.store.where(f)
-	stmt := s.store.SQL.Letters + where.clause() + fmt.Sprintf(" order by seq limit %d", freezeRead)
+	stmt := s.store.SQL.Letters + s.store.bySeq(f) + where.clause() + fmt.Sprintf(" order by seq limit %d", freezeRead)
 	var rows [][]any
 	read := 0
 	err = s.q.Query(ctx, stmt, where.args, func(r Row) error {

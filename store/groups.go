@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -61,51 +60,6 @@ type Group struct {
 // ErrNoGroup: no group has this fingerprint.
 var ErrNoGroup = errors.New("no such group of dead letters")
 
-// Groups lists the groups by their fingerprints, those without letters as well, until
-// their retention is over: of a fault whose letters have all been retried somebody may
-// still want to say that it is gone. now is the store's clock. It counts by an index.
-func (s *Store) Groups(ctx context.Context) (gs []Group, now time.Time, err error) {
-	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		ms, err := q.Now(ctx)
-		if err != nil {
-			return err
-		}
-		now = fromMillis(ms)
-		gs, err = s.groups(ctx, q, ms)
-		return err
-	})
-	return gs, now, s.explain("list groups", err)
-}
-
-func (s *Store) groups(ctx context.Context, q Session, now int64) ([]Group, error) {
-	said, err := s.groupRows(ctx, q, "")
-	if err != nil {
-		return nil, err
-	}
-	tallies, err := s.tallies(ctx, q, now)
-	if err != nil {
-		return nil, err
-	}
-	samples, err := s.samples(ctx, q, tallies)
-	if err != nil {
-		return nil, err
-	}
-	for _, t := range tallies {
-		g, there := said[t.mark]
-		if !there { // its row was purged, and letters were restored
-			g = &Group{Fingerprint: t.mark, State: GroupOpen}
-			said[t.mark] = g
-		}
-		g.count(t, samples)
-	}
-	var out []Group
-	for _, g := range said {
-		out = append(out, *g)
-	}
-	slices.SortFunc(out, func(a, b Group) int { return strings.Compare(a.Fingerprint, b.Fingerprint) })
-	return out, nil
-}
-
 // count adds to a group what its letters tell.
 func (g *Group) count(t tally, samples map[int64]Letter) {
 	for _, n := range t.hours {
@@ -146,7 +100,8 @@ func (s *Store) groupRows(ctx context.Context, q Session, where string, args ...
 }
 
 // A tally counts the letters of one fingerprint: hours[0] are those that died before the
-// others.
+// others. Letters stand in an index by fingerprint and sequence, and sequences grow with
+// time, so that those of one hour are a range.
 type tally struct {
 	mark        string
 	first, last int64 // sequences
@@ -162,46 +117,6 @@ func (t *tally) dest() []any {
 	return out
 }
 
-// tallies counts the letters of all groups. Letters stand in an index by fingerprint
-// and sequence, and sequences grow with time, so that those of one hour are a range.
-func (s *Store) tallies(ctx context.Context, q Session, now int64) ([]tally, error) {
-	bounds, err := s.hourBounds(ctx, q, now)
-	if err != nil {
-		return nil, err
-	}
-	if s.SQL.GroupCounts == "" {
-		return s.talliesEach(ctx, q, bounds)
-	}
-	var out []tally
-	err = q.Query(ctx, s.SQL.GroupCounts, bounds, func(r Row) error {
-		var t tally
-		err := r.Scan(append([]any{&t.mark}, t.dest()...)...)
-		out = append(out, t)
-		return err
-	})
-	return out, err
-}
-
-// talliesEach counts group by group, for a database that does not look up a range of an
-// index whose bounds are in another table.
-func (s *Store) talliesEach(ctx context.Context, q Session, bounds []any) (out []tally, err error) {
-	var mark *string
-	next, args := s.SQL.GroupFirst, []any(nil)
-	for {
-		mark = nil
-		err := q.Query(ctx, next, args, func(r Row) error { return r.Scan(&mark) })
-		if err != nil || mark == nil {
-			return out, err
-		}
-		t, err := s.tallyOf(ctx, q, *mark, bounds)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, t)
-		next, args = s.SQL.GroupNext, []any{t.mark}
-	}
-}
-
 // tallyOf counts the letters of one fingerprint.
 func (s *Store) tallyOf(ctx context.Context, q Session, mark string, bounds []any) (tally, error) {
 	t := tally{mark: mark}
@@ -212,7 +127,14 @@ func (s *Store) tallyOf(ctx context.Context, q Session, mark string, bounds []an
 		}
 		args = append(args, bound)
 	}
-	err := q.Query(ctx, s.SQL.GroupCount, args, func(r Row) error { return r.Scan(t.dest()...) })
+	err := q.Query(ctx, s.SQL.GroupCount, args, func(r Row) error {
+		var first, last *int64
+		err := r.Scan(append([]any{&first, &last}, t.dest()[2:]...)...)
+		if first != nil && last != nil { // else the last of them has gone meanwhile
+			t.first, t.last = *first, *last
+		}
+		return err
+	})
 	return t, err
 }
 

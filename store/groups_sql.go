@@ -5,6 +5,7 @@ import "strings"
 // groups adds the statements of groups and of filters.
 func groups(s *Statements) {
 	s.LetterSeqs = `select seq from posthorn_letter`
+	s.LetterSpan = `select count(*), min(seq), max(seq) from (select seq from posthorn_letter`
 	s.LetterFacets = `select %s, count(*), min(died_at), max(died_at) from posthorn_letter`
 	s.HasText, s.HasBytes = `instr(%s, ?) > 0`, `instr(%s, ?) > 0`
 	s.Version = `select version from posthorn_worker where id = ?`

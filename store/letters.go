@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"slices"
 	"time"
 
@@ -34,7 +35,13 @@ type Letter struct {
 // wants many bodies takes each LetterPage by itself. Errors: driver.ErrInvalid for a filter
 // that fails its Check.
 func (s *Store) Letters(ctx context.Context, f LetterFilter) (out []Letter, err error) {
+	if err := f.Check(); err != nil {
+		return nil, fmt.Errorf("list dead letters: %w", err)
+	}
 	most := f.size()
+	if f, err = s.bound(ctx, f.timer()); err != nil {
+		return nil, s.explain("list dead letters", err)
+	}
 	for {
 		f.Limit = most - len(out)
 		page, err := s.LetterPage(ctx, f)

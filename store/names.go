@@ -54,13 +54,19 @@ func (n Names) In(stmt string) string {
 	if n == (Names{}) {
 		return stmt
 	}
-	return ownName.ReplaceAllStringFunc(stmt, func(name string) string {
+	stmt = ownName.ReplaceAllStringFunc(stmt, func(name string) string {
 		if isIndex := strings.Contains(name[len(defaultPrefix):], "_"); isIndex {
 			return n.prefix() + name[len(defaultPrefix):]
 		}
 		return n.Table(name)
 	})
+	if n.Schema != "" { // an index is made where its table is, and is dropped where the search path leads
+		stmt = strings.ReplaceAll(stmt, dropIndex+n.prefix(), dropIndex+n.Table(""))
+	}
+	return stmt
 }
+
+const dropIndex = "drop index "
 
 // Table is what one of the tables is called, with its schema; name is the
 // default one.

@@ -12,14 +12,10 @@ type LetterPage struct {
 	// Next is where the next page begins, as LetterFilter.Past; 0 means that this is the
 	// last page.
 	Next int64
-	// Searched is how many letters were looked at where LetterFilter.Reach ended the
-	// search before the page was full; else 0.
+	// Searched is how many letters were looked at where LetterFilter.Reach or Within ended
+	// the search before the page was full, and it goes on from Next; else 0.
 	Searched int
 }
-
-// window is how many letters one statement looks at where no index leads to what the
-// terms want, so that none runs for long.
-const window = 20_000
 
 // pageOf is how many letters a page has that names no limit.
 const pageOf = 100
@@ -48,51 +44,37 @@ func (s *Store) LetterPage(ctx context.Context, f LetterFilter) (LetterPage, err
 		return LetterPage{}, fmt.Errorf("list dead letters: %w", err)
 	}
 	f.Limit = f.size()
-	p := &paging{store: s, filter: f}
-	for !p.done {
-		if err := p.step(ctx); err != nil {
-			return LetterPage{}, s.explain("list dead letters", err)
-		}
+	w, err := s.search(ctx, f)
+	p := &paging{search: w}
+	for err == nil && !p.done {
+		err = p.step(ctx)
+	}
+	if err != nil {
+		return LetterPage{}, s.explain("list dead letters", err)
 	}
 	return p.page, nil
 }
 
 // paging is one page in the making.
 type paging struct {
-	store    *Store
-	filter   LetterFilter // Past moves on
-	page     LetterPage
-	searched int
-	bytes    int // of the bodies in page
-	done     bool
+	*search
+	page  LetterPage
+	bytes int // of the bodies in page
+	done  bool
 }
 
-// step looks through one window, or through all if an index leads.
+// step looks through one window.
 func (p *paging) step(ctx context.Context) error {
-	end, looked := p.filter.Until, 0
-	if !p.filter.straight() {
-		size := window
-		if p.filter.Reach > 0 {
-			size = min(size, p.filter.Reach-p.searched)
-		}
-		seq, err := p.store.windowEnd(ctx, p.filter, size)
-		if err != nil {
-			return err
-		}
-		if seq > 0 {
-			end, looked = seq, size
-		}
-	}
-	if err := p.read(ctx, end); err != nil {
+	if err := p.next(ctx); err != nil {
 		return err
 	}
-	if p.done || looked == 0 { // the page is full, or nothing is left
-		p.done = true
-		return nil
+	if err := p.read(ctx, p.end); err != nil {
+		return err
 	}
-	p.searched, p.filter.Past = p.searched+looked, end
-	if p.filter.Reach > 0 && p.searched >= p.filter.Reach {
-		p.done, p.page.Next, p.page.Searched = true, end, p.searched
+	if p.done || p.last() {
+		p.done = true
+	} else if p.pass() {
+		p.done, p.page.Next, p.page.Searched = true, p.end, p.searched
 	}
 	return nil
 }
@@ -174,7 +156,7 @@ func (s *Store) readIn(ctx context.Context, q Session, f LetterFilter, most int)
 		stmt = s.SQL.Letters
 	}
 	args := append(where.args, most)
-	err = q.Query(ctx, stmt+where.clause()+" order by seq limit ?", args, func(r Row) error {
+	err = q.Query(ctx, stmt+s.bySeq(f)+where.clause()+" order by seq limit ?", args, func(r Row) error {
 		if out.full() {
 			return nil
 		}
@@ -193,18 +175,6 @@ func (s *Store) lettersIn(ctx context.Context, q Session, f LetterFilter, most i
 	return out.letters, err
 }
 
-// windowEnd is the sequence of the last letter of the next window, or 0 where fewer
-// letters than that are left.
-func (s *Store) windowEnd(ctx context.Context, f LetterFilter, size int) (seq int64, err error) {
-	led := f.led()
-	stmt := s.SQL.LetterSeqs + led.clause() + " order by seq limit 1 offset ?"
-	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		seq = 0
-		return q.Query(ctx, stmt, append(led.args, size-1), func(r Row) error { return r.Scan(&seq) })
-	})
-	return seq, err
-}
-
 // A LetterTotal is how many letters a filter chooses.
 type LetterTotal struct {
 	N     int64
@@ -212,34 +182,72 @@ type LetterTotal struct {
 }
 
 // TotalLetters counts the letters that a filter chooses, up to most; 0 means all. It
-// stops earlier where LetterFilter.Reach says so.
+// stops earlier where LetterFilter.Reach or Within says so.
 func (s *Store) TotalLetters(ctx context.Context, f LetterFilter, most int64) (LetterTotal, error) {
 	if err := f.Check(); err != nil {
 		return LetterTotal{}, fmt.Errorf("count dead letters: %w", err)
 	}
-	if !f.exact() || f.Reach > 0 && !f.straight() {
+	if !f.exact() {
 		return s.totalRead(ctx, f, most)
 	}
-	where := s.where(f)
 	if most <= 0 {
 		most = math.MaxInt64 - 1
 	}
-	stmt := s.SQL.LetterSeqs + where.clause() + " limit ?"
-	c := LetterTotal{Exact: true}
-	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		return q.Query(ctx, "select count(*) from ("+stmt+") chosen", append(where.args, most+1),
-			func(r Row) error { return r.Scan(&c.N) })
-	})
-	if c.N > most {
-		c = LetterTotal{N: most}
-	}
+	c, err := s.total(ctx, f, most)
 	return c, s.explain("count dead letters", err)
+}
+
+// total counts what the database judges, all at once where nothing bounds the search.
+func (s *Store) total(ctx context.Context, f LetterFilter, most int64) (c LetterTotal, err error) {
+	if f.Reach <= 0 && f.Within <= 0 {
+		c.N, err = s.countUpTo(ctx, f, most+1)
+		return c.upTo(most), err
+	}
+	w, err := s.search(ctx, f)
+	for err == nil {
+		if err = w.next(ctx); err != nil {
+			break
+		}
+		part := w.filter
+		part.Until = w.end
+		var n int64
+		if n, err = s.countUpTo(ctx, part, most+1-c.N); err != nil {
+			break
+		}
+		if c.N += n; c.N > most || w.last() {
+			return c.upTo(most), nil
+		}
+		if w.pass() {
+			return c, nil
+		}
+	}
+	return LetterTotal{}, err
+}
+
+// upTo is a count that is exact, unless there are more than most.
+func (c LetterTotal) upTo(most int64) LetterTotal {
+	if c.N > most {
+		return LetterTotal{N: most}
+	}
+	return LetterTotal{N: c.N, Exact: true}
+}
+
+// countUpTo counts by one statement.
+func (s *Store) countUpTo(ctx context.Context, f LetterFilter, most int64) (n int64, err error) {
+	where := s.where(f)
+	stmt := "select count(*) from (" + s.SQL.LetterSeqs + where.clause() + " limit ?) chosen"
+	err = s.look(ctx, stmt, append(where.args, most), func(r Row) error { return r.Scan(&n) })
+	return n, err
 }
 
 // totalRead counts by reading.
 func (s *Store) totalRead(ctx context.Context, f LetterFilter, most int64) (LetterTotal, error) {
 	var c LetterTotal
 	f.Limit, f.Bare = 1000, true
+	f, err := s.bound(ctx, f.timer())
+	if err != nil {
+		return c, s.explain("count dead letters", err)
+	}
 	for {
 		page, err := s.LetterPage(ctx, f)
 		if err != nil {

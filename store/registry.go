@@ -176,12 +176,13 @@ func scanWorker(r Row) (driver.WorkerRecord, error) {
 
 // Maintain purges what is past its retention.
 func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
-	err := s.write(ctx, func(ctx context.Context, q Session) error {
+	err := s.inParts(ctx, func(ctx context.Context, q Session) (bool, error) { return s.purgeLetters(ctx, q, retention) })
+	if err != nil {
+		return s.explain("maintain store", err)
+	}
+	err = s.write(ctx, func(ctx context.Context, q Session) error {
 		now, err := q.Now(ctx)
 		if err != nil {
-			return err
-		}
-		if _, err := q.Exec(ctx, s.SQL.LetterPurge, now-retention.Milliseconds()); err != nil {
 			return err
 		}
 		if _, err := q.Exec(ctx, s.SQL.PurgeWorker, now-silentWorker.Milliseconds()); err != nil {
@@ -211,6 +212,32 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 		_, err = s.MarkLetters(ctx)
 	}
 	return s.explain("maintain store", err)
+}
+
+// purgeLetters removes some letters that are past their retention. They are removed by
+// their numbers, and in the order of these, as everybody locks letters.
+func (s *Store) purgeLetters(ctx context.Context, q Session, retention time.Duration) (more bool, err error) {
+	now, err := q.Now(ctx)
+	if err != nil {
+		return false, err
+	}
+	var seqs []int64
+	err = q.Query(ctx, s.SQL.LetterPurge, []any{now - retention.Milliseconds(), purgeBatch}, func(r Row) error {
+		var seq int64
+		err := r.Scan(&seq)
+		seqs = append(seqs, seq)
+		return err
+	})
+	if err != nil || len(seqs) == 0 {
+		return false, err
+	}
+	slices.Sort(seqs)
+	args := make([]any, len(seqs))
+	for i, seq := range seqs {
+		args[i] = seq
+	}
+	_, err = q.Exec(ctx, s.SQL.LettersDrop+list(len(args)), args...)
+	return len(seqs) == purgeBatch, err
 }
 
 // Bounds of what one Maintain removes of what may be much, so that neither a transaction

@@ -92,7 +92,7 @@ type Statements struct {
 	LetterDrop   string // seq
 	LetterGone   string // now, seq: marks as discarded
 	LetterIDs    string // followed by a list of sequences → seq, id
-	LetterPurge  string // died before
+	LetterPurge  string // died before, limit → sequences
 	// Of trial.go: TrialBegin, TrialEnd and TrialUndo, with the name of the transaction, where
 	// an ordinary one could be committed behind the guard's back; TrialCheck does what the
 	// database puts off until the commit; Touched → names and counts of changed rows.
@@ -160,9 +160,12 @@ type Statements struct {
 	// Of page.go: LetterSeqs is followed by the condition of a filter: → sequences.
 	// LetterFacets is, too, and by what it is counted is its verb: → value, count, first and
 	// last death.
+	// BySeq follows LetterSeqs, Letters and TargetsIn where letters are walked in the order of
+	// their sequences; empty where the planner needs no word. LetterSpan is followed by a
+	// condition on times and a limit: → count, first and last sequence.
 	// HasText and HasBytes are conditions that a column contains a parameter, byte by
 	// byte, with a verb for the column.
-	LetterSeqs, LetterFacets, HasText, HasBytes string
+	LetterSeqs, LetterFacets, BySeq, LetterSpan, HasText, HasBytes string
 }
 
 // insertMessage names the columns that Insert and its like fill.
@@ -324,7 +327,7 @@ func inspect(s *Statements) {
 	s.LetterDrop = `delete from posthorn_letter where seq = ?`
 	s.LetterGone = `update posthorn_letter set discarded_at = ? where seq = ? and discarded_at is null`
 	s.LetterIDs = `select seq, id from posthorn_letter where seq in`
-	s.LetterPurge = `delete from posthorn_letter where died_at < ?`
+	s.LetterPurge = `select seq from posthorn_letter where died_at < ? order by died_at limit ?`
 	s.AttemptPurge = `delete from posthorn_attempt where seq in (
 			select a.seq from posthorn_attempt a
 			where not exists (select 1 from posthorn_message m where m.id = a.message_id)

@@ -21,9 +21,12 @@ type LetterCount struct {
 // frequent first. Filter.Limit bounds them, the oldest first; 0 means all. Errors:
 // driver.ErrInvalid for a filter that fails its Check.
 func (s *Store) CountLetters(ctx context.Context, f LetterFilter) (out []LetterCount, err error) {
-	f.Reach = 0
+	f.Reach, f.Within = 0, 0
 	if err := f.Check(); err != nil {
 		return nil, fmt.Errorf("count dead letters: %w", err)
+	}
+	if f, err = s.bound(ctx, f); err != nil {
+		return nil, s.explain("count dead letters", err)
 	}
 	if !f.exact() {
 		return s.sumRead(ctx, f)

@@ -31,9 +31,13 @@ func downgrade(t *testing.T, s *store.Store, half bool) {
 		stmts = append(stmts, "alter table posthorn_worker drop column "+column)
 	}
 	stmts = append(stmts, "drop table posthorn_group", "alter table posthorn_attempt drop column build")
-	for _, index := range []string{"group", "queue", "kind"} {
+	for _, index := range []string{"group", "queue", "kind", "class"} {
 		on := map[bool]string{true: " on posthorn_letter"}[s.Dialect() == "mysql"]
 		stmts = append(stmts, "drop index posthorn_letter_"+index+on)
+	}
+	if s.Dialect() != "mysql" { // there the last migration drops what is there
+		stmts = append(stmts, "drop index posthorn_letter_died",
+			"create index posthorn_letter_died on posthorn_letter (died_at)")
 	}
 	for _, column := range []string{"fingerprint", "error_type", "build"} {
 		stmts = append(stmts, "alter table posthorn_letter drop column "+column)

@@ -15,8 +15,9 @@ import (
 const (
 	pageLetters = 100 // if nothing is said
 	maxPage     = 1000
-	pageReach   = 200_000 // letters that one page looks at
-	countMost   = 10_000  // what is more is not counted
+	pageWithin  = 50 * time.Millisecond // one page looks, where no index leads to what is wanted
+	restWithin  = 25 * time.Millisecond // one counts what follows
+	countMost   = 10_000                // what is more is not counted
 )
 
 // A choice chooses letters. It is a filter as people write it.

@@ -39,7 +39,7 @@ func (c *call) listLetters() error {
 	if f.Limit, f.Past, err = pageOf(q); err != nil {
 		return err
 	}
-	f.Reach, f.Bare = pageReach, true
+	f.Within, f.Bare = pageWithin, true
 	page, err := c.store.LetterPage(c.ctx, f)
 	if err != nil {
 		return err
@@ -57,8 +57,9 @@ func (c *call) listLetters() error {
 func (c *call) rest(f store.LetterFilter, p store.LetterPage) (*restView, error) {
 	f.Past = p.Next
 	if p.Searched > 0 {
-		f.Terms, f.Reason, f.Class = nil, "", ""
+		f.Terms, f.Reason = nil, ""
 	}
+	f.Within = restWithin
 	n, err := c.store.TotalLetters(c.ctx, f, countMost)
 	return &restView{Count: n.N, Exact: n.Exact, Unsearched: p.Searched > 0}, err
 }

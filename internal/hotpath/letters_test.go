@@ -23,7 +23,7 @@ func letters() int {
 
 // fillLetters makes n dead letters of 100 faults, one of which has a tenth of them, and
 // one in ten thousand is a panic. They died within the last day.
-func fillLetters(b *testing.B, s *store.Store, n int) {
+func fillLetters(b testing.TB, s *store.Store, n int) {
 	b.Helper()
 	numbers, text := fmt.Sprintf("(select seq as i from seq_1_to_%d) n", n), func(s string) string { return s }
 	with := ""
@@ -56,21 +56,33 @@ func fillLetters(b *testing.B, s *store.Store, n int) {
 	}
 }
 
-// looks are what is asked of many dead letters.
+// looks are what is asked of many dead letters, as the command line and the API ask it.
 func looks(n int) map[string]store.LetterFilter {
 	last := []string{strconv.Itoa(n - 1)}
 	payload := store.Term{Field: store.FieldPayload, Path: "order_id", Op: store.OpIs, Values: last}
-	has := store.Term{Field: store.FieldError, Op: store.OpHas, Values: []string{"user 999"}}
-	return map[string]store.LetterFilter{
-		"page":               {},
-		"page of a group":    {Group: "f17"},
-		"last page of group": {Group: "f", Past: int64(n - 2000)},
-		"page of a kind":     {Kind: "kind3", Queue: "q1"},
-		"page of a class":    {Class: "panic", Reach: 200_000},
-		"page of a time":     {After: time.Now().Add(-time.Hour)},
-		"page of a text":     {Terms: []store.Term{has}, Reach: 200_000},
-		"one by its payload": {Terms: []store.Term{payload}},
+	has := func(text string) store.Term {
+		return store.Term{Field: store.FieldError, Op: store.OpHas, Values: []string{text}}
 	}
+	now := time.Now()
+	fs := map[string]store.LetterFilter{
+		"page":                 {},
+		"page of a group":      {Group: "f17"},
+		"last page of group":   {Group: "f", Past: int64(n - 2000)},
+		"page of a kind":       {Kind: "kind3", Queue: "q1"},
+		"page of a class":      {Class: "panic"},
+		"page of a reason":     {Reason: "rejected"},
+		"page of a time":       {After: now.Add(-time.Hour)},
+		"page of half a day":   {After: now.Add(-12 * time.Hour)},
+		"page of a kind, time": {Kind: "kind3", After: now.Add(-time.Hour)},
+		"page of a text":       {Terms: []store.Term{has("user 999")}},
+		"page of no such text": {Terms: []store.Term{has("nowhere")}},
+		"one by its payload":   {Terms: []store.Term{payload}},
+	}
+	for name, f := range fs {
+		f.Bare, f.Within = true, 50*time.Millisecond
+		fs[name] = f
+	}
+	return fs
 }
 
 // BenchmarkLetters looks through many dead letters, as operators do.
@@ -99,12 +111,30 @@ func lookAll(b *testing.B, s *store.Store) {
 	for name, f := range looks(letters()) {
 		b.Run(name, func(b *testing.B) { look(b, s, f) })
 	}
+	for _, by := range store.Facets() {
+		b.Run("by "+string(by), func(b *testing.B) { countBy(b, s, by) })
+	}
 }
 
-func look(b *testing.B, s *store.Store, f store.LetterFilter) {
+func countBy(b *testing.B, s *store.Store, by store.Facet) {
 	for b.Loop() {
-		if page, err := s.LetterPage(b.Context(), f); err != nil || len(page.Letters) == 0 && page.Searched == 0 {
+		if cs, err := s.CountBy(b.Context(), by, store.LetterFilter{}); err != nil || len(cs) == 0 {
+			b.Fatal(cs, err)
+		}
+	}
+}
+
+// look reads one page, and tells how many letters it went through where it ended short.
+func look(b *testing.B, s *store.Store, f store.LetterFilter) {
+	searched, pages := 0, 0
+	for ; b.Loop(); pages++ {
+		page, err := s.LetterPage(b.Context(), f)
+		if err != nil {
 			b.Fatal(page, err)
 		}
+		searched += page.Searched
+	}
+	if searched > 0 {
+		b.ReportMetric(float64(searched)/float64(pages), "letters")
 	}
 }

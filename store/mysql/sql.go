@@ -1,6 +1,10 @@
 package mysql
 
-import "github.com/posthorn/posthorn/store"
+import (
+	"strings"
+
+	"github.com/posthorn/posthorn/store"
+)
 
 // now does not go through the session's time zone, where an hour of autumn
 // comes twice.
@@ -34,6 +38,11 @@ func statements() store.Statements {
 		on duplicate key update reason = values(reason), actor = values(actor), since_ms = values(since_ms),
 		  until_ms = values(until_ms)`
 	s.GroupCounts = ""
+	s.GroupCount = strings.ReplaceAll(s.GroupCount, "posthorn_letter where",
+		"posthorn_letter force index (posthorn_letter_group) where")
+	// For one of many rows the planner would sort all of them.
+	s.BySeq = ` force index (primary)`
+	s.LetterSpan += ` force index (posthorn_letter_died)`
 	s.GroupIn = store.GroupRow + ` on duplicate key update fingerprint = values(fingerprint)`
 	s.HasText, s.HasBytes = `locate(cast(? as binary), cast(%s as binary)) > 0`, `locate(?, %s) > 0`
 	s.TrialBegin, s.TrialEnd, s.TrialUndo = `xa start ?`, `xa end ?`, `xa rollback ?`
