@@ -22,6 +22,11 @@ setup: ## Install what the tests need: a C compiler and database servers
 test: setup ## Run all tests with the race detector
 	@CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TIMEOUT) $(TESTFLAGS) ./...
 
+canaries: setup ## Run all tests, and look for their secrets and for control characters in all that they show
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	CGO_ENABLED=1 POSTHORN_TAP=$$dir go test -tags posthorn_tap -race -shuffle=on -timeout $(TIMEOUT) $(TESTFLAGS) ./... && \
+	go run ./internal/witness/judge "$$dir"
+
 schema: ## Check generated manifests against Kubernetes' own types (a module of its own)
 	@cd schema && go vet . && go test .
 

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/posthorn/posthorn/alert"
+	"github.com/posthorn/posthorn/internal/printable"
 	"github.com/posthorn/posthorn/internal/testserver"
 	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/monitor"
@@ -146,7 +147,7 @@ func TestAWebhookIsSignedAndVerified(t *testing.T) {
 		t.Fatal(err)
 	}
 	if a := got.Alerts[0]; got.Kind != "Alerts" || got.Version != 1 || a.Event != "firing" || a.Rule != "new_failed" ||
-		a.Run != "shop failed list" || a.Text != hostile || got.Alerts[1].Until != "2026-11-28T13:00:00Z" {
+		a.Run != "shop failed list" || a.Text != printable.Text(hostile) || got.Alerts[1].Until != "2026-11-28T13:00:00Z" {
 		t.Errorf("it says %+v", got)
 	}
 }

@@ -143,9 +143,10 @@ func (w *Webhook) Send(ctx context.Context, notices []Notice) error {
 func messageOf(n Notice, program string) message {
 	c := n.Condition
 	m := message{
-		ID: n.ID, Event: n.Event, Rule: c.Name, Subject: c.Subject, Host: c.Host, Level: c.Level.String(),
-		Since: c.Since.UTC(), Text: c.Text, Impact: c.Impact, Run: n.command(program), Value: c.Value,
-		Threshold: c.Threshold,
+		ID: n.ID, Event: n.Event, Rule: c.Name, Level: c.Level.String(),
+		Subject: printable.Text(c.Subject), Host: printable.Text(c.Host), Text: printable.Text(c.Text),
+		Impact: printable.Text(c.Impact), Run: n.command(program),
+		Since: c.Since.UTC(), Value: c.Value, Threshold: c.Threshold,
 	}
 	if !n.Ended.IsZero() {
 		until := n.Ended.UTC()

@@ -16,10 +16,12 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/cli"
+	"github.com/posthorn/posthorn/internal/tap"
 	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/sqlite"
 	"github.com/posthorn/posthorn/supervisor"
+	"github.com/posthorn/posthorn/tracing"
 )
 
 // greet is a message whose handler does what the message says.
@@ -61,6 +63,7 @@ func shop() { cli.Main(shopApp()) }
 
 func shopApp() cli.App {
 	mux := posthorn.NewMux()
+	mux.Use(tracing.New(witness.Provider()).Handle)
 	posthorn.Handle(mux, handleGreet)
 	posthorn.Handle(mux, new(hoard).grow)
 	posthorn.Handle(mux, func(context.Context, hang) error { select {} },
@@ -138,6 +141,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("TZ", "UTC")
+			env.Setenv(tap.Env, os.Getenv(tap.Env))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

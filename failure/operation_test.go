@@ -96,7 +96,7 @@ func (b *bench) bury(n int) {
 		b.Fatal(err)
 	}
 	for i := range n {
-		if _, err := d.Dispatch(b.Context(), parcel{i}); err != nil {
+		if _, err := d.Dispatch(b.Context(), parcel{N: i}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -264,7 +264,7 @@ func TestAnEditIsLeftToAnExecutorThatKnowsHandlers(t *testing.T) {
 		t.Errorf("it ended as %+v, %v", o, err)
 	}
 	ls, err := b.store.Letters(t.Context(), store.LetterFilter{})
-	if err != nil || len(ls) != 3 || string(ls[2].Body) != `{"N":17}` || ls[2].Revision != 1 {
+	if err != nil || len(ls) != 3 || string(ls[2].Body) != `{"N":17,"secret":"`+witness.Secret+`"}` || ls[2].Revision != 1 {
 		t.Errorf("letters %+v, %v", ls, err)
 	}
 }

@@ -105,7 +105,9 @@ func TestLettersAreInHandForTheirShareOfTheTimeWhileOthersWait(t *testing.T) {
 		for s.passed < 20*time.Minute {
 			s.step()
 		}
-		if part := float64(s.inHand) / float64(s.passed); part > 1.1*least {
+		// Of a change between two looks half counts: where handling takes about as long as a
+		// step, that is less than it was.
+		if part := float64(s.inHand) / float64(s.passed); part > 1.25*least {
 			t.Errorf("letters are in hand for %.3f of the time", part)
 		}
 		if part := float64(max(s.inHand, time.Duration(s.turns)*s.took)) / float64(s.passed); part < 0.4*least {
@@ -197,7 +199,7 @@ func dispatch(t *testing.T, s *store.Store, queue string, n int) {
 	try(t, err)
 	ms := make([]posthorn.Message, n)
 	for i := range ms {
-		ms[i] = parcel{i}
+		ms[i] = parcel{N: i}
 	}
 	_, err = d.DispatchMany(t.Context(), ms)
 	try(t, err)

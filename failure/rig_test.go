@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/testserver"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/mysql"
 	"github.com/posthorn/posthorn/store/postgres"

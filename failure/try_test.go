@@ -52,7 +52,7 @@ func newStage(t *testing.T, s *store.Store) *stage {
 	posthorn.Handle(g.o.Mux, func(context.Context, plainAct) error { panic("it was run") })
 	posthorn.HandleEffect(g.o.Mux, func(ctx context.Context, _ slowAct) (posthorn.Effect, error) {
 		g.slowly = true
-		_, err := d.Dispatch(ctx, act{"anything"})
+		_, err := d.Dispatch(ctx, act{Do: "anything"})
 		return func(ctx context.Context, tx *posthorn.Tx) error { return g.do(ctx, tx, "insert") }, err
 	})
 	return g
@@ -84,13 +84,13 @@ func (g *stage) do(ctx context.Context, tx *posthorn.Tx, what string) error {
 	}
 	switch what {
 	case "insert":
-		_, err = tx.Dispatch(ctx, act{"later"}, posthorn.WithID("later"))
+		_, err = tx.Dispatch(ctx, act{Do: "later"}, posthorn.WithID("later"))
 		return errors.Join(err, tx.Queue(ctx, "delete from app_row where id = 'two'"))
 	case "clash":
 		_, err := tx.ExecContext(ctx, "insert into app_row values ('one')")
 		return err
 	case "outside":
-		_, err = g.o.Dispatcher.Dispatch(ctx, act{"x"}, posthorn.WithID("outside"))
+		_, err = g.o.Dispatcher.Dispatch(ctx, act{Do: "x"}, posthorn.WithID("outside"))
 		return errors.Join(err, errors.New("boo"))
 	case "panic":
 		panic("boo")

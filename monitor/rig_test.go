@@ -13,7 +13,6 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/testserver"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 	"github.com/posthorn/posthorn/monitor"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/mysql"

@@ -19,7 +19,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 	"github.com/posthorn/posthorn/supervisor"
 )
 

@@ -6,8 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"time"
-
-	"github.com/posthorn/posthorn/internal/tap"
 )
 
 // Options are how a supervisor works. The zero value of each is a default.
@@ -42,7 +40,9 @@ type Options struct {
 
 // filled sets the defaults.
 func (o Options) filled() Options {
-	o.Log = tap.Logger(o.Log)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	if o.Observe == nil {
 		o.Observe = func(context.Context, Event) {}
 	}

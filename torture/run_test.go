@@ -18,7 +18,6 @@ import (
 
 	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/testserver"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 	"github.com/posthorn/posthorn/torture"
 	"github.com/posthorn/posthorn/torture/oracle"
 	"github.com/posthorn/posthorn/transport/open"

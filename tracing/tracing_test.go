@@ -57,7 +57,7 @@ type rig struct {
 func newRig(t *testing.T, handle func(ctx context.Context, d driver.Delivery) error) *rig {
 	t.Helper()
 	exporter := tracetest.NewInMemoryExporter()
-	provider := sdk.NewTracerProvider(sdk.WithSyncer(exporter))
+	provider := sdk.NewTracerProvider(sdk.WithSyncer(exporter), sdk.WithSyncer(witness.Exporter{}))
 	t.Cleanup(func() { _ = provider.Shutdown(context.Background()) })
 	s, err := sqlite.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "s.db")+"?synchronous=normal", store.Options{})
 	if err != nil {

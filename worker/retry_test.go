@@ -11,6 +11,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/worker"
 )
@@ -69,7 +70,7 @@ func TestExhaustedMessageIsADeadLetterWithItsWholeHistory(t *testing.T) {
 	}), worker.Options{Retry: quick(2)})
 	r.until(1, verdict(driver.Bury))
 	l := letter(t, s, id)
-	if l.Reason != driver.ReasonExhausted || l.Class != driver.ClassFailure || string(l.Body) != `{"n":7,"how":""}` ||
+	if l.Reason != driver.ReasonExhausted || l.Class != driver.ClassFailure || string(l.Body) != `{"n":7,"how":"","secret":"`+witness.Secret+`"}` ||
 		l.Header["who"] != "me" || l.Priority != 3 || l.Error != "try 3: boo" {
 		t.Errorf("letter: %+v", l)
 	}

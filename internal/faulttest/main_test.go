@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
-
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 )
 
 // long takes the full numbers of faults instead of those that a test run of

@@ -11,7 +11,6 @@ import (
 
 	"github.com/posthorn/posthorn/cli"
 	"github.com/posthorn/posthorn/internal/testserver"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 )
 
 // appEnv makes the test binary the application that it names.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/flight"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 )
 
 // crashing is the variable that makes this test binary a process that dies.

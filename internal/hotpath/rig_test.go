@@ -12,7 +12,6 @@ import (
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/testserver"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/transport/open"
 	"github.com/posthorn/posthorn/worker"

@@ -14,7 +14,6 @@ import (
 	_ "modernc.org/sqlite" // any database will do
 
 	"github.com/posthorn/posthorn/internal/migrate"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -49,7 +49,7 @@ func (evilSlow) Kind() string { return "evil_slow" }
 
 // message makes a message of a case by chance.
 func message(i int, c nasty) posthorn.Message {
-	e := evil{i}
+	e := evil{Case: i}
 	switch {
 	case c.slow:
 		return evilSlow{e}

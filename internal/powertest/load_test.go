@@ -79,7 +79,7 @@ func (l *load) send(ctx context.Context) {
 	for ctx.Err() == nil {
 		n := l.last.Add(1)
 		id := posthorn.WithID(strconv.FormatInt(n, 10))
-		if _, err := d.Dispatch(ctx, mail{int(n)}, id); err == nil {
+		if _, err := d.Dispatch(ctx, mail{N: int(n)}, id); err == nil {
 			l.say("ok %d", n)
 		}
 		time.Sleep(2 * time.Millisecond)

@@ -19,7 +19,6 @@ import (
 
 	"github.com/posthorn/posthorn/internal/runs"
 	"github.com/posthorn/posthorn/internal/testserver"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/transport/open"
 )

@@ -22,7 +22,6 @@ import (
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/runs"
 	"github.com/posthorn/posthorn/internal/testserver"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 )
 
 // workEnv makes the test binary the work on the store that it names; stopEnv lets it stop

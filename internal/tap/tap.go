@@ -1,6 +1,6 @@
-// Package tap lets a test run see all that leaves a process for people and machines to
-// read: log records, log lines, pages of metrics, alerts. Outside of tests nobody listens,
-// and a tap costs a comparison with nil.
+// Package tap keeps all that leaves a process for people and machines to read: log records,
+// log lines, pages of metrics, alerts and spans. It does so in builds with the tag
+// posthorn_tap alone, in which `make canaries` runs the tests; in any other it is nothing.
 package tap
 
 import (
@@ -10,11 +10,18 @@ import (
 	"net/http"
 )
 
-// A Kind is what was seen.
+// Secret stands in bodies, headers, passwords and tokens of tests, and may be shown nowhere.
+// It is never in the text of an error: what a handler says of its failure is to be read.
+const Secret = "n0b0dy-m4y-s33-th1s"
+
+// Env names the directory in which it is kept; where it is not set, nothing is.
+const Env = "POSTHORN_TAP"
+
+// A Kind is what was shown.
 type Kind string
 
-// The kinds. A record is what a library's log handler is given; lines are what a program
-// of Posthorn's writes.
+// The kinds. A record is what the log handler of a library's user is given; lines are what
+// a program of Posthorn's writes.
 const (
 	Record  Kind = "record"
 	Line    Kind = "line"
@@ -26,21 +33,11 @@ const (
 // Kinds lists all of them.
 func Kinds() []Kind { return []Kind{Record, Line, Metrics, Alert, Trace} }
 
-// Secret stands in bodies, headers, passwords and tokens of tests, and may be shown nowhere.
-// It is never in the text of an error: what a handler says of its failure is to be read.
-const Secret = "n0b0dy-m4y-s33-th1s"
-
-// listener is set before a process does anything, and never again.
-var listener func(Kind, []byte)
-
-// Listen lets f see all that is shown from now on; f is called by many at a time. It is for
-// the beginning of a process: nothing may be under way yet.
-func Listen(f func(Kind, []byte)) { listener = f }
-
-// Show shows one piece, such as a page or the body of an alert.
+// Show keeps one piece, such as the body of an alert. It panics where it cannot: what is
+// not kept would be taken to be clean.
 func Show(k Kind, p []byte) {
-	if listener != nil {
-		listener(k, p)
+	if On && len(p) > 0 {
+		keep(k, p)
 	}
 }
 
@@ -49,7 +46,7 @@ func Logger(l *slog.Logger) *slog.Logger {
 	if l == nil {
 		l = slog.New(slog.DiscardHandler)
 	}
-	if listener == nil {
+	if !On {
 		return l
 	}
 	if _, tapped := l.Handler().(handler); tapped {
@@ -62,12 +59,12 @@ func Logger(l *slog.Logger) *slog.Logger {
 // A handler hands a record to two.
 type handler struct{ next, shown slog.Handler }
 
-// Enabled: somebody listens to all.
+// Enabled: all is kept.
 func (h handler) Enabled(context.Context, slog.Level) bool { return true }
 
-// Handle shows a record, and hands it on.
+// Handle keeps a record, and hands it on.
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
-	_ = h.shown.Handle(ctx, r.Clone()) // it writes to the listener, which does not fail
+	_ = h.shown.Handle(ctx, r.Clone()) // Show does not return an error
 	if !h.next.Enabled(ctx, r.Level) {
 		return nil
 	}
@@ -84,14 +81,15 @@ func (h handler) WithGroup(name string) slog.Handler {
 	return handler{h.next.WithGroup(name), h.shown.WithGroup(name)}
 }
 
-// Writer shows what is written to w.
+// Writer keeps what is written to w.
 func Writer(k Kind, w io.Writer) io.Writer {
-	if listener == nil {
+	if !On {
 		return w
 	}
 	return writer{k, w}
 }
 
+// A writer shows what it writes.
 type writer struct {
 	kind Kind
 	next io.Writer
@@ -103,17 +101,18 @@ func (w writer) Write(p []byte) (int, error) {
 	return w.next.Write(p)
 }
 
-// Handler shows the bodies of what h answers.
+// Handler keeps the bodies of what h answers.
 func Handler(k Kind, h http.Handler) http.Handler {
-	if listener == nil {
+	if !On {
 		return h
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Header.Del("Accept-Encoding") // who listens reads plain text
+		r.Header.Del("Accept-Encoding") // what is kept is plain text
 		h.ServeHTTP(response{w, k}, r)
 	})
 }
 
+// A response shows its body.
 type response struct {
 	http.ResponseWriter
 	kind Kind

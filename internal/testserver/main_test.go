@@ -8,7 +8,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/posthorn/posthorn/internal/testserver"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 )
 
 // childEnv makes the test binary a process that starts servers and waits to be

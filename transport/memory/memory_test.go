@@ -11,7 +11,6 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/drivertest"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 	"github.com/posthorn/posthorn/transport/memory"
 )
 

@@ -16,7 +16,6 @@ import (
 
 	"github.com/posthorn/posthorn/examples/unsubscribe/demo"
 	"github.com/posthorn/posthorn/internal/testserver"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 )
 
 // servers are shared by the tests: none does them harm.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/posthorn/posthorn/examples/unsubscribe/oneclick"
 	"github.com/posthorn/posthorn/examples/unsubscribe/provider"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

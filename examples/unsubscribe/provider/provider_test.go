@@ -16,7 +16,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/posthorn/posthorn/examples/unsubscribe/provider"
-	_ "github.com/posthorn/posthorn/internal/witness" // it sees what the tests log
 )
 
 const (
