@@ -264,7 +264,8 @@ func TestAnEditIsLeftToAnExecutorThatKnowsHandlers(t *testing.T) {
 		t.Errorf("it ended as %+v, %v", o, err)
 	}
 	ls, err := b.store.Letters(t.Context(), store.LetterFilter{})
-	if err != nil || len(ls) != 3 || string(ls[2].Body) != `{"N":17,"secret":"`+witness.Secret+`"}` || ls[2].Revision != 1 {
+	want := `{"N":17,"secret":"` + witness.Secret + `"}`
+	if err != nil || len(ls) != 3 || string(ls[2].Body) != want || ls[2].Revision != 1 {
 		t.Errorf("letters %+v, %v", ls, err)
 	}
 }

@@ -70,7 +70,8 @@ func TestExhaustedMessageIsADeadLetterWithItsWholeHistory(t *testing.T) {
 	}), worker.Options{Retry: quick(2)})
 	r.until(1, verdict(driver.Bury))
 	l := letter(t, s, id)
-	if l.Reason != driver.ReasonExhausted || l.Class != driver.ClassFailure || string(l.Body) != `{"n":7,"how":"","secret":"`+witness.Secret+`"}` ||
+	const body = `{"n":7,"how":"","secret":"` + witness.Secret + `"}`
+	if l.Reason != driver.ReasonExhausted || l.Class != driver.ClassFailure || string(l.Body) != body ||
 		l.Header["who"] != "me" || l.Priority != 3 || l.Error != "try 3: boo" {
 		t.Errorf("letter: %+v", l)
 	}
