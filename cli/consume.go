@@ -56,8 +56,8 @@ that are given win. The first SIGTERM, SIGINT or SIGQUIT stops gracefully, the s
 
 func (f *consumeFlags) define(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.VarP(whole[int]{&f.limit, 1}, "limit", "l", "end after `N` messages")
-	fs.VarP(whole[int]{&f.failures, 1}, "failure-limit", "f", "end after `N` failed messages")
+	fs.VarP(whole[int]{&f.limit, 0}, "limit", "l", "end after `N` messages; 0: never, whatever the program has")
+	fs.VarP(whole[int]{&f.failures, 0}, "failure-limit", "f", "end after `N` failed messages; 0: never")
 	fs.StringVarP(&f.memory, "memory-limit", "m", "", "end at this `size` of the process, like 512M")
 	fs.StringVarP(&f.time, "time-limit", "t", "", "end after this `time`: 3600 (seconds) or 1h")
 	group(cmd, "Limits", "limit", "failure-limit", "memory-limit", "time-limit")

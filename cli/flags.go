@@ -14,9 +14,8 @@ import (
 	"github.com/posthorn/posthorn/internal/config"
 )
 
-// A whole is the value of a flag that is a whole number from a least one on. What a flag
-// means by its default cannot be said by hand: --limit 0 is refused and not taken for "no
-// limit".
+// A whole is the value of a flag that is a whole number from a least one on. Where a list
+// is to be bounded, 0 is refused, and not taken for "no bound".
 type whole[N int | int64] struct {
 	value *N
 	least N

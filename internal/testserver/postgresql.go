@@ -11,8 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
-
-	"github.com/posthorn/posthorn/internal/tap"
 )
 
 // postgreSQL describes PostgreSQL 13 and later.
@@ -41,7 +39,7 @@ func postgreSQL() product {
 		database: "postgres",
 		dsn: func(addr, user, database string) string {
 			u := url.URL{
-				Scheme: "postgres", User: url.UserPassword(user, tap.Secret), Host: addr, Path: "/" + database,
+				Scheme: "postgres", User: url.User(user), Host: addr, Path: "/" + database,
 				RawQuery: "sslmode=disable",
 			}
 			return u.String()
