@@ -14,7 +14,6 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/testserver"
-	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/mysql"
 	"github.com/posthorn/posthorn/store/postgres"
@@ -121,7 +120,7 @@ func healthy(t *testing.T, s *store.Store) {
 }
 
 func message(id string) driver.Envelope {
-	return driver.Envelope{ID: id, Kind: "k", Queue: "q", Body: []byte(witness.Secret), SentAt: time.Now()}
+	return driver.Envelope{ID: id, Kind: "k", Queue: "q", Body: []byte("b"), SentAt: time.Now()}
 }
 
 func consume(t *testing.T, s *store.Store) driver.Consumer {

@@ -92,15 +92,24 @@ func (p *process) family() []member {
 // freeze stops the family, its head first: then no child is born meanwhile.
 func (p *process) freeze() []member {
 	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
-	await(time.Second, func() bool {
-		s, ok := lookUp(p.cmd.Process.Pid)
-		return !ok || s.state == 'T' || s.state == 'Z'
-	})
+	awaitStop(p.cmd.Process.Pid)
 	all := p.family()
 	for _, m := range all {
 		_ = m.signal(syscall.SIGSTOP)
 	}
+	for _, m := range all {
+		awaitStop(m.pid)
+	}
 	return all
+}
+
+// awaitStop waits until a process has stopped, or is gone: a signal needs its time on a
+// machine that has much to do.
+func awaitStop(pid int) {
+	await(time.Second, func() bool {
+		s, ok := lookUp(pid)
+		return !ok || s.state == 'T' || s.state == 'Z'
+	})
 }
 
 // thaw lets the family go on.

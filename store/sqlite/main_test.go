@@ -10,7 +10,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/posthorn/posthorn/driver"
-	"github.com/posthorn/posthorn/internal/witness"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/sqlite"
 )
@@ -55,7 +54,7 @@ func count(t *testing.T, s *store.Store, query string, args ...any) (n int) {
 
 // envelope is a message of queue q.
 func envelope(id string) driver.Envelope {
-	return driver.Envelope{ID: id, Kind: "k", Queue: "q", Body: []byte("body of " + id + witness.Secret)}
+	return driver.Envelope{ID: id, Kind: "k", Queue: "q", Body: []byte("body of " + id)}
 }
 
 // send sends n messages m0, m1 ….
