@@ -159,6 +159,10 @@ func TestARunOnAPrivateServerHarmsIt(t *testing.T) {
 			o.Private, o.Messages, o.Time = private, 0, 10*time.Second
 			o.Faults = []torture.Fault{torture.KillServer, torture.CutCommits, torture.KillWorker, torture.BadHandlers}
 			r := run(t, o)
+			if r.CutBefore+r.CutAfter == 0 { // on a busy machine their turn does not come in so short a time
+				o.Time, o.Dir = time.Minute, t.TempDir()
+				r = run(t, o)
+			}
 			if r.CutBefore+r.CutAfter == 0 || !r.Private {
 				t.Errorf("%d and %d commits were cut, private %v", r.CutBefore, r.CutAfter, r.Private)
 			}

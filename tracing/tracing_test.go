@@ -227,7 +227,7 @@ func TestSpansFollowTheMessagingConventions(t *testing.T) {
 	} {
 		s := r.one(name)
 		want.fields["messaging.system"], want.fields["messaging.destination.name"] = "posthorn", "default"
-		want.fields["messaging.message.id"], want.fields["messaging.message.body.size"] = id, "12"
+		want.fields["messaging.message.id"], want.fields["messaging.message.body.size"] = id, "43"
 		want.fields["posthorn.message.kind"] = "note"
 		if s.SpanKind != want.kind || s.Status.Code != codes.Unset {
 			t.Errorf("%s has kind %v, status %v", name, s.SpanKind, s.Status)
