@@ -25,7 +25,7 @@ import (
 // Settings of BenchmarkOperationBesideOthers.
 var (
 	group = flag.Int("group", 10_000, "dead letters that an operation retries")
-	pairs = flag.Int("pairs", 1000, "pairs of phases, at most, in which the operation is paused, and goes on")
+	pairs = flag.Int("pairs", 2, "pairs of phases, at most, in which the operation is paused, and goes on")
 )
 
 // What the retry of a group costs the other queues, and how fast it is. It has a canary
