@@ -8,6 +8,10 @@ TIMEOUT   ?= 15m
 TESTFLAGS ?=
 RUNFLAGS  ?=
 
+# A program with the race detector waits a second at its end for what other goroutines
+# may still do wrong. The tests start hundreds of such programs.
+export GORACE ?= atexit_sleep_ms=20
+
 .DEFAULT_GOAL := help
 
 help: ## List the targets

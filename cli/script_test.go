@@ -141,6 +141,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", "atexit_sleep_ms=20") // else each command takes a second more
 			env.Setenv(tap.Env, os.Getenv(tap.Env))
 			return nil
 		},
