@@ -15,7 +15,7 @@ import (
 func TestWorkersOfOneStoreShareItsQueue(t *testing.T) {
 	t.Parallel()
 	dsn := newPath(t)
-	const messages, workers = 3000, 3
+	const messages, workers = 1500, 3
 	first := openStore(t, dsn)
 	m := handle(func(context.Context, job) error { time.Sleep(2 * time.Millisecond); return nil })
 	fleet := make([]*running, workers)
@@ -28,6 +28,7 @@ func TestWorkersOfOneStoreShareItsQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 		registered = len(all)
+		time.Sleep(10 * time.Millisecond)
 	}
 	msgs := make([]posthorn.Message, messages)
 	for i := range msgs {
@@ -46,7 +47,7 @@ func TestWorkersOfOneStoreShareItsQueue(t *testing.T) {
 		}
 		return n
 	}
-	for deadline := time.Now().Add(patience); done() < messages; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); done() < messages; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d of %d messages are done", done(), messages)
 		}
