@@ -38,13 +38,16 @@ type watch struct {
 // watches are the ways that are compared; the first one is what the others are compared with.
 func watches() []watch {
 	parentBased, never := []tracing.Option{tracing.WithParentBased()}, sdk.ParentBased(sdk.NeverSample())
+	only, few := []tracing.Option{tracing.WithSampledOnly()}, sdk.ParentBased(sdk.TraceIDRatioBased(0.01))
 	return []watch{
 		{name: "plain"},
 		{name: "metrics", metrics: true},
 		{name: "a header", header: strings.Repeat("x", 55)},
 		{name: "unsampled, parent-based", sampler: never, options: parentBased},
 		{name: "unsampled", sampler: never},
-		{name: "metrics, unsampled, parent-based", metrics: true, sampler: never, options: parentBased},
+		{name: "sampled only: none", sampler: never, options: only},
+		{name: "sampled only: 1 %", sampler: few, options: only},
+		{name: "metrics, sampled only: 1 %", metrics: true, sampler: few, options: only},
 		{name: "all sampled", sampler: sdk.AlwaysSample()},
 	}
 }

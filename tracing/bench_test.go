@@ -22,6 +22,7 @@ func unsampled(opts ...tracing.Option) *tracing.Tracer {
 func BenchmarkHandle(b *testing.B) {
 	for name, tr := range map[string]*tracing.Tracer{
 		"asked": unsampled(), "parent-based": unsampled(tracing.WithParentBased()),
+		"sampled only": unsampled(tracing.WithSampledOnly()),
 	} {
 		b.Run(name, func(b *testing.B) {
 			d, next, ctx := received(unsampledParent), func(context.Context) error { return nil }, b.Context()

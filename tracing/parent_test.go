@@ -91,3 +91,48 @@ func TestWithParentBasedASendPassesOnWhatIsNotSampled(t *testing.T) {
 		}
 	}
 }
+
+func TestWithSampledOnlyNothingElseTravelsOrIsBegun(t *testing.T) {
+	for name, c := range map[string]struct {
+		parent string
+		asked  int64
+	}{
+		"not sampled": {unsampledParent, 0}, "no parent": {"", 0},
+		"no valid parent": {sampledParent + "0", 0}, "sampled": {sampledParent, 1},
+	} {
+		for deliveries := 1; deliveries <= 2; deliveries++ {
+			sampler, d := &counted{}, received(c.parent)
+			d.Deliveries = deliveries
+			tr := tracing.New(sdk.NewTracerProvider(sdk.WithSampler(sampler)), tracing.WithSampledOnly())
+			envs := []driver.Envelope{{ID: "m2", Kind: "note", Queue: "default"}}
+			err := tr.Handle(t.Context(), d, func(ctx context.Context) error {
+				if sc := trace.SpanContextFromContext(ctx); !sc.IsValid() || sc.IsSampled() != (c.asked > 0) {
+					t.Errorf("%s: the handler has the span context %+v", name, sc)
+				}
+				return tr.Send(ctx, envs, func(context.Context) error { return nil })
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if asked := sampler.asked.Load(); asked != 2*c.asked { // for the handler and for what it sends
+				t.Errorf("%s, delivery %d: the sampler was asked %d times", name, deliveries, asked)
+			}
+			if carried := envs[0].Header["traceparent"] != ""; carried != (c.asked > 0) {
+				t.Errorf("%s, delivery %d: what the handler sends carries %v", name, deliveries, envs[0].Header)
+			}
+		}
+	}
+}
+
+func TestWithSampledOnlyARootThatIsNotSampledDoesNotTravel(t *testing.T) {
+	for sampled, sampler := range map[bool]sdk.Sampler{true: sdk.AlwaysSample(), false: sdk.NeverSample()} {
+		tr := tracing.New(sdk.NewTracerProvider(sdk.WithSampler(sampler)), tracing.WithSampledOnly())
+		envs := []driver.Envelope{{ID: "m1", Kind: "note", Queue: "default"}}
+		if err := tr.Send(t.Context(), envs, func(context.Context) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if carried := envs[0].Header["traceparent"] != ""; carried != sampled {
+			t.Errorf("sampled %v: the message travels with %v", sampled, envs[0].Header)
+		}
+	}
+}

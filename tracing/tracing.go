@@ -21,6 +21,8 @@ package tracing
 
 import (
 	"context"
+	"encoding/binary"
+	"math/rand/v2"
 	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -44,6 +46,7 @@ type Tracer struct {
 	tracer      trace.Tracer
 	off         bool
 	parentBased bool
+	sampledOnly bool
 
 	sends, handles beginnings
 }
@@ -57,6 +60,14 @@ type Option func(*Tracer)
 // place, which saves what it costs to ask the SDK. With another sampler, spans that it
 // wants would be missing.
 func WithParentBased() Option { return func(t *Tracer) { t.parentBased = true } }
+
+// WithSampledOnly says that only traces that are sampled travel: a message that is sent in
+// another one carries no context, and a handler has a span only where its message carries
+// a sampled one. Whatever else the handler calls is told that nothing is sampled, so that
+// no piece of a trace begins there. It includes WithParentBased, and saves the header, which is
+// most of what an unsampled trace costs. Log lines of such messages name no trace, and
+// messages of a producer that does not trace are in none.
+func WithSampledOnly() Option { return func(t *Tracer) { t.parentBased, t.sampledOnly = true, true } }
 
 // New makes a Tracer whose spans go to a provider. A nil provider makes one that does
 // nothing at all.
@@ -92,7 +103,7 @@ func (t *Tracer) Send(ctx context.Context, envs []driver.Envelope, next func(con
 		return next(ctx)
 	}
 	if t.decided(ctx) {
-		inject(ctx, envs)
+		t.inject(ctx, envs)
 		return next(ctx)
 	}
 	b := t.sends.of(commonQueue(envs))
@@ -101,7 +112,7 @@ func (t *Tracer) Send(ctx context.Context, envs []driver.Envelope, next func(con
 	if span.IsRecording() {
 		span.SetAttributes(sendAttributes(envs)...)
 	}
-	inject(ctx, envs)
+	t.inject(ctx, envs)
 	err := next(ctx)
 	end(span, sendError(err))
 	return err
@@ -128,30 +139,54 @@ func (t *Tracer) Handle(ctx context.Context, d driver.Delivery, next func(contex
 	return err
 }
 
+// inject gives the context of the send to the messages that carry none.
+func (t *Tracer) inject(ctx context.Context, envs []driver.Envelope) {
+	if !t.sampledOnly || trace.SpanContextFromContext(ctx).IsSampled() {
+		inject(ctx, envs)
+	}
+}
+
 // start begins the span of a handler.
 func (t *Tracer) start(ctx context.Context, d driver.Delivery) (context.Context, trace.Span) {
 	b := t.handles.of(d.Queue)
 	opts := b.options
-	header := propagation.MapCarrier(d.Header)
+	origin := sentIn(d)
 	switch {
-	case d.Header[driver.HeaderTraceparent] == "":
+	case t.sampledOnly && !origin.IsSampled():
+		return unsampled(ctx), noop.Span{}
+	case !origin.IsValid():
 	case firstTry(d):
-		ctx = propagation.TraceContext{}.Extract(ctx, header)
+		ctx = trace.ContextWithRemoteSpanContext(ctx, origin)
 		if t.decided(ctx) {
 			return ctx, noop.Span{}
 		}
 	default:
-		sent := propagation.TraceContext{}.Extract(context.Background(), header)
-		if origin := trace.SpanContextFromContext(sent); origin.IsValid() {
-			link := trace.WithLinks(trace.Link{SpanContext: origin})
-			opts = append(slices.Clip(opts), trace.WithNewRoot(), link)
-		}
+		link := trace.WithLinks(trace.Link{SpanContext: origin})
+		opts = append(slices.Clip(opts), trace.WithNewRoot(), link)
 	}
 	ctx, span := t.tracer.Start(ctx, b.name, opts...)
 	if span.IsRecording() {
 		span.SetAttributes(handleAttributes(d)...)
 	}
 	return ctx, span
+}
+
+// sentIn is the span in which a message was sent.
+func sentIn(d driver.Delivery) trace.SpanContext {
+	if d.Header[driver.HeaderTraceparent] == "" {
+		return trace.SpanContext{}
+	}
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier(d.Header))
+	return trace.SpanContextFromContext(ctx)
+}
+
+// unsampled tells all that is called that nobody looks at what it is a part of.
+func unsampled(ctx context.Context) context.Context {
+	var c trace.SpanContextConfig
+	binary.NativeEndian.PutUint64(c.TraceID[:], rand.Uint64())
+	binary.NativeEndian.PutUint64(c.TraceID[8:], rand.Uint64())
+	binary.NativeEndian.PutUint64(c.SpanID[:], rand.Uint64()|1) // not zero, which would be no span
+	return trace.ContextWithSpanContext(ctx, trace.NewSpanContext(c))
 }
 
 // end closes a span; errorType is empty for one that did well.
