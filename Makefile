@@ -92,6 +92,10 @@ sim: ## Play SEEDS (10000) seeds of the simulator; SIMFLAGS="-seed 7 -v" shows o
 sim-mutants: ## Show that the simulator finds each of 16 planted faults within 1000 seeds
 	@go run ./internal/mutant/hunt -sim
 
+kills: ## Kill 110 workers among 20,000 messages, on each store; about 5 minutes
+	@scripts/setup.sh cc postgresql mariadb
+	@CGO_ENABLED=1 go test -race -count=1 -v ./internal/crashtest -run KilledWorkers -args -messages 20000 -kills 110 $(RUNFLAGS)
+
 failpoints: ## Kill a process at each moment in which a message moves, on each store
 	@scripts/setup.sh postgresql mariadb
 	@go test -tags posthorn_failpoints -count=1 -parallel 8 ./internal/crashtest -run ADeathAtEachPoint -args $(RUNFLAGS)
@@ -129,4 +133,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: help setup test schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
-	torture mutants sim sim-mutants failpoints sweep powercuts guarantees mutant-settle-last fuzz-short cover ci
+	torture mutants sim sim-mutants kills failpoints sweep powercuts guarantees mutant-settle-last fuzz-short cover ci

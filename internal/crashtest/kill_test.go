@@ -31,10 +31,10 @@ import (
 // childEnv makes the test binary a worker on the store that it names.
 const childEnv = "POSTHORN_CRASHTEST_STORE"
 
-// The size of the test; the long form takes the flags.
+// The size of the test; make kills is its long form.
 var (
-	messages = flag.Int("messages", 20_000, "messages to handle")
-	kills    = flag.Int("kills", 110, "worker processes to kill")
+	messages = flag.Int("messages", 6_000, "messages to handle")
+	kills    = flag.Int("kills", 35, "worker processes to kill")
 	seed     = flag.Uint64("seed", 0, "of the kills; 0 picks one")
 )
 
