@@ -20,7 +20,6 @@ const (
 	shareDown  = 0.5     // and shrinks to this part of it when others wait
 	fullShare  = 1       // no rest
 	burstMost  = 8       // turns in a burst, at most
-	longestGap = 60      // seconds between the beginnings of two bursts, at most
 	lookPart   = 8       // of a burst that is in hand: how much later it is looked at again
 	feelCost   = 1. / 50 // of the time, at most, is spent to find out whether others wait
 )
@@ -29,6 +28,7 @@ const (
 const (
 	burstShort = 250 * time.Millisecond // work of a burst after which the next one is larger
 	burstLong  = time.Second            // and smaller
+	longestGap = time.Minute            // between the beginnings of two bursts, at most
 	lookFast   = 10 * time.Millisecond  // at least, until what is in hand is looked at again
 	waitsLong  = 100 * time.Millisecond // others wait when a message is ready for longer
 	feelEvery  = 250 * time.Millisecond
@@ -68,7 +68,7 @@ func (p *pace) of(n int) float64 {
 // their next attempt they take nothing from anybody.
 type duty struct {
 	began time.Time     // of the latest burst
-	turns int           // in it, of letters
+	turns int           // in it: of letters, or to write some down
 	size  int           // turns that make a burst
 	work  time.Duration // since it began
 	seen  time.Time     // the end of the latest step
@@ -81,7 +81,7 @@ func (d *duty) open() bool { return d.turns < d.size }
 // allows reports whether letters may have their turn now.
 func (d *duty) allows(now time.Time, share float64) bool {
 	gap := now.Sub(d.began)
-	if share >= fullShare || d.open() || gap >= longestGap*time.Second {
+	if share >= fullShare || d.open() || gap >= longestGap {
 		return true
 	}
 	return !d.busy && float64(gap)*share >= float64(d.work)
@@ -106,23 +106,24 @@ func (d *duty) begin(now time.Time, share float64) bool {
 	return true
 }
 
-// end notes what a step has found that worked for so long. When letters came into hand, or
-// out of it, between two looks is not known: half of the time counts.
+// end notes what a step has found that worked for so long. When letters went out of hand
+// between two looks is not known: all of the time counts, so that they never have more than
+// their share. When one came into hand that nobody had put there just then, half of it does.
 func (d *duty) end(now time.Time, took time.Duration, a store.Advance) {
-	busy := a.InHand > 0 || a.Moved > 0 && a.Operation.Flying > 0 || d.busy && a.More // more is to be looked at
 	between := now.Sub(d.seen)
 	switch {
-	case d.busy && busy:
+	case d.busy:
 		d.work += max(between, took)
-	case d.busy || a.InHand > 0:
+	case a.InHand > 0:
 		d.work += max(between/2, took)
 	default:
 		d.work += took
 	}
-	if a.Moved > 0 {
+	if a.Moved > 0 || a.Operation.State == store.OperationFreezing {
 		d.turns++
 	}
-	d.busy, d.seen = busy, now
+	d.busy = a.InHand > 0 || a.Moved > 0 && a.Operation.Flying > 0 || d.busy && a.More // more is to be looked at
+	d.seen = now
 }
 
 // rest is how long nothing is to be done but to look.
@@ -131,7 +132,7 @@ func (d *duty) rest(now time.Time, share float64) time.Duration {
 		return 0
 	}
 	gap := now.Sub(d.began)
-	last := longestGap*time.Second - gap
+	last := longestGap - gap
 	if d.busy {
 		return min(max(gap/lookPart, lookFast), last)
 	}
