@@ -119,8 +119,9 @@ func (s *Store) bulkMark(ctx context.Context, q Session, b bulk, seqs []int64) e
 	return err
 }
 
-// foreign is the condition that no operation has put a message m back, and waits for it.
-const foreign = `not exists (select 1 from posthorn_target t where t.message_id = m.id and t.state = 1)`
+// foreign is the condition that no operation has put a message m back, and waits for it. For a
+// not exists MariaDB may make a table of all that operations have in flight.
+const foreign = `(select min(1) from posthorn_target t where t.message_id = m.id and t.state = 1) is null`
 
 // WaitingBy is the statement Waiting, which walks an index in its order: with a hint that
 // names it, if the database needs one.
