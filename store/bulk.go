@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/internal/operation"
 )
@@ -88,6 +89,9 @@ func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
 		}
 		if n != int64(len(seqs)) {
 			return fmt.Errorf("put back letters: %d of %d were there", n, len(seqs))
+		}
+		if i == 0 {
+			failpoint.Pass(failpoint.MidLetterBack)
 		}
 	}
 	return nil
