@@ -124,5 +124,5 @@ $(LINTER): tools/go.mod tools/go.sum
 	@echo "building golangci-lint; the first time takes some minutes" >&2
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-.PHONY: help setup test schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
+.PHONY: help setup test canaries schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
 	torture mutants sim sim-mutants failpoints sweep powercuts guarantees mutant-settle-last fuzz-short cover ci
