@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Secrets that must be seen nowhere but by their receivers.
 const (
-	canaryPath     = "c4n4ry-path-T00000000"
+	canaryPath     = "c4n4ry-path-" + witness.Secret
 	canarySecret   = "c4n4ry-" + witness.Secret
 	canaryPassword = "c4n4ry-password-" + witness.Secret
 )

@@ -246,8 +246,9 @@ func (c *Courier) input(r *monitor.Round) Input {
 func (c *Courier) step(ctx context.Context, r *monitor.Round) {
 	in := c.input(r)
 	var notices []Notice
+	var late []Outcome
 	kept := c.change(ctx, func(s State, apart bool) State {
-		in.Apart, notices = apart, nil
+		in.Apart, notices, late = apart, nil, s.late(c.opts.Who, c.unsettled)
 		s = s.Settle(c.opts.Who, in.Now, c.unsettled)
 		if !c.ends {
 			s, notices = Step(s, in)
@@ -259,6 +260,10 @@ func (c *Courier) step(ctx context.Context, r *monitor.Round) {
 		return
 	}
 	c.unsettled, c.missed = nil, nil
+	for _, o := range late {
+		c.opts.Log.Warn("alert was delivered late: others may have told it, too", "channel", o.Channel,
+			"condition", o.Condition.Name, "subject", o.Condition.Subject)
+	}
 	for i, ch := range c.settings {
 		batch := slices.DeleteFunc(slices.Clone(notices), func(n Notice) bool { return n.Channel != ch.Name })
 		if len(batch) > 0 {

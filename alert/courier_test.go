@@ -293,6 +293,47 @@ func TestARunFromCronDeliversBeforeItEndsAndIsBounded(t *testing.T) {
 	})
 }
 
+// A tardy receiver answers late.
+type tardy struct {
+	desk
+	after time.Duration
+}
+
+// Send takes notices after a while.
+func (d *tardy) Send(ctx context.Context, notices []alert.Notice) error {
+	time.Sleep(d.after)
+	return d.desk.Send(ctx, notices)
+}
+
+// Whoever has an answer when its time is over says so: then people may have heard of it twice.
+func TestAnAlertThatMayHaveBeenToldTwiceIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var (
+			p       paper
+			log     strings.Builder
+			d       = &tardy{after: 70 * time.Second}
+			hosts   []*alert.Courier
+			handler = slog.NewTextHandler(&log, nil) // it has a lock
+		)
+		for _, host := range []string{"a", "b"} {
+			hosts = append(hosts, alert.NewCourier(alert.Options{
+				Memory: &p, Who: host, Host: host, Log: slog.New(handler), Within: 5 * time.Minute,
+				Channels: []alert.Channel{{Settings: alert.Settings{Name: "ops"}, Sender: d}},
+			}))
+		}
+		during(t, func() {
+			hosts[0].Observe(verdict(1, condition("failed", "", monitor.Critical)))
+			rest(65 * time.Second)
+			hosts[1].Observe(verdict(2, condition("failed", "", monitor.Critical)))
+			rest(3 * time.Minute)
+		}, hosts...)
+		const late = "delivered late: others may have told it, too\" channel=ops condition=failed"
+		if d.story() != "firing failed, firing failed" || strings.Count(log.String(), late) < 1 {
+			t.Errorf("it was told %q, and the log is\n%s", d.story(), log.String())
+		}
+	})
+}
+
 func TestADeadMansSwitchIsPressedAtHealthyRoundsOnly(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t)

@@ -217,6 +217,18 @@ func (s State) Settle(who string, now time.Time, outcomes []Outcome) State {
 	return s
 }
 
+// late are the outcomes that who has delivered when the time to hold them was over: somebody
+// else may have sent the same notices meanwhile, or does so now.
+func (s State) late(who string, outcomes []Outcome) (late []Outcome) {
+	for _, o := range outcomes {
+		i := slices.IndexFunc(s.Alerts, func(a Alert) bool { return a.ID == o.ID })
+		if i >= 0 && !o.Void && o.Error == "" && s.Alerts[i].Receipts[o.Channel].Holder != who {
+			late = append(late, o)
+		}
+	}
+	return late
+}
+
 // after is the receipt after an outcome.
 func (r Receipt) after(o Outcome, now time.Time) Receipt {
 	r.Holder, r.Until = "", time.Time{}

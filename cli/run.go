@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/config"
+	"github.com/posthorn/posthorn/internal/tap"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -32,6 +33,9 @@ func Run(ctx context.Context, app App, std IO) int {
 	}
 	if app.Name == "" {
 		app.Name = "posthorn"
+	}
+	if !std.StderrTerminal { // there lines are written over
+		std.Stderr = tap.Writer(tap.Line, std.Stderr)
 	}
 	s := &session{app: app, io: std}
 	ctx, stop := s.watchSignals(store.Acting(ctx, store.Act{Actor: s.actor()}))

@@ -15,7 +15,6 @@ import (
 	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/internal/listen"
 	"github.com/posthorn/posthorn/internal/printable"
-	"github.com/posthorn/posthorn/internal/tap"
 	"github.com/posthorn/posthorn/metrics"
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/transport/open"
@@ -119,11 +118,10 @@ func (s *session) lookup(name string) (string, bool) {
 func (s *session) logger(cfg *config.Config) *slog.Logger {
 	s.setLevel(cfg)
 	o := &slog.HandlerOptions{Level: &s.level, ReplaceAttr: config.NewRedactor(cfg).Attr}
-	w := tap.Writer(tap.Line, s.io.Stderr)
 	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(plainWriter{w}, o))
+		return slog.New(slog.NewJSONHandler(plainWriter{s.io.Stderr}, o))
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return slog.New(slog.NewTextHandler(s.io.Stderr, o))
 }
 
 func (s *session) setLevel(cfg *config.Config) {

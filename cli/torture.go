@@ -238,8 +238,8 @@ func (s *session) showTortureFigures(r *torture.Report) {
 	s.print("%d operations on %d letters: %d retried: %d done, %d failed again; %d edited, %d discarded, %d restored, "+
 		"%d gone, %d refused, %d left\n", o.Made, o.Letters, o.Retried, o.Done, o.Again, o.Edited, o.Discarded, o.Restored,
 		o.Gone, o.Refused, o.Left)
-	s.print("they stopped themselves %d times, and %d were cancelled; %d executors killed, %d times taken over\n",
-		o.Stopped, o.Cancelled, o.Killed, max(o.Turns-o.Made, 0))
+	s.print("they stopped themselves %d times, and %d were cancelled; %d executors killed, %d stood still for too long, "+
+		"%d times taken over\n", o.Stopped, o.Cancelled, o.Killed, c.ExecutorZombies, max(o.Turns-o.Made, 0))
 	s.print("%d processes: %d killed, %d ended by messages, %d by limits; %d zombies, %d lost claims refused\n",
 		c.Started, c.Killed, c.Poisoned, c.Ended, c.Zombies, c.Refused)
 	for _, p := range slices.Sorted(maps.Keys(r.Points)) {

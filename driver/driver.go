@@ -143,7 +143,7 @@ type Verdict uint8
 const (
 	Ack     Verdict = iota // done: the message is removed
 	Retry                  // an attempt failed: it waits for its next one
-	Release                // given back: no attempt was spent; with a Delay or an Attempt, without crashes
+	Release                // given back: no attempt was spent
 	Bury                   // never again by itself: it becomes a dead letter
 )
 
@@ -156,7 +156,9 @@ func (v Verdict) String() string {
 	return "unknown"
 }
 
-// A Settlement ends one claim.
+// A Settlement ends one claim. A Release with a word about the message, which is a Delay or
+// an Attempt that is not of ClassTransient, ends its row of crashes, too: whoever held it
+// lives and has looked at it. A fault of the infrastructure says nothing about it.
 type Settlement struct {
 	Delivery Delivery
 	Verdict  Verdict

@@ -90,6 +90,14 @@ func leaseAcquits(r *rig) {
 	if d = r.wants(c, "m"); d.Crashes != 1 {
 		r.Errorf("crashes %d after a retry, want 1", d.Crashes)
 	}
+	r.settle(c, driver.Settlement{
+		Delivery: d, Verdict: driver.Release, Delay: time.Millisecond, Attempt: &driver.Attempt{
+			Number: d.Attempt + 1, Worker: "w", Started: time.Now(), Class: driver.ClassTransient, Error: "connection lost",
+		},
+	})
+	if d = r.wants(c, "m"); d.Crashes != 1 {
+		r.Errorf("crashes %d after a fault of the infrastructure, want 1", d.Crashes)
+	}
 	r.settle(c, driver.Settlement{Delivery: d, Verdict: driver.Release, Delay: time.Millisecond})
 	if d = r.wants(c, "m"); d.Crashes != 0 || d.Attempt != 1 {
 		r.Errorf("crashes %d, attempt %d after a release that lets it wait, want 0, 1", d.Crashes, d.Attempt)

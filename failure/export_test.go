@@ -3,6 +3,7 @@ package failure
 import (
 	"time"
 
+	"github.com/posthorn/posthorn/internal/operation"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -18,30 +19,30 @@ func Pauses(lease time.Duration, steps ...store.Advance) (out []time.Duration) {
 
 // A Pacing is the pacing of one operation, by a clock of its own.
 type Pacing struct {
-	pace pace
-	duty duty
-	now  time.Time
+	share operation.Share
+	duty  operation.Duty
+	now   time.Time
 }
 
 // NewPacing is what an executor begins with.
-func NewPacing() *Pacing { return &Pacing{pace: newPace(), now: time.Now()} }
+func NewPacing() *Pacing { return &Pacing{share: operation.NewShare(), now: time.Now()} }
 
 // Hear tells in which queue messages wait.
-func (p *Pacing) Hear(queue string) { p.pace.hear(queue) }
+func (p *Pacing) Hear(queue string) { p.share.Hear(queue) }
 
 // Share is the part of the time that all operations may take, and for which queue's sake.
-func (p *Pacing) Share() (share float64, yields string) { return p.pace.share, p.pace.yields }
+func (p *Pacing) Share() (share float64, yields string) { return p.share.Part, p.share.Yields }
 
 // Each is the share of one of n operations.
-func (p *Pacing) Each(n int) float64 { return p.pace.of(n) }
+func (p *Pacing) Each(n int) float64 { return p.share.Of(n) }
 
 // Begin begins a step, and reports whether letters may have their turn.
-func (p *Pacing) Begin() bool { return p.duty.begin(p.now, p.pace.share) }
+func (p *Pacing) Begin() bool { return p.duty.Begin(p.now, p.share.Part) }
 
 // End ends a step that took so long.
 func (p *Pacing) End(took time.Duration, a store.Advance) {
 	p.now = p.now.Add(took)
-	p.duty.end(p.now, took, a)
+	p.duty.End(p.now, took, sightOf(a))
 }
 
 // Pass lets time pass.
@@ -49,7 +50,7 @@ func (p *Pacing) Pass(d time.Duration) { p.now = p.now.Add(d) }
 
 // Rest lets the rest pass that is due, and says how long it was.
 func (p *Pacing) Rest() time.Duration {
-	d := p.duty.rest(p.now, p.pace.share)
+	d := p.duty.Rest(p.now, p.share.Part)
 	p.now = p.now.Add(d)
 	return d
 }

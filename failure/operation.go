@@ -11,6 +11,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/operation"
 	"github.com/posthorn/posthorn/internal/tap"
 	"github.com/posthorn/posthorn/store"
 )
@@ -60,7 +61,7 @@ type Executor struct {
 	opts  ExecutorOptions
 	turns []*hold
 	blind bool // what there is to do cannot be seen
-	pace  pace
+	share operation.Share
 	feels feeler
 }
 
@@ -69,7 +70,7 @@ type hold struct {
 	turn  store.Turn
 	next  time.Time
 	idle  time.Duration // how long it waits where there is nothing to do
-	duty  duty
+	duty  operation.Duty
 	wants bool // letters wait for their turn, as far as is known
 	rests bool // they wait for the others' sake
 }
@@ -85,7 +86,7 @@ const (
 
 // NewExecutor makes an executor of the operations of a store.
 func NewExecutor(s *store.Store, o ExecutorOptions) *Executor {
-	return &Executor{store: s, opts: o.withDefaults(), pace: newPace(), feels: feeler{store: s}}
+	return &Executor{store: s, opts: o.withDefaults(), share: operation.NewShare(), feels: feeler{store: s}}
 }
 
 // Run carries operations on until ctx ends, and gives back then what it holds. While the
@@ -138,12 +139,12 @@ func (e *Executor) wanting() (n int) {
 // feel looks from time to time whether others wait, and lets those that rest know.
 func (e *Executor) feel(ctx context.Context) {
 	n := e.wanting()
-	if n == 0 || !e.feels.feel(ctx, &e.pace) {
+	if n == 0 || !e.feels.feel(ctx, &e.share) {
 		return
 	}
 	now := time.Now()
 	for _, h := range e.turns {
-		if at := now.Add(h.duty.rest(now, e.pace.of(n))); h.rests && at.Before(h.next) {
+		if at := now.Add(h.duty.Rest(now, e.share.Of(n))); h.rests && at.Before(h.next) {
 			h.next = at
 		}
 	}
@@ -196,8 +197,8 @@ func (e *Executor) round(ctx context.Context) {
 
 // advance takes one step, and reports whether the operation is still to be held.
 func (e *Executor) advance(ctx context.Context, h *hold) bool {
-	began, share := time.Now(), e.pace.of(e.wanting())
-	h.turn.Rest, h.turn.Yields = !h.duty.begin(began, share), e.pace.yields
+	began, share := time.Now(), e.share.Of(e.wanting())
+	h.turn.Rest, h.turn.Yields = !h.duty.Begin(began, share), e.share.Yields
 	a, err := e.store.Advance(ctx, &h.turn)
 	now := time.Now()
 	switch {
@@ -214,14 +215,22 @@ func (e *Executor) advance(ctx context.Context, h *hold) bool {
 		e.release(context.WithoutCancel(ctx), h)
 		return false
 	}
-	h.duty.end(now, a.Took, a)
+	h.duty.End(now, a.Took, sightOf(a))
 	h.wants = a.Operation.Left() > 0 && a.Operation.State == store.OperationRunning ||
 		a.Operation.State == store.OperationFreezing
 	h.rest(h.pause(a, a.Took, e.opts))
-	if h.rests = h.wants && !h.duty.allows(now, share); h.rests {
-		h.rest(h.patience(a, h.duty.rest(now, share), e.opts))
+	if h.rests = h.wants && !h.duty.Allows(now, share); h.rests {
+		h.rest(h.patience(a, h.duty.Rest(now, share), e.opts))
 	}
 	return true
+}
+
+// sightOf is what a step has shown.
+func sightOf(a store.Advance) operation.Sight {
+	return operation.Sight{
+		Moved: a.Moved, Flying: a.Operation.Flying, InHand: a.InHand, More: a.More,
+		Writes: a.Operation.State == store.OperationFreezing,
+	}
 }
 
 // patience is how long to wait after a step while others go first, for so long as it looks.

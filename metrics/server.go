@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/posthorn/posthorn/internal/listen"
-	"github.com/posthorn/posthorn/internal/tap"
 )
 
 // Bounds of the listener.
@@ -45,7 +44,7 @@ func newServer(address, token string, g prometheus.Gatherer, log *slog.Logger) (
 		ErrorHandling: promhttp.ContinueOnError, ErrorLog: scrapeLog{log},
 	})
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", guarded(token, tap.Handler(tap.Metrics, show)))
+	mux.Handle("GET /metrics", guarded(token, shown(show)))
 	return &server{listener: l, http: &http.Server{
 		Handler: mux, ReadHeaderTimeout: requestWithin, ReadTimeout: requestWithin, WriteTimeout: 2 * scrapeWithin,
 		IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),

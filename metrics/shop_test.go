@@ -105,7 +105,8 @@ func handleOrder(ctx context.Context, tx *posthorn.Tx, o order) error {
 func (s *shop) busy(t *testing.T) {
 	t.Helper()
 	for _, how := range []string{"well", "well", "well", "fail", "temporary"} {
-		if _, err := s.Dispatch(context.Background(), order{How: how}); err != nil {
+		secret := posthorn.WithHeader("authorization", witness.Secret)
+		if _, err := s.Dispatch(context.Background(), order{How: how}, secret); err != nil {
 			t.Error(err)
 		}
 	}

@@ -150,7 +150,7 @@ func (s *stride) keep(ctx context.Context) error {
 	if is != s.was || o.lease.Due(s.turn.lease, o.Now) {
 		o.lease.Renew(s.turn.holder, s.turn.lease, o.Now)
 		o.Holder = o.lease.Holder
-		err = s.store.saveOperation(ctx, s.q, o)
+		err = s.store.saveAs(ctx, s.q, o, is)
 	}
 	s.done.Operation = *o
 	return err
@@ -179,7 +179,7 @@ func (s *stride) Mark(ctx context.Context, found operation.Fates) error {
 		if len(letters) == 0 {
 			continue
 		}
-		args := append([]any{int(fate), s.last, s.o.seq}, numbers(letters)...)
+		args := append([]any{int(fate), s.last, s.o.seq}, listed(letters)...)
 		n, err := s.q.Exec(ctx, s.store.SQL.TargetsUp+list(len(letters)), args...)
 		if err != nil {
 			return err
@@ -213,7 +213,7 @@ func (s *stride) Next(ctx context.Context, most int) (next []int64, err error) {
 func (s *stride) Lock(ctx context.Context, seqs []int64) (map[int64]operation.Letter, error) {
 	out := make(map[int64]operation.Letter, len(seqs))
 	stmt := s.store.SQL.LetterLock + list(len(seqs)) + " order by seq" + s.store.SQL.Lock
-	return out, s.q.Query(ctx, stmt, numbers(seqs), func(r Row) error {
+	return out, s.q.Query(ctx, stmt, listed(seqs), func(r Row) error {
 		var l operation.Letter
 		var discarded bool
 		err := r.Scan(&l.Seq, &l.ID, &discarded, &l.Size)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
+	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/internal/operation"
 )
@@ -27,15 +29,6 @@ func (b bulk) seqs() []int64 {
 	return out
 }
 
-// numbers are letters as a statement takes them.
-func numbers(seqs []int64) []any {
-	out := make([]any, len(seqs))
-	for i, seq := range seqs {
-		out[i] = seq
-	}
-	return out
-}
-
 // bulkOf is what an action does; nil is no action.
 func bulkOf(a Action) func(*Store, context.Context, Session, bulk) error {
 	switch a {
@@ -54,28 +47,20 @@ func bulkOf(a Action) func(*Store, context.Context, Session, bulk) error {
 // vacant are the letters' numbers, but for those whose id is taken: these are refused. A
 // live message takes an id, and a dead letter takes it from those that are restored.
 func (s *Store) vacant(ctx context.Context, q Session, b bulk) (seqs []int64, err error) {
-	var names []any
-	for _, l := range b.letters {
-		names = append(names, l.ID)
+	names := make([]string, len(b.letters))
+	for i, l := range b.letters {
+		names[i] = l.ID
 	}
 	takers := []string{s.SQL.Live}
 	if b.operation.Action == ActionRestore {
 		takers = append(takers, s.SQL.Dead)
 	}
-	taken := map[string]bool{}
-	for _, stmt := range takers {
-		err := q.Query(ctx, stmt+list(len(names)), names, func(r Row) error {
-			var id string
-			err := r.Scan(&id)
-			taken[id] = true
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
+	taken, err := s.having(ctx, q, names, takers...)
+	if err != nil {
+		return nil, err
 	}
 	for _, l := range b.letters {
-		if taken[l.ID] && !(mutant.OperationInTwo && b.operation.Action == ActionRetry) {
+		if slices.Contains(taken, l.ID) && !(mutant.OperationInTwo && b.operation.Action == ActionRetry) {
 			b.found.Add(operation.FateRefused, l.Seq)
 		} else {
 			seqs = append(seqs, l.Seq)
@@ -93,17 +78,20 @@ func (s *Store) bulkRetry(ctx context.Context, q Session, b bulk) error {
 	b.found.Add(operation.FateFlying, seqs...)
 	now := b.operation.Now.UnixMilli()
 	if mutant.OperationInTwo {
-		_, err := q.Exec(ctx, s.SQL.LettersDrop+list(len(seqs)), numbers(seqs)...)
+		_, err := q.Exec(ctx, s.SQL.LettersDrop+list(len(seqs)), listed(seqs)...)
 		return err
 	}
 	stmts := []string{s.SQL.LettersBack + list(len(seqs)) + " order by seq", s.SQL.LettersDrop + list(len(seqs))}
 	for i, before := range [][]any{{b.operation.To, now, now}, nil} {
-		n, err := q.Exec(ctx, stmts[i], append(before, numbers(seqs)...)...)
+		n, err := q.Exec(ctx, stmts[i], append(before, listed(seqs)...)...)
 		if err != nil {
 			return err
 		}
 		if n != int64(len(seqs)) {
 			return fmt.Errorf("put back letters: %d of %d were there", n, len(seqs))
+		}
+		if i == 0 {
+			failpoint.Pass(failpoint.MidLetterBack)
 		}
 	}
 	return nil
@@ -124,19 +112,20 @@ func (s *Store) bulkRestore(ctx context.Context, q Session, b bulk) error {
 	if err := s.bulkMark(ctx, q, b, seqs); err != nil {
 		return err
 	}
-	return s.regroup(ctx, q, numbers(seqs))
+	return s.regroup(ctx, q, listed(seqs))
 }
 
 // bulkMark writes down that letters are discarded, or that they are not.
 func (s *Store) bulkMark(ctx context.Context, q Session, b bulk, seqs []int64) error {
 	when := sql.NullInt64{Int64: b.operation.Now.UnixMilli(), Valid: b.operation.Action == ActionRemove}
-	_, err := q.Exec(ctx, s.SQL.LettersGone+list(len(seqs)), append([]any{when}, numbers(seqs)...)...)
+	_, err := q.Exec(ctx, s.SQL.LettersGone+list(len(seqs)), append([]any{when}, listed(seqs)...)...)
 	b.found.Add(operation.FateDone, seqs...)
 	return err
 }
 
-// foreign is the condition that no operation has put a message m back, and waits for it.
-const foreign = `not exists (select 1 from posthorn_target t where t.message_id = m.id and t.state = 1)`
+// foreign is the condition that no operation has put a message m back, and waits for it. For a
+// not exists MariaDB may make a table of all that operations have in flight.
+const foreign = `(select min(1) from posthorn_target t where t.message_id = m.id and t.state = 1) is null`
 
 // WaitingBy is the statement Waiting, which walks an index in its order: with a hint that
 // names it, if the database needs one.

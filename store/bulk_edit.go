@@ -20,7 +20,7 @@ func (s *Store) bulkEdit(ctx context.Context, q Session, b bulk) error {
 	if b.edit == nil {
 		return fmt.Errorf("edit letters: %w: the turn has no EditFunc", driver.ErrUnsupported)
 	}
-	seqs := numbers(b.seqs())
+	seqs := listed(b.seqs())
 	var whole []Letter
 	stmt := s.SQL.Letters + " where seq in" + list(len(seqs)) + s.SQL.Lock // not as of the transaction's beginning
 	err := q.Query(ctx, stmt, seqs, func(r Row) error {

@@ -78,6 +78,15 @@ func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds 
 // list is a list of n parameters.
 func list(n int) string { return " (?" + strings.Repeat(", ?", n-1) + ")" }
 
+// listed are the values of a list, as a statement takes them.
+func listed[T any](vs []T) []any {
+	out := make([]any, len(vs))
+	for i, v := range vs {
+		out[i] = v
+	}
+	return out
+}
+
 // promote makes ready the delayed messages that have come due. The time is compared
 // again in the statement that changes the row.
 func (c *consumer) promote(ctx context.Context) (n int, err error) {

@@ -144,7 +144,7 @@ func (r roll) addLetter(l Letter) {
 	}
 	r.add(endingOf(l.Kind, l.Reason, &driver.Attempt{
 		Class: l.Class, Error: l.Error, Type: l.ErrorType, Build: l.Build, Fingerprint: l.Fingerprint,
-	}), millis(l.DiedAt))
+	}), toMillis(l.DiedAt))
 }
 
 // enroll adds the groups that are not there.

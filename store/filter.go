@@ -189,6 +189,11 @@ func (c *condition) add(cond string, args ...any) {
 	c.conds, c.args = append(c.conds, cond), append(c.args, args...)
 }
 
+// join adds what another one asks for.
+func (c *condition) join(other condition) {
+	c.conds, c.args = append(c.conds, other.conds...), append(c.args, other.args...)
+}
+
 // clause is the whole, for a statement.
 func (c *condition) clause() string { return " where " + strings.Join(c.conds, " and ") }
 
@@ -197,7 +202,10 @@ func (c *condition) clause() string { return " where " + strings.Join(c.conds, "
 func (s *Store) where(f LetterFilter) condition {
 	c := f.led()
 	words := f.words()
-	if len(f.IDs) == 0 && len(words) > 0 {
+	switch {
+	case f.walked():
+		c.join(f.dead())
+	case len(f.IDs) == 0:
 		words = words[1:] // the first one leads
 	}
 	for _, eq := range words {
@@ -235,22 +243,29 @@ func (f LetterFilter) dead() (c condition) {
 
 // led is the part of the condition to which an index leads: the sequences, and the first
 // that is said of ids, group, kind, queue and class.
-func (f LetterFilter) led() condition {
-	c := f.dead()
+func (f LetterFilter) led() (c condition) {
+	if !f.walked() {
+		c = f.dead()
+	}
 	c.add("seq > ?", f.Past)
 	if f.Until > 0 {
 		c.add("seq <= ?", f.Until)
 	}
-	if len(f.IDs) > 0 {
-		args := make([]any, len(f.IDs))
-		for i, id := range f.IDs {
-			args[i] = id
-		}
-		c.add("id in"+list(len(args)), args...)
-	} else if words := f.words(); len(words) > 0 {
-		c.add(words[0][0], words[0][1])
+	switch {
+	case len(f.IDs) > 0:
+		c.add("id in"+list(len(f.IDs)), listed(f.IDs)...)
+	case !f.walked():
+		first := f.words()[0]
+		c.add(first[0], first[1])
 	}
 	return c
+}
+
+// walked reports whether letters are gone through in the order of their sequences, whether
+// they are dead or removed, since no index leads to what the filter says: those by words
+// have only the dead ones.
+func (f LetterFilter) walked() bool {
+	return len(f.IDs) == 0 && (f.Discarded || len(f.words()) == 0)
 }
 
 // words are the conditions that a column is a word: the one that leads to the fewest
@@ -320,7 +335,7 @@ func (f LetterFilter) straight() bool {
 	if len(f.IDs) > 0 { // they are few
 		return len(f.Terms) == 0
 	}
-	return len(f.Terms) == 0 && f.Reason == "" && !f.timed() && len(f.words()) <= 1
+	return len(f.Terms) == 0 && f.Reason == "" && !f.timed() && !f.Discarded && len(f.words()) <= 1
 }
 
 // timed reports whether the filter has bounds of time.

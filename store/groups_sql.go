@@ -37,10 +37,10 @@ func groups(s *Statements) {
 	s.GroupFirst = `select min(fingerprint) from posthorn_letter where discarded_at is null`
 	s.GroupNext = s.GroupFirst + ` and fingerprint > ?`
 	s.GroupCount = `select ` + groupCounts("?")
+	// The order is that of the index of times, or all letters since then would be sorted.
 	s.HourBounds = `select ` + strings.Join(slicesOf(TrendHours,
-		`(select seq from posthorn_letter where died_at >= ? order by died_at, seq limit 1)`), ", ")
-	s.LetterHeads = `select seq, id, kind, queue, priority, attempt, deliveries, crashes, sent_at, died_at, discarded_at,
-			  reason, class, error, fingerprint, error_type, build, header, '', revision from posthorn_letter where seq in`
+		`(select seq from posthorn_letter where died_at >= ? order by died_at, discarded_at, seq limit 1)`), ", ")
+	s.LetterHeads = s.LettersBare + ` where seq in`
 }
 
 // cameBack is the condition that a group was resolved and its last letter died after

@@ -187,11 +187,8 @@ func (s *Store) eachLetter(ctx context.Context, seqs []int64, c letterChange) (t
 func (s *Store) letterIDs(ctx context.Context, q Session, seqs []int64) (map[int64]string, error) {
 	names := make(map[int64]string, len(seqs))
 	for part := range slices.Chunk(seqs, maxClaim) {
-		args := make([]any, len(part))
-		for i, seq := range part {
-			args[i] = seq
-		}
-		err := q.Query(ctx, s.SQL.LetterIDs+list(len(part))+" order by seq"+s.SQL.Lock, args, func(r Row) error {
+		stmt := s.SQL.LetterIDs + list(len(part)) + " order by seq" + s.SQL.Lock
+		err := q.Query(ctx, stmt, listed(part), func(r Row) error {
 			var (
 				seq int64
 				id  string

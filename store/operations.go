@@ -200,6 +200,11 @@ func (s *Store) saveOperation(ctx context.Context, q Session, o *Operation) erro
 	if err != nil {
 		return err
 	}
+	return s.saveAs(ctx, q, o, body)
+}
+
+// saveAs is saveOperation for who has encoded it already. The lease is not in the body.
+func (s *Store) saveAs(ctx context.Context, q Session, o *Operation, body string) error {
 	active := 0
 	if o.Active() {
 		active = 1
@@ -208,7 +213,7 @@ func (s *Store) saveOperation(ctx context.Context, q Session, o *Operation) erro
 	if o.Ends() {
 		ended = o.Ended.UnixMilli()
 	}
-	_, err = q.Exec(ctx, s.SQL.OperationUp,
+	_, err := q.Exec(ctx, s.SQL.OperationUp,
 		string(o.State), active, o.lease.Holder, o.lease.Fence, toMillis(o.lease.Until), ended, body, o.seq)
 	return err
 }

@@ -232,11 +232,7 @@ func (s *Store) purgeLetters(ctx context.Context, q Session, retention time.Dura
 		return false, err
 	}
 	slices.Sort(seqs)
-	args := make([]any, len(seqs))
-	for i, seq := range seqs {
-		args[i] = seq
-	}
-	_, err = q.Exec(ctx, s.SQL.LettersDrop+list(len(args)), args...)
+	_, err = q.Exec(ctx, s.SQL.LettersDrop+list(len(seqs)), listed(seqs)...)
 	return len(seqs) == purgeBatch, err
 }
 

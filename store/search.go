@@ -89,10 +89,9 @@ func (s *Store) windowEnd(ctx context.Context, f LetterFilter, size int) (seq in
 	return seq, err
 }
 
-// bySeq is the hint that letters are walked in the order of their sequences, for a filter
-// that names nothing to which another index leads.
+// bySeq is the hint that letters are walked in the order of their sequences.
 func (s *Store) bySeq(f LetterFilter) string {
-	if len(f.words()) > 0 || len(f.IDs) > 0 {
+	if !f.walked() {
 		return ""
 	}
 	return s.SQL.BySeq

@@ -107,7 +107,10 @@ func lookups() map[string][2]string {
 		"queue":  {page + "seq > 0 and queue = 'rare' order by seq limit 101", "posthorn_letter_queue"},
 		"group":  {page + "seq > 0 and fingerprint = 'f1' order by seq limit 101", "posthorn_letter_group"},
 		"times":  {"SPAN where " + dead + "died_at >= 5000 and died_at < 6000 limit 100000) t", "posthorn_letter_died"},
-		"window": {"select seq from posthorn_letterBYSEQ where " + dead + "seq > 0 order by seq limit 1 offset 1999", ""},
+		"window": {"select seq from posthorn_letterBYSEQ where seq > 0 order by seq limit 1 offset 1999", ""},
+		"removed": {"select seq, body from posthorn_letterBYSEQ where seq > 0 and seq <= 2000 and discarded_at is not null " +
+			"and kind = 'rare' order by seq limit 101", ""},
+		"hours": {"HOURS", "posthorn_letter_died"},
 		"counts": {"select class, count(*), min(died_at), max(died_at) from posthorn_letter where " + dead +
 			"seq > 0 group by 1", "posthorn_letter_class"},
 		"purge": {"select seq from posthorn_letter where died_at < 900 order by died_at limit 500", "posthorn_letter_died"},
@@ -118,11 +121,32 @@ func TestAnIndexLeadsToWhatAFilterSays(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		manyLetters(t, s)
 		for name, l := range lookups() {
-			stmt := strings.NewReplacer("SPAN", s.SQL.LetterSpan, "BYSEQ", s.SQL.BySeq).Replace(l[0])
+			hours := strings.ReplaceAll(s.SQL.HourBounds, "?", "5000")
+			stmt := strings.NewReplacer("SPAN", s.SQL.LetterSpan, "BYSEQ", s.SQL.BySeq, "HOURS", hours).Replace(l[0])
 			plan := planOf(t, s, stmt)
 			if !strings.Contains(plan, l[1]) || strings.Contains(plan, "filesort") || strings.Contains(plan, "Seq Scan") ||
 				strings.Contains(plan, "SCAN posthorn_letter\n") {
 				t.Errorf("%s does not use %s:\n%s", name, l[1], plan)
+			}
+		}
+	})
+}
+
+// Of removed letters no index has a list: a search for some ends by its bounds all the same.
+func TestASearchForRemovedLettersLooksAtNoMoreThanItMay(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		const n = 40
+		askew(t, s, n)
+		_, err := s.RemoveLetters(t.Context(), letterOf(t, s, "m35").Seq)
+		try(t, err)
+		for _, f := range []store.LetterFilter{{}, {Kind: "k2"}} {
+			f.Discarded, f.Reach = true, 10
+			page, err := s.LetterPage(t.Context(), f)
+			if err != nil || len(page.Letters) != 0 || page.Searched != 10 || page.Next == 0 {
+				t.Errorf("%+v: %+v, %v; want to be told to go on after 10", f, page, err)
+			}
+			if got := chosen(t, s, f); got != "m35" {
+				t.Errorf("%+v: %q, want m35", f, got)
 			}
 		}
 	})

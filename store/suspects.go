@@ -14,12 +14,9 @@ func (s *Store) Suspects(ctx context.Context, queues []string) (n int64, err err
 	if len(queues) == 0 {
 		return 0, nil
 	}
-	args := make([]any, len(queues))
-	for i, queue := range queues {
-		args[i] = queue
-	}
+	stmt := s.SQL.Suspects + list(len(queues))
 	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		return q.Query(ctx, s.SQL.Suspects+list(len(args)), args, func(r Row) error { return r.Scan(&n) })
+		return q.Query(ctx, stmt, listed(queues), func(r Row) error { return r.Scan(&n) })
 	})
 	return n, s.explain("count suspects", err)
 }

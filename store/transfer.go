@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/posthorn/posthorn/driver"
 )
@@ -91,7 +90,7 @@ func (c *cargo) add(d Dossier) error {
 	discarded := sql.NullInt64{Int64: d.Discarded.UnixMilli(), Valid: !d.Discarded.IsZero()}
 	c.letters = append(c.letters, []any{
 		d.ID, d.Kind, d.Queue, d.Priority, d.Attempt, d.Deliveries, d.Crashes,
-		millis(d.SentAt), millis(d.DiedAt), discarded, clip(d.Reason, maxWord), clip(string(d.Class), maxWord),
+		toMillis(d.SentAt), toMillis(d.DiedAt), discarded, clip(d.Reason, maxWord), clip(string(d.Class), maxWord),
 		clip(d.Error, driver.MaxAttemptError), clip(d.Fingerprint, maxWord), clip(d.ErrorType, driver.MaxName),
 		clip(d.Build, driver.MaxName), header, nonNil(d.Body), d.Revision,
 	})
@@ -105,7 +104,7 @@ func (c *cargo) addRest(d Dossier) error {
 	c.fresh = append(c.fresh, d.ID)
 	for _, a := range d.Attempts {
 		c.attempts = append(c.attempts, []any{
-			d.ID, a.Number, a.Worker, millis(a.Started), a.Duration.Microseconds(),
+			d.ID, a.Number, a.Worker, toMillis(a.Started), a.Duration.Microseconds(),
 			clip(string(a.Class), maxWord), clip(a.Error, driver.MaxAttemptError), clip(a.Stack, driver.MaxAttemptStack),
 			clip(a.Build, driver.MaxName),
 		})
@@ -116,7 +115,7 @@ func (c *cargo) addRest(d Dossier) error {
 			return err
 		}
 		c.revisions = append(c.revisions, []any{
-			d.ID, v.Number, millis(v.At), clip(v.Actor, MaxActor), header, nonNil(v.Body),
+			d.ID, v.Number, toMillis(v.At), clip(v.Actor, MaxActor), header, nonNil(v.Body),
 		})
 	}
 	return nil
@@ -162,12 +161,8 @@ func (s *Store) Taken(ctx context.Context, names []string) (taken []string, err 
 func (s *Store) having(ctx context.Context, q Session, names []string, stmts ...string) (out []string, err error) {
 	found := map[string]bool{}
 	for part := range slices.Chunk(names, maxClaim) {
-		args := make([]any, len(part))
-		for i, id := range part {
-			args[i] = id
-		}
 		for _, stmt := range stmts {
-			err := q.Query(ctx, stmt+list(len(part)), args, func(r Row) error {
+			err := q.Query(ctx, stmt+list(len(part)), listed(part), func(r Row) error {
 				var id string
 				err := r.Scan(&id)
 				found[id] = true
@@ -210,14 +205,6 @@ func (s *Store) many(ctx context.Context, q Session, stmt string, rows [][]any) 
 	}
 	_, err := q.ExecMany(ctx, stmt, rows)
 	return err
-}
-
-// millis is a time as it is kept; the zero time is 0.
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
 }
 
 // nonNil is a body for a column that is never null.

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +43,43 @@ func TestWhatWaitsIsWhatNobodyPutBack(t *testing.T) {
 		}
 		if o := advance(t, s, turn); o.Done != 12 {
 			t.Errorf("it is %s", tally(o))
+		}
+	})
+}
+
+// It is asked often, and ends at the first message that waits: it looks through neither the
+// messages nor what operations have put back.
+func TestLookingForWhatWaitsWalksTheReadyMessages(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		for part := range slices.Chunk(numbered(4000), 500) {
+			var es []driver.Envelope
+			for _, id := range part {
+				es = append(es, message(id))
+			}
+			try(t, s.Send(t.Context(), es...))
+		}
+		stmts := []string{`insert into posthorn_target (operation, letter, message_id, state, since)
+			select 1, seq, id, seq % 3, 0 from posthorn_message`}
+		switch s.Dialect() {
+		case "mysql":
+			stmts = append(stmts, "analyze table posthorn_message", "analyze table posthorn_target")
+		case "postgres":
+			stmts = append(stmts, "vacuum analyze posthorn_message", "vacuum analyze posthorn_target")
+		}
+		for _, stmt := range stmts {
+			_, err := s.DB().ExecContext(t.Context(), stmt)
+			try(t, err)
+		}
+		plan := planOf(t, s, strings.NewReplacer("queue = ?", "queue = 'q'", "?", "9999999999999").Replace(s.SQL.Waiting))
+		for _, index := range []string{"posthorn_message_ready", "posthorn_target_message"} {
+			if !strings.Contains(plan, index) {
+				t.Errorf("it does not use %s:\n%s", index, plan)
+			}
+		}
+		for _, slow := range []string{"filesort", "Seq Scan", "Sort", "TEMP B-TREE"} {
+			if strings.Contains(plan, slow) {
+				t.Errorf("it has a %s:\n%s", slow, plan)
+			}
 		}
 	})
 }

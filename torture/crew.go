@@ -55,9 +55,10 @@ type CrewCounts struct {
 	Poisoned int `json:"poisoned"` // by a message
 	Ended    int `json:"ended"`    // workers that ended by themselves: by a limit, or a handler that hung
 	Refused  int `json:"refused"`  // commits and settlements whose lease was lost
-	Zombies  int `json:"zombies"`  // workers and operators that went on after their leases had run out
+	Zombies  int `json:"zombies"`  // workers that went on after their leases had run out
 
-	Executors int `json:"executors"` // that were killed by a fault: they carry operations on
+	Executors       int `json:"executors"`        // that were killed by a fault: they carry operations on
+	ExecutorZombies int `json:"executor_zombies"` // that went on after their operations had been free for others
 }
 
 func newCrew(command []string, dir string, j job, seed uint64) *crew {
@@ -162,14 +163,9 @@ func (c *crew) bury(m *member) {
 	c.members = slices.DeleteFunc(c.members, func(o *member) bool { return o == m })
 	died := true
 	switch {
-	case m.killed:
-		c.counts.Killed++
-		if m.executes() {
-			c.counts.Executors++
-		}
-	case m.death && !m.ended:
+	case !m.killed && m.death && !m.ended:
 		c.counts.Poisoned++
-	case c.fell(m):
+	case m.killed, c.fell(m):
 		c.counts.Killed++
 		if m.executes() {
 			c.counts.Executors++
@@ -256,7 +252,12 @@ func (c *crew) stop(ctx context.Context, m *member, d time.Duration) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.counts.Zombies++
+	if m.role == roleWorker {
+		c.counts.Zombies++
+	}
+	if m.executes() {
+		c.counts.ExecutorZombies++
+	}
 	return nil
 }
 

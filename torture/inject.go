@@ -16,9 +16,10 @@ func between(rnd *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(rnd.Int64N(int64(most-least)))
 }
 
-// victim picks a process that is to be harmed: a worker, or at times one of another role.
+// victim picks a process that is to be harmed: a worker, or each fourth time one of another
+// role, of which there are fewer.
 func (c *crew) victim(rnd *rand.Rand, others ...role) *member {
-	if rnd.IntN(2) == 0 {
+	if rnd.IntN(4) == 0 {
 		if m := c.pick(rnd, others[rnd.IntN(len(others))]); m != nil {
 			return m
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -167,41 +169,52 @@ type overseer struct {
 	store   *store.Store
 	ledger  *ledger
 	resumed map[string]bool
-	last    bool // it was made
+	tries   int // to make the last one
+	turns   int // letters that waited for theirs, when it has looked last
 }
 
-// lastKey is the key of the last operation.
+// lastKey begins the key of the last operation.
 const lastKey = "last"
 
-// close reports whether all operations are over, the last one, too.
+// close reports whether all operations are over, the last one, too. Where that one could not
+// be made, it is tried again: only the store says whether it was.
 func (v *overseer) close(ctx context.Context) (bool, error) {
-	if over := v.look(ctx); !over || v.last {
+	ops, err := allOperations(ctx, v.store)
+	if err != nil {
+		return false, nil //nolint:nilerr // the store is away
+	}
+	made := slices.ContainsFunc(ops, func(op store.Operation) bool { return strings.HasPrefix(op.Reason, lastKey) })
+	if over := v.look(ctx, ops); !over || made {
 		return over, nil
 	}
-	v.last = true
-	if err := v.ledger.order(oracle.Order{Key: lastKey, Action: oracle.Retry}); err != nil {
-		return false, err
+	return false, v.order(ctx)
+}
+
+// order tries to make the last operation.
+func (v *overseer) order(ctx context.Context) error {
+	v.tries++
+	key := fmt.Sprintf("%s-%d", lastKey, v.tries)
+	if err := v.ledger.order(oracle.Order{Key: key, Action: oracle.Retry}); err != nil {
+		return err
 	}
 	harmless := store.Term{ // what ends processes would hold all up for long
 		Field: store.FieldReason, Op: store.OpIs, Values: []string{driver.ReasonCrashed}, Not: true,
 	}
 	_, err := v.store.StartOperation(ctx, store.Operation{
-		Action: store.ActionRetry, Filter: store.LetterFilter{Terms: []store.Term{harmless}}, Reason: lastKey,
+		Action: store.ActionRetry, Filter: store.LetterFilter{Terms: []store.Term{harmless}}, Reason: key,
 	})
-	return false, v.ledger.end(outcomeOf(err), lastKey)
+	return v.ledger.end(outcomeOf(err), key)
 }
 
 // look resumes what is paused or has stopped by itself, and gives up what does so again. It
 // reports whether all operations are over.
-func (v *overseer) look(ctx context.Context) bool {
-	s := v.store
-	ops, err := allOperations(ctx, s)
-	if err != nil {
-		return false
-	}
-	over := true
+func (v *overseer) look(ctx context.Context, ops []store.Operation) bool {
+	s, over := v.store, true
+	v.turns = 0
 	for _, op := range ops {
-		over = over && op.Ends()
+		if over = over && op.Ends(); !op.Ends() {
+			v.turns += op.Left()
+		}
 		switch {
 		case op.State != store.OperationStopped && op.State != store.OperationPaused:
 		case v.resumed[op.ID]:

@@ -42,7 +42,7 @@ func (m *member) passes() (ps []failpoint.Point) {
 		}
 	}
 	if m.executes() {
-		ps = append(ps, failpoint.MidOperation)
+		ps = append(ps, failpoint.MidLetterBack, failpoint.MidOperation)
 	}
 	return ps
 }
@@ -109,11 +109,14 @@ func (c *crew) let(ctx context.Context, m *member, p failpoint.Point) (died bool
 	return false, nil
 }
 
+// killedItself is how a process ends that dies at a point.
+const killedItself = "signal: killed"
+
 // fell reports whether a process that has ended without a word did so at a point. It is for
-// who has the lock.
+// who has the lock. A supervisor passes none, and dies of nothing but our own kills.
 func (c *crew) fell(m *member) bool {
 	o := m.owner()
-	if m.ended || o.dying == 0 {
+	if m.ended || o.dying == 0 || m.role == roleSupervisor || m.how != killedItself {
 		return false
 	}
 	o.dying--

@@ -160,6 +160,7 @@ func TestARunOnAPrivateServerHarmsIt(t *testing.T) {
 			o.Faults = []torture.Fault{torture.KillServer, torture.CutCommits, torture.KillWorker, torture.BadHandlers}
 			r := run(t, o)
 			if r.CutBefore+r.CutAfter == 0 { // on a busy machine their turn does not come in so short a time
+				t.Logf("no commit was cut in %s: another try, of a minute", o.Time)
 				o.Time, o.Dir = time.Minute, t.TempDir()
 				r = run(t, o)
 			}

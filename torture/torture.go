@@ -14,10 +14,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -38,7 +36,7 @@ const (
 // How long a run waits for things that must come. Who waits so long has found a
 // fault.
 const (
-	drainWithin = 2 * time.Minute  // something of what is left becomes less; the longest delay after a fault is 30 s
+	drainWithin = 2 * time.Minute  // there is progress with what is left; the longest delay after a fault is 30 s
 	drainMost   = time.Hour        // all that is left when the producers have ended
 	reachWithin = 20 * time.Second // the store, by the run itself
 	judgeWithin = 10 * time.Minute // the evidence is collected: a long run has millions of rows
@@ -261,52 +259,7 @@ func (s *stage) idle(ctx context.Context) bool {
 		return false
 	}
 	fates, err := s.fates()
-	return err == nil && left(live, fates) == 0
-}
-
-// drain waits until nothing is left but what is to be, or nothing becomes less any more. The
-// oracle judges what is left.
-func (s *stage) drain(ctx context.Context) {
-	fates, err := s.fates()
-	if err != nil {
-		return // the judgement finds it, too
-	}
-	l, err := createLedger(filepath.Join(s.opts.Dir, lastKey+ledgerEnding))
-	if err != nil {
-		s.crew.find(oracle.CleanEnd, "%v", err)
-		return
-	}
-	defer func() { _ = l.close() }() // what it has is on the disk
-	v := overseer{store: s.control, ledger: l, resumed: map[string]bool{}}
-	least, end := math.MaxInt, time.Now().Add(drainMost)
-	for deadline := time.Now().Add(drainWithin); time.Now().Before(deadline); wait(ctx, 250*time.Millisecond) {
-		over, err := v.close(ctx)
-		if err != nil {
-			s.crew.find(oracle.CleanEnd, "%v", err)
-			return
-		}
-		live, err := s.live(ctx)
-		if err != nil {
-			continue
-		}
-		n := left(live, fates)
-		if over && n == 0 { // until then what is in flight may die once more, and be put back
-			return
-		}
-		if n < least && time.Now().Before(end) {
-			least, deadline = n, time.Now().Add(drainWithin)
-		}
-	}
-}
-
-// left counts what is live and is not to be.
-func left(live map[string]int, fates map[string]oracle.Fate) (n int) {
-	for id := range live {
-		if !fates[id].EndsLive() {
-			n++
-		}
-	}
-	return n
+	return err == nil && len(left(live, fates)) == 0
 }
 
 // fates are what the ledgers say of each message.

@@ -92,6 +92,7 @@ func dispatcher(t *testing.T, tr driver.Transport) *posthorn.Dispatcher {
 
 func dispatch(t *testing.T, tr driver.Transport, msg posthorn.Message, opts ...posthorn.DispatchOption) string {
 	t.Helper()
+	opts = append(opts, posthorn.WithHeader("authorization", witness.Secret))
 	id, err := dispatcher(t, tr).Dispatch(t.Context(), msg, opts...)
 	if err != nil {
 		t.Fatal(err)

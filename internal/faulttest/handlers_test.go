@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn"
-	tap "github.com/posthorn/posthorn/internal/witness"
+	seen "github.com/posthorn/posthorn/internal/witness"
 )
 
 // A plan is a message whose handler does what Fate says.
@@ -15,7 +15,7 @@ type plan struct {
 	N    int
 	Fate string
 
-	Secret tap.Hidden `json:"secret"`
+	Secret seen.Hidden `json:"secret"`
 }
 
 // Kind of a plan that is handled in two parts.

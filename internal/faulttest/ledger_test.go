@@ -11,6 +11,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/tap"
 )
 
 // An outcome is what a producer knows of a message that it wanted to send.
@@ -84,7 +85,7 @@ func (l *ledger) send(ctx context.Context, d *posthorn.Dispatcher, fate string) 
 	if n%2 == 0 {
 		m = planTx{plan{N: n, Fate: fate}}
 	}
-	_, err := d.Dispatch(ctx, m)
+	_, err := d.Dispatch(ctx, m, posthorn.WithHeader("authorization", tap.Secret))
 	l.note(n, err)
 	return err
 }

@@ -173,7 +173,7 @@ func send(ctx context.Context, t *testing.T, s *store.Store) map[string]string {
 			add(order{N: -n, How: how})
 		}
 	}
-	ids, err := d.DispatchMany(ctx, msgs)
+	ids, err := d.DispatchMany(ctx, msgs, posthorn.WithHeader("authorization", witness.Secret))
 	if err != nil {
 		t.Fatal(err)
 	}

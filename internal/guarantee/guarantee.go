@@ -117,13 +117,13 @@ func Guarantees() []Guarantee {
 		{"S11", "Whatever was accepted is done, waiting, running, dead or removed at every quiet moment.", []Case{
 			{"H", "handlers that fail, panic, are late, or leave their session dirty", anyDurable,
 				everywhere("internal/nastytest/mixed_test.go", "TestNastyHandlersAmongGoodOnesDoubleAndLoseNothing")},
-			{operations, "operations on dead letters, whose executors are killed, stand still or are cut off", anyDurable,
-				map[string]Test{
-					sqlite:   {"internal/crashtest/executor_test.go", "TestKilledExecutorsLoseNoLetterAndSendNoneTwice"},
-					postgres: {"internal/crashtest/executor_test.go", "TestKilledExecutorsLoseNoLetterAndSendNoneTwice"},
-					mariaDB: {"internal/crashtest/executor_test.go",
-						"TestAnExecutorWhoseCommitsAreCutLosesNoLetterAndSendsNoneTwice"},
-				}},
+			{operations, "operations on dead letters whose executors are killed (SQLite, PostgreSQL), " +
+				"or whose commits are cut (MariaDB)", anyDurable, map[string]Test{
+				sqlite:   {"internal/crashtest/executor_test.go", "TestKilledExecutorsLoseNoLetterAndSendNoneTwice"},
+				postgres: {"internal/crashtest/executor_test.go", "TestKilledExecutorsLoseNoLetterAndSendNoneTwice"},
+				mariaDB: {"internal/crashtest/executor_test.go",
+					"TestAnExecutorWhoseCommitsAreCutLosesNoLetterAndSendsNoneTwice"},
+			}},
 		}},
 		{"S12", "After the last fault, work goes on without a human hand.", resuming()},
 	}

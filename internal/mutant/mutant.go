@@ -38,6 +38,8 @@ const (
 	OperationUnfenced = planted == "operation_unfenced"
 	// An operation goes on to its next stage before the canaries of this one have their ends.
 	CanaryEarly = planted == "canary_early"
+	// Letters of an operation have their turn although it rests for the others' sake.
+	RestIgnored = planted == "rest_ignored"
 )
 
 // Two more are in package supervisor, which imports nothing of the project: gives_up, by

@@ -147,7 +147,7 @@ func (p *play) fill(n int) map[string]*nasty {
 			c = &p.kind.corpus[nth]
 			msg = message(nth, *c)
 		}
-		id, err := p.sender.Dispatch(p.Context(), msg)
+		id, err := p.sender.Dispatch(p.Context(), msg, posthorn.WithHeader("authorization", witness.Secret))
 		if err != nil {
 			p.Fatal(err)
 		}

@@ -81,21 +81,50 @@ func cpu() string {
 // module is the path of Posthorn's own.
 const module = "github.com/posthorn/posthorn"
 
-// commit is that of the Posthorn that runs, with a + where its tree had changes; empty
-// where nobody knows. An application's own is not asked for: it is the version of
-// Posthorn that counts.
+// unknown is the commit of a build that says nothing of it.
+const unknown = "unknown"
+
+// commit is that of the Posthorn that runs, with a + where its tree had changes, or its
+// version; as the build itself says it, for the tree that is about may be another. An
+// application's own is not asked for: it is the version of Posthorn that counts. A test's
+// binary says nothing of it, and go test runs it in its tree.
 func commit() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
+	switch {
+	case !ok:
+		return unknown
+	case strings.HasSuffix(info.Path, ".test"):
+		return commitOfTree()
 	}
+	return commitOf(info)
+}
+
+func commitOfTree() string {
+	git := func(args ...string) string {
+		out, err := exec.CommandContext(context.Background(), "git", args...).Output() //nolint:gosec // our own words
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(out))
+	}
+	at := git("rev-parse", fmt.Sprintf("--short=%d", shortCommit), "HEAD")
+	switch {
+	case at == "":
+		return unknown
+	case git("status", "--porcelain") != "":
+		at += "+"
+	}
+	return at
+}
+
+func commitOf(info *debug.BuildInfo) string {
 	if info.Main.Path != module {
 		for _, dep := range info.Deps {
 			if dep.Path == module {
-				return dep.Version
+				return versionOf(dep)
 			}
 		}
-		return ""
+		return unknown
 	}
 	set := map[string]string{}
 	for _, s := range info.Settings {
@@ -104,26 +133,22 @@ func commit() string {
 	if at := set["vcs.revision"]; at != "" {
 		return at[:min(shortCommit, len(at))] + map[string]string{"true": "+"}[set["vcs.modified"]]
 	}
-	return commitOfTree() // a test's binary says nothing of it, and runs in its tree
+	return versionOf(&info.Main)
+}
+
+// versionOf is the version of a module, if it has one: a directory has none.
+func versionOf(m *debug.Module) string {
+	if m.Replace != nil {
+		m = m.Replace
+	}
+	if m.Version == "" || m.Version == "(devel)" {
+		return unknown
+	}
+	return m.Version
 }
 
 // shortCommit is how much of a commit's name is kept.
 const shortCommit = 9
-
-func commitOfTree() string {
-	git := func(args ...string) string {
-		out, err := exec.CommandContext(context.Background(), "git", args...).Output() //nolint:gosec // see below
-		if err != nil {
-			return ""
-		}
-		return strings.TrimSpace(string(out))
-	}
-	at := git("rev-parse", fmt.Sprintf("--short=%d", shortCommit), "HEAD")
-	if at != "" && git("status", "--porcelain") != "" {
-		at += "+"
-	}
-	return at
-}
 
 // Merge puts newer runs in the place of older ones of the same kind, in a fixed order.
 func Merge(old []Run, newer ...Run) []Run {

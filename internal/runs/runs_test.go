@@ -3,6 +3,7 @@ package runs_test
 import (
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -55,7 +56,47 @@ func TestAMalformedRecordIsNamed(t *testing.T) {
 
 func TestARunSaysWhereAndOfWhatItWas(t *testing.T) {
 	h := runs.Here("SQLite 3")
-	if h.Server != "SQLite 3" || h.Go == "" || h.System == "" || h.CPUs == 0 || time.Since(h.Time) > time.Hour {
+	if h.Server != "SQLite 3" || h.Commit == "" || h.Go == "" ||
+		h.System == "" || h.CPUs == 0 || time.Since(h.Time) > time.Hour {
 		t.Errorf("%+v", h)
+	}
+}
+
+// What the build does not say is unknown, whatever tree the run happens to stand in.
+func TestTheCommitIsWhatTheBuildSays(t *testing.T) {
+	const ours = "github.com/posthorn/posthorn"
+	setting := func(pairs ...string) (out []debug.BuildSetting) {
+		for i := 0; i < len(pairs); i += 2 {
+			out = append(out, debug.BuildSetting{Key: pairs[i], Value: pairs[i+1]})
+		}
+		return out
+	}
+	dep := func(m debug.Module) []*debug.Module { return []*debug.Module{{Path: "other"}, &m} }
+	for want, info := range map[string]debug.BuildInfo{
+		"012345678+": {
+			Main:     debug.Module{Path: ours, Version: "(devel)"},
+			Settings: setting("vcs.revision", "0123456789abcdef", "vcs.modified", "true"),
+		},
+		"v1.2.3": {Main: debug.Module{Path: ours, Version: "v1.2.3"}}, // go install
+		"v1.2.4": {Main: debug.Module{Path: "shop"}, Deps: dep(debug.Module{Path: ours, Version: "v1.2.4"})},
+		"v1.2.5": {Main: debug.Module{Path: "shop"}, Deps: dep(debug.Module{
+			Path: ours, Version: "v1.2.4", Replace: &debug.Module{Path: "fork", Version: "v1.2.5"},
+		})},
+	} {
+		if got := runs.CommitOf(&info); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	for _, info := range []debug.BuildInfo{
+		{Main: debug.Module{Path: ours}}, // -buildvcs=false
+		{Main: debug.Module{Path: ours, Version: "(devel)"}},
+		{Main: debug.Module{Path: "shop"}},
+		{Main: debug.Module{Path: "shop"}, Deps: dep(debug.Module{
+			Path: ours, Version: "v1.2.4", Replace: &debug.Module{Path: "../posthorn"},
+		})},
+	} {
+		if got := runs.CommitOf(&info); got != "unknown" {
+			t.Errorf("%+v: %q, want unknown", info, got)
+		}
 	}
 }

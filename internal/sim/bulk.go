@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/internal/operation"
+	"github.com/posthorn/posthorn/internal/shelf"
 )
 
 // What an operation does to its letters.
@@ -51,14 +52,22 @@ type desk struct {
 
 // A pass is what a step has answered.
 type pass struct {
-	err                error
-	moved, found, more bool
-	active             bool
-	wait               time.Duration
+	err    error
+	found  bool
+	active bool
+	wants  bool // letters wait for their turn
+	sight  operation.Sight
+	wait   time.Duration
+}
+
+// A gait is how a step is to be taken: with how many letters, or with none.
+type gait struct {
+	pace operation.Pace
+	rest bool
 }
 
 // step is one step of an operation by who believes to hold it.
-func (k *workbench) step(h *hold, pace operation.Pace) pass {
+func (k *workbench) step(h *hold, g gait) pass {
 	b, now := h.b, k.w.store.now()
 	if !b.lease.Stands(h.fence) {
 		return pass{err: errFenced}
@@ -69,7 +78,7 @@ func (k *workbench) step(h *hold, pace operation.Pace) pass {
 		return pass{err: errFenced} // what comes after has no executor
 	}
 	course := b.course
-	s := operation.Step{Course: &course, Letters: d, Bounds: k.bounds, Pace: pace, Now: now}
+	s := operation.Step{Course: &course, Letters: d, Bounds: k.bounds, Pace: g.pace, Rest: g.rest, Now: now}
 	if err := s.Run(context.Background()); err != nil {
 		b.targets = before.targets
 		return pass{err: err}
@@ -82,8 +91,17 @@ func (k *workbench) step(h *hold, pace operation.Pace) pass {
 		k.w.note("%s is %s: %s", b.id, b.course.State, b.course.Why)
 	}
 	k.judgeStep(h, before)
+	if k.w.counts.InHand += s.InHand; g.rest {
+		k.w.counts.Rests++
+		k.judgeRest(b, before)
+	}
+	writes := b.course.State == operation.Freezing
 	return pass{
-		moved: s.Moved > 0, found: s.Found > 0, more: s.More, active: b.course.Active(), wait: s.Wait,
+		found: s.Found > 0, active: b.course.Active(), wait: s.Wait,
+		wants: writes || b.course.State == operation.Running && b.course.Left() > 0,
+		sight: operation.Sight{
+			Moved: s.Moved, Flying: b.course.Flying, InHand: s.InHand, More: s.More, Writes: writes,
+		},
 	}
 }
 
@@ -108,12 +126,12 @@ func (d *desk) fits(seq int64) bool { return d.bench.discarded[seq] == (d.b.acti
 
 // Flying finds the next letters in flight after one.
 func (d *desk) Flying(_ context.Context, after int64, most int) (out []operation.Flyer, err error) {
-	shelf := d.bench.w.store.shelf
+	shelf, held := d.bench.w.store.shelf, d.bench.held()
 	for _, t := range d.b.targets {
 		if t.fate != operation.FateFlying || t.letter <= after || len(out) == most {
 			continue
 		}
-		f := operation.Flyer{Letter: t.letter, Live: shelf.IsLive(t.m.id)}
+		f := operation.Flyer{Letter: t.letter, Live: shelf.IsLive(t.m.id), InHand: held[t.m.id]}
 		for seq := t.since + 1; seq <= shelf.LastLetter(); seq++ {
 			id, _, ok := shelf.Letter(seq)
 			f.Dead = f.Dead || ok && id == t.m.id
@@ -121,6 +139,17 @@ func (d *desk) Flying(_ context.Context, after int64, most int) (out []operation
 		out = append(out, f)
 	}
 	return out, nil
+}
+
+// held are the ids of the messages that workers hold.
+func (k *workbench) held() map[string]bool {
+	out := map[string]bool{}
+	for _, row := range k.w.store.shelf.Rows() {
+		if row.Place == shelf.Leased {
+			out[row.ID] = true
+		}
+	}
+	return out
 }
 
 // Next finds the first letters that have had no turn.

@@ -15,6 +15,8 @@ type executor struct {
 	bench *workbench
 	place int
 	name  string
+	share operation.Share
+	felt  time.Duration // when it has looked last whether others wait
 }
 
 // A hold is an operation that an executor believes to hold.
@@ -23,18 +25,23 @@ type hold struct {
 	by    *executor
 	fence int64
 	pace  operation.Pace
+	duty  operation.Duty
+	wants bool          // letters wait for their turn, as far as it knows
 	idle  time.Duration // how long it waits where there is nothing to do
 }
 
 // Waits of an executor.
 const (
-	lookSoon = 50 * time.Millisecond
-	looks    = 3 // in a lease, at least
+	lookSoon  = 50 * time.Millisecond
+	looks     = 3 // in a lease, at least
+	feelEvery = 250 * time.Millisecond
+	stepTakes = 5 * time.Millisecond // in the store
 )
 
 // hire starts the executor of a place, or its successor.
 func (k *workbench) hire(place, nth int) {
 	e := &executor{life: life{w: k.w}, bench: k, place: place, name: fmt.Sprintf("executor %d.%d", place+1, nth)}
+	e.share = operation.NewShare()
 	k.executors = append(k.executors, e)
 	k.w.note("%s starts", e.name)
 	e.look()
@@ -132,19 +139,35 @@ func (e *executor) take(b *bulk) {
 	})
 }
 
+// feel looks now and then whether others wait, and returns the share of each operation.
+func (e *executor) feel() float64 {
+	n := 0
+	for _, b := range e.bench.bulks {
+		if b.owner != nil && b.owner.by == e && b.owner.wants {
+			n++
+		}
+	}
+	if now := e.w.now; n > 0 && now-e.felt >= feelEvery {
+		e.felt = now
+		e.share.Hear(e.bench.crowd())
+	}
+	return e.share.Of(n)
+}
+
 // advance takes one step, and the next one after it.
 func (h *hold) advance() {
 	var got pass
-	pace := h.pace
+	share := h.by.feel()
+	g := gait{pace: h.pace, rest: !h.duty.Begin(at(h.by.w.now), share)}
 	h.by.w.store.call(call{
 		from: &h.by.life, name: "advance " + h.b.id,
-		apply: func() { got = h.by.bench.step(h, pace) },
-		done:  func(err error) { h.stepped(err, got) },
+		apply: func() { got = h.by.bench.step(h, g) },
+		done:  func(err error) { h.stepped(err, got, share) },
 	})
 }
 
 // stepped goes on after a step.
-func (h *hold) stepped(err error, got pass) {
+func (h *hold) stepped(err error, got pass, share float64) {
 	e := h.by
 	switch {
 	case err != nil: // it may have been done: the next one begins with what the store holds
@@ -159,14 +182,29 @@ func (h *hold) stepped(err error, got pass) {
 		h.giveBack()
 	default:
 		h.pace.Well()
-		e.after(h.rest(got), h.advance)
+		h.wants = got.wants
+		now := at(e.w.now)
+		h.duty.End(now, stepTakes, got.sight)
+		wait := h.rest(got)
+		if h.wants && !h.duty.Allows(now, share) {
+			wait = h.patience(got, h.duty.Rest(now, share))
+		}
+		e.after(wait, h.advance)
 	}
+}
+
+// patience is how long it waits after a step while others go first, for so long as it looks.
+func (h *hold) patience(got pass, rest time.Duration) time.Duration {
+	if got.sight.Flying > 0 {
+		rest = min(rest, max(h.idle, lookSoon))
+	}
+	return min(rest, h.by.bench.lease/looks)
 }
 
 // rest is how long it waits after a step.
 func (h *hold) rest(got pass) time.Duration {
 	w := h.by.w
-	if got.moved || got.found {
+	if got.sight.Moved > 0 || got.found {
 		h.idle = 0
 		return w.between(0, lookSoon)
 	}

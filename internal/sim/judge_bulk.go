@@ -78,6 +78,18 @@ func (k *workbench) judgeStep(h *hold, before picture) {
 	}
 }
 
+// judgeRest looks at a step that was to rest: no letter has its turn in it, and none is written down.
+func (k *workbench) judgeRest(b *bulk, before picture) {
+	if len(b.targets) != len(before.targets) {
+		k.w.fail("operations", "%s rests, and its letters are written down", b.id)
+	}
+	for _, m := range b.moves(before) {
+		if m.was == operation.FateWaiting {
+			k.w.fail("operations", "%s rests, and letter %d has its turn", b.id, m.letter)
+		}
+	}
+}
+
 // judgeAll looks whether an operation that is done meant all that it was to mean: a letter that
 // is as it was when the operation began is none of it only where it wants few.
 func (k *workbench) judgeAll(b *bulk) {

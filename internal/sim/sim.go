@@ -38,6 +38,7 @@ type Counts struct {
 	Cut, Undone, Unknown  int // commits whose answer was lost; that were undone then; of which nobody learned
 	Operations, Retried   int // on dead letters; letters that were put back
 	Halts, Fenced         int // operations that stopped by themselves; steps of executors that had lost theirs
+	Rests, InHand         int // steps that only looked, for the others' sake; letters that they saw in workers' hands
 }
 
 // Add sums up.
@@ -52,6 +53,7 @@ func (c *Counts) all() []*int {
 	return []*int{
 		&c.Runs, &c.Steps, &c.Messages, &c.Starts, &c.Suspects, &c.Deaths, &c.Restarts, &c.Effects, &c.Letters,
 		&c.Stale, &c.Cut, &c.Undone, &c.Unknown, &c.Operations, &c.Retried, &c.Halts, &c.Fenced,
+		&c.Rests, &c.InHand,
 	}
 }
 
@@ -60,9 +62,9 @@ func (c *Counts) String() string {
 	return fmt.Sprintf("steps %d, messages %d, handlers begun %d, of suspects %d, deaths of processes %d, "+
 		"restarts after a failure %d, effects %d, dead letters %d, stale settlements %d, answers of commits lost %d, "+
 		"of those undone %d, never known %d, operations %d, letters put back %d, operations that stopped by themselves %d, "+
-		"steps fenced %d",
+		"steps fenced %d, steps that rested %d, letters in hand seen %d",
 		c.Steps, c.Messages, c.Starts, c.Suspects, c.Deaths, c.Restarts, c.Effects, c.Letters, c.Stale, c.Cut,
-		c.Undone, c.Unknown, c.Operations, c.Retried, c.Halts, c.Fenced)
+		c.Undone, c.Unknown, c.Operations, c.Retried, c.Halts, c.Fenced, c.Rests, c.InHand)
 }
 
 // at is a time of the world, which begins with a year.

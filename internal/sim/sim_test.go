@@ -28,6 +28,7 @@ func TestAllPromisesHoldInEachSeed(t *testing.T) {
 		"effects": all.Effects, "letters": all.Letters, "stale settlements": all.Stale, "lost answers": all.Cut,
 		"undone commits": all.Undone, "operations": all.Operations, "letters put back": all.Retried,
 		"operations that stopped by themselves": all.Halts, "fenced steps": all.Fenced,
+		"steps that rested": all.Rests, "letters in hand": all.InHand,
 	} {
 		if n == 0 {
 			t.Errorf("%d seeds had no %s: they show nothing", seeds, what)

@@ -24,6 +24,7 @@ type workbench struct {
 	operator  life
 	asked     int            // operations that somebody has asked for
 	planned   int            // and that somebody will
+	rush      time.Duration  // others wait for so long, and then for so long they do not; 0: they never do
 	sent      map[int64]int  // how often each letter was sent
 	discarded map[int64]bool // letters
 	marked    map[int64]int  // the step in which a letter was discarded or restored last
@@ -42,6 +43,9 @@ func newWorkbench(w *world) *workbench {
 		Stages: [2]int{1, up(2, 4)},
 	}
 	k.bury(up(3, 20), [...]float64{0.05, 0.3, 0.6, 0.9}[w.rng.IntN(4)])
+	if w.chance(0.7) {
+		k.rush = w.between(time.Second, 20*time.Second)
+	}
 	for n := range up(1, 3) {
 		w.after(w.between(0, time.Second), func() { k.hire(n, 1) })
 	}
@@ -101,6 +105,14 @@ func (k *workbench) send(letter int64, e driver.Envelope, by string) {
 		w.fail("operations", "letter %d of %s was sent %d times, at last by %s", letter, e.ID, k.sent[letter], by)
 	}
 	w.store.wake()
+}
+
+// crowd is the queue in which messages of others wait; empty: in none.
+func (k *workbench) crowd() string {
+	if k.rush == 0 || k.w.now/k.rush%2 == 1 {
+		return ""
+	}
+	return k.w.queues[0]
 }
 
 // work lets operators do what they do until faults heal.

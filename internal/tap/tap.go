@@ -1,13 +1,16 @@
 // Package tap keeps all that leaves a process for people and machines to read: log records,
 // log lines, pages of metrics, alerts and spans. It does so in builds with the tag
 // posthorn_tap alone, in which `make canaries` runs the tests; in any other it is nothing.
+//
+// What somebody asks to see is not kept, since it may have what is secret to others: what
+// commands write to stdout and to a terminal, the HTTP API of dead letters, the store, flight
+// records. Nor is what handlers write themselves.
 package tap
 
 import (
 	"context"
 	"io"
 	"log/slog"
-	"net/http"
 )
 
 // Secret stands in bodies, headers, passwords and tokens of tests, and may be shown nowhere.
@@ -81,9 +84,9 @@ func (h handler) WithGroup(name string) slog.Handler {
 	return handler{h.next.WithGroup(name), h.shown.WithGroup(name)}
 }
 
-// Writer keeps what is written to w.
+// Writer keeps what is written to w, once.
 func Writer(k Kind, w io.Writer) io.Writer {
-	if !On {
+	if _, tapped := w.(writer); tapped || !On {
 		return w
 	}
 	return writer{k, w}
@@ -99,27 +102,4 @@ type writer struct {
 func (w writer) Write(p []byte) (int, error) {
 	Show(w.kind, p)
 	return w.next.Write(p)
-}
-
-// Handler keeps the bodies of what h answers.
-func Handler(k Kind, h http.Handler) http.Handler {
-	if !On {
-		return h
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Header.Del("Accept-Encoding") // what is kept is plain text
-		h.ServeHTTP(response{w, k}, r)
-	})
-}
-
-// A response shows its body.
-type response struct {
-	http.ResponseWriter
-	kind Kind
-}
-
-// Write shows p, and writes it.
-func (r response) Write(p []byte) (int, error) {
-	Show(r.kind, p)
-	return r.ResponseWriter.Write(p)
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/posthorn/posthorn/internal/tap"
@@ -96,7 +97,7 @@ func look(kind tap.Kind, line []byte) (found []string) {
 			}
 		}
 		// A record is given to the program's own handler, and it is that one's to escape.
-		if r, bad := obeyed(text); bad && kind != tap.Record {
+		if r, bad := obeyed(kind, text); bad && kind != tap.Record {
 			found = append(found, fmt.Sprintf("character %U: %.300q", r, text))
 		}
 	}
@@ -115,12 +116,13 @@ func forms() []string {
 	return out
 }
 
-// obeyed finds a character that a terminal obeys or that turns text around.
-func obeyed(text string) (rune, bool) {
+// obeyed finds a character that a terminal obeys, that turns text around or that nobody sees:
+// all that package printable escapes. Texts may have tabs, pages of metrics have none.
+func obeyed(kind tap.Kind, text string) (rune, bool) {
 	for i, r := range text {
 		switch {
-		case r == '\t':
-		case r < ' ' || r == 0x7f || r >= 0x80 && r <= 0x9f, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+		case r == '\t' && kind != tap.Metrics, r == joiner:
+		case unicode.In(r, unicode.C, unicode.Zl, unicode.Zp):
 			return r, true
 		case r == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)):
 			return r, true // no UTF-8
@@ -128,6 +130,9 @@ func obeyed(text string) (rune, bool) {
 	}
 	return 0, false
 }
+
+// joiner joins the parts of one emoji.
+const joiner = '\u200d'
 
 // stringsOf lists the texts in a JSON document, one line each; none if it is no document.
 func stringsOf(line []byte) (out []string) {

@@ -63,6 +63,8 @@ func quarries() []quarry {
 			pkg: "./store", test: "TestWhoLostAnOperationChangesNothing/SQLite"},
 		{name: "canary_early", tag: mutant.Tag + ",canary_early",
 			pkg: "./store", test: "TestABulkRetryGoesOnByOutcomesFromOneToTenToTheRest/SQLite"},
+		{name: "rest_ignored", tag: mutant.Tag + ",rest_ignored",
+			pkg: "./store", test: "TestAStepThatRestsOnlyLooks/SQLite"},
 	}
 }
 
@@ -75,7 +77,7 @@ func simulated() []quarry {
 	for _, name := range []string{
 		"rescue_blind", "bury_in_two", "retry_in_two", "ack_first", "ack_on_panic", "commit_fails", "no_poll",
 		"innocents_charged", "released_twice", "gives_up", "backoff_kept", "operation_in_two", "operation_unfenced",
-		"canary_early",
+		"canary_early", "rest_ignored",
 	} {
 		q := planted(name)
 		q.sim = true
