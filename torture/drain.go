@@ -27,7 +27,7 @@ func (s *stage) drain(ctx context.Context) {
 	}
 	defer func() { _ = l.close() }() // what it has is on the disk
 	v := overseer{store: s.control, ledger: l, resumed: map[string]bool{}}
-	p := newPatience(time.Now())
+	p := newPatience(time.Now(), s.opts.Stuck)
 	for end := time.Now().Add(drainMost); time.Now().Before(end); wait(ctx, 250*time.Millisecond) {
 		over, err := v.close(ctx)
 		if err != nil {
@@ -60,10 +60,11 @@ func left(live map[string]int, fates map[string]oracle.Fate) map[string]int {
 	return live
 }
 
-// Patience is how a run waits for what is left. It ends when for two minutes nothing has
-// become less, or when so long none of those that have waited longest has gone: what goes
+// Patience is how a run waits for what is left. It ends when for so long nothing has
+// become less, or when for as long none of those that have waited longest has gone: what goes
 // on beside a message that is stuck must not hide it.
 type patience struct {
+	stuck time.Duration
 	least int // messages, and letters that wait for their turn
 	turns int // of these, the letters
 	until time.Time
@@ -72,8 +73,8 @@ type patience struct {
 	oldUntil time.Time
 }
 
-func newPatience(now time.Time) *patience {
-	return &patience{least: math.MaxInt, until: now.Add(drainWithin), oldUntil: now.Add(drainWithin)}
+func newPatience(now time.Time, stuck time.Duration) *patience {
+	return &patience{stuck: stuck, least: math.MaxInt, until: now.Add(stuck), oldUntil: now.Add(stuck)}
 }
 
 // look takes in which messages are left, and how many letters wait for their turn. It
@@ -86,10 +87,10 @@ func (p *patience) look(now time.Time, live map[string]int, turns int) (why stri
 	switch {
 	case now.After(p.until):
 		return fmt.Sprintf("nothing has become less for %s, of %d messages and %d letters that wait for their turn: %s",
-			drainWithin, len(live), turns, some(live))
+			p.stuck, len(live), turns, some(live))
 	case now.After(p.oldUntil) && len(p.old) > 0:
 		return fmt.Sprintf("%d messages have been waiting for more than %s beside others that went on: %s",
-			len(p.old), drainWithin, some(p.old))
+			len(p.old), p.stuck, some(p.old))
 	}
 	return ""
 }
@@ -97,13 +98,13 @@ func (p *patience) look(now time.Time, live map[string]int, turns int) (why stri
 // see notes progress. Letters that are added to an operation are new work.
 func (p *patience) see(now time.Time, live map[string]int, turns int) {
 	if n := len(live) + turns; n < p.least || turns > p.turns {
-		p.least, p.until = n, now.Add(drainWithin)
+		p.least, p.until = n, now.Add(p.stuck)
 	}
 	p.turns = turns
 	was := len(p.old)
 	maps.DeleteFunc(p.old, func(id string, _ int) bool { _, there := live[id]; return !there })
 	if len(p.old) < was || was == 0 {
-		p.oldUntil = now.Add(drainWithin)
+		p.oldUntil = now.Add(p.stuck)
 	}
 	if len(p.old) == 0 {
 		p.old = maps.Clone(live)

@@ -6,7 +6,7 @@ import "time"
 type Patience struct{ *patience }
 
 // NewPatience begins to wait.
-func NewPatience(now time.Time) Patience { return Patience{newPatience(now)} }
+func NewPatience(now time.Time) Patience { return Patience{newPatience(now, DefaultStuck)} }
 
 // Look says why there is no use in waiting on, when these are left.
 func (p Patience) Look(now time.Time, turns int, ids ...string) string {

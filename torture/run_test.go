@@ -204,6 +204,7 @@ func TestARunWhoseProcessesDieDoesNotHold(t *testing.T) {
 	t.Parallel()
 	o := options(t)
 	o.Store, o.Time, o.Command = "sqlite:"+filepath.Join(t.TempDir(), "a.db"), time.Second, []string{"/bin/false"}
+	o.Stuck = 3 * time.Second
 	r, err := torture.Run(t.Context(), o)
 	if err != nil || r.Held() || !slices.ContainsFunc(r.Findings, func(f oracle.Finding) bool {
 		return f.Promise == oracle.Resumed && strings.Contains(f.Text, "ended by itself")

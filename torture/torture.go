@@ -31,12 +31,12 @@ var ErrNoServer = errors.New("there is no such server here")
 const (
 	DefaultTime   = 10 * time.Minute
 	DefaultResume = 10 * time.Second // S12: the longest pause of a worker whose store is away, and 5 s
+	DefaultStuck  = 2 * time.Minute  // the longest delay after a fault is 30 s
 )
 
 // How long a run waits for things that must come. Who waits so long has found a
 // fault.
 const (
-	drainWithin = 2 * time.Minute  // there is progress with what is left; the longest delay after a fault is 30 s
 	drainMost   = time.Hour        // all that is left when the producers have ended
 	reachWithin = 20 * time.Second // the store, by the run itself
 	judgeWithin = 10 * time.Minute // the evidence is collected: a long run has millions of rows
@@ -54,6 +54,7 @@ type Options struct {
 	Seed     uint64        // of all that happens by chance
 	Faults   []Fault       // to inject; none means all that the store allows
 	Resume   time.Duration // S12: within which work must go on after a fault; 0 means 10 s
+	Stuck    time.Duration // without progress, after which nothing more is waited for; 0 means 2 min
 
 	Progress io.Writer // what happens, for people; nil means nobody
 	// Dir is for the ledgers and logs, and stays when a promise is broken. Empty means a
@@ -84,6 +85,9 @@ func Run(ctx context.Context, o Options) (r *Report, err error) {
 	}
 	if o.Resume == 0 {
 		o.Resume = DefaultResume
+	}
+	if o.Stuck == 0 {
+		o.Stuck = DefaultStuck
 	}
 	if o.Progress == nil {
 		o.Progress = io.Discard
@@ -187,8 +191,8 @@ func (s *stage) play(ctx context.Context) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	watching.Go(func() { s.crew.watchLoad(ctx, cancel) })
-	if _, ok := s.crew.pulse.await(ctx, drainWithin); !ok && ctx.Err() == nil {
-		s.crew.find(oracle.Resumed, "no message was done within %s of the start", drainWithin)
+	if _, ok := s.crew.pulse.await(ctx, s.opts.Stuck); !ok && ctx.Err() == nil {
+		s.crew.find(oracle.Resumed, "no message was done within %s of the start", s.opts.Stuck)
 	}
 	byID := map[Fault]kind{}
 	var ids []Fault
@@ -243,7 +247,7 @@ const lookIdle = 2 * time.Second
 // resume waits until another message is done, and returns how long that took. It gives
 // up when there is nothing to do, or after a time that no promise allows.
 func (s *stage) resume(ctx context.Context) (took time.Duration, ok bool) {
-	for most := max(drainWithin, 2*s.opts.Resume); took < most; {
+	for most := max(s.opts.Stuck, 2*s.opts.Resume); took < most; {
 		part, ok := s.crew.pulse.await(ctx, lookIdle)
 		if took += part; ok || s.idle(ctx) {
 			return took, ok
