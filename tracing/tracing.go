@@ -150,13 +150,13 @@ func (t *Tracer) inject(ctx context.Context, envs []driver.Envelope) {
 func (t *Tracer) start(ctx context.Context, d driver.Delivery) (context.Context, trace.Span) {
 	b := t.handles.of(d.Queue)
 	opts := b.options
-	origin := sentIn(d)
+	sent, origin := sentIn(ctx, d)
 	switch {
 	case t.sampledOnly && !origin.IsSampled():
 		return unsampled(ctx), noop.Span{}
 	case !origin.IsValid():
 	case firstTry(d):
-		ctx = trace.ContextWithRemoteSpanContext(ctx, origin)
+		ctx = sent
 		if t.decided(ctx) {
 			return ctx, noop.Span{}
 		}
@@ -171,13 +171,17 @@ func (t *Tracer) start(ctx context.Context, d driver.Delivery) (context.Context,
 	return ctx, span
 }
 
-// sentIn is the span in which a message was sent.
-func sentIn(d driver.Delivery) trace.SpanContext {
+// sentIn is the span in which a message was sent, and a context with it. Neither is valid
+// where the message carries none.
+func sentIn(ctx context.Context, d driver.Delivery) (sent context.Context, origin trace.SpanContext) {
 	if d.Header[driver.HeaderTraceparent] == "" {
-		return trace.SpanContext{}
+		return ctx, origin
 	}
-	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier(d.Header))
-	return trace.SpanContextFromContext(ctx)
+	sent = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier(d.Header))
+	if in := trace.SpanContextFromContext(sent); in.IsRemote() {
+		origin = in
+	}
+	return sent, origin
 }
 
 // unsampled tells all that is called that nobody looks at what it is a part of.
