@@ -11,6 +11,7 @@ import (
 	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 
+	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/failure/view"
@@ -28,9 +29,9 @@ type letterRow struct {
 
 func rowOf(l store.Letter) letterRow { return letterRow{Letter: view.OfLetter(l)} }
 
-// hide hides what header and body have under names of secrets.
-func (r letterRow) hide() (letterRow, error) {
-	content, paths, err := r.Content.Hide()
+// hide hides the secrets of header and body.
+func (r letterRow) hide(marks posthorn.Secrets) (letterRow, error) {
+	content, paths, err := r.Content.Hide(marks)
 	r.Letter, r.Content = r.Letter.Hide(), content
 	r.Redacted = append(r.Redacted, paths...)
 	return r, err

@@ -39,7 +39,9 @@ type Options struct {
 	// not be empty.
 	Token string
 	Store *store.Store
-	Mux   *posthorn.Mux // validates edits; nil validates none
+	// Mux validates edits, and knows what the types of messages mark as secret; nil knows
+	// none.
+	Mux *posthorn.Mux
 	// Dispatcher lets letters be tried: Mux's handlers run then, in this process. nil
 	// refuses tries.
 	Dispatcher *posthorn.Dispatcher
@@ -67,6 +69,9 @@ func Listen(o Options) (*Server, error) {
 		return nil, fmt.Errorf("listen for the API: %w", err)
 	}
 	o.Log = tap.Logger(o.Log)
+	if o.Mux == nil {
+		o.Mux = posthorn.NewMux()
+	}
 	at, ok := l.Addr().(*net.TCPAddr)
 	s := &Server{listener: l, room: make(chan struct{}, maxUnderWay)}
 	d := &doors{token: listen.NewToken(o.Token), local: ok && at.IP.IsLoopback(), room: s.room}

@@ -13,7 +13,7 @@ func (c *call) tryLetter() error {
 	if err != nil {
 		return err
 	}
-	if c.mux == nil || c.dispatcher == nil || len(c.mux.Kinds()) == 0 {
+	if c.dispatcher == nil || len(c.mux.Kinds()) == 0 {
 		return &problem{Status: http.StatusNotImplemented, Code: "E-NO-HANDLERS", Title: "this program runs no handlers here",
 			Detail: "they are tried by a program that serves the API with its handlers and its dispatcher",
 			Try:    "PROGRAM failed try, where PROGRAM has the handlers"}

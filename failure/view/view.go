@@ -1,6 +1,7 @@
 // Package view is the shape in which dead letters and what is done with them are shown as
-// JSON, by the command line and over HTTP alike. Times are in UTC; what stands under a name
-// of a secret is hidden, unless the caller leaves that out.
+// JSON, by the command line and over HTTP alike. Times are in UTC; what the type of a
+// message marks as secret is hidden, as is what stands under a name of a secret, unless the
+// caller leaves that out.
 package view
 
 import (

@@ -1,11 +1,13 @@
 package view_test
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"slices"
 	"testing"
 
+	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
@@ -24,9 +26,51 @@ func TestSecretsAreHiddenAndAllElseIsAsItWas(t *testing.T) {
 		`{"token":null,"api_key":""}`:     {`{"token":null,"api_key":""}`, nil},
 		`"token"`:                         {`"token"`, nil},
 	} {
-		got, paths, err := view.OfBody([]byte(body)).Hide()
+		got, paths, err := view.OfBody([]byte(body)).Hide(posthorn.Secrets{})
 		if err != nil || string(got.Body) != c.want || !slices.Equal(paths, c.paths) {
 			t.Errorf("%s became %s with %v hidden, %v", body, got.Body, paths, err)
+		}
+	}
+}
+
+// A payment has secrets that no name tells.
+type payment struct {
+	Card struct {
+		Number string `json:"no" posthorn:"secret"`
+		Until  string `json:"until"`
+	} `json:"card"`
+	Notes []string `json:"note" posthorn:"secret"`
+	Next  *payment `json:"next"`
+}
+
+// Kind names it.
+func (payment) Kind() string { return "payment" }
+
+// payments are the handlers of a program that knows payments.
+func payments() *posthorn.Mux {
+	m := posthorn.NewMux()
+	posthorn.Handle(m, func(context.Context, payment) error { return nil })
+	return m
+}
+
+func TestWhatATypeMarksIsHiddenWhereItsKindIsKnown(t *testing.T) {
+	const body = `{ "card":{"no":4711, "until":"2030"}, "next":{"NOTE":["x"],"next":{"card":{"no":"1"},"token":"k"}} }`
+	for kind, c := range map[string]struct {
+		want  string
+		paths []string
+	}{
+		"payment": {
+			`{ "card":{"no":"***", "until":"2030"}, "next":{"NOTE":"***","next":{"card":{"no":"***"},"token":"***"}} }`,
+			[]string{"payload.card.no", "payload.next.NOTE", "payload.next.next.card.no", "payload.next.next.token"},
+		},
+		"nobody's": {
+			`{ "card":{"no":4711, "until":"2030"}, "next":{"NOTE":["x"],"next":{"card":{"no":"1"},"token":"***"}} }`,
+			[]string{"payload.next.next.token"},
+		},
+	} {
+		got, paths, err := view.OfBody([]byte(body)).Hide(payments().Secrets(kind))
+		if err != nil || string(got.Body) != c.want || !slices.Equal(paths, c.paths) {
+			t.Errorf("of %s it is %s with %v hidden, %v", kind, got.Body, paths, err)
 		}
 	}
 }
@@ -46,13 +90,14 @@ func TestAHeaderIsHiddenInACopy(t *testing.T) {
 // Whatever the body is, hiding keeps it JSON, or leaves it alone.
 func FuzzHide(f *testing.F) {
 	for _, body := range []string{
-		`{"token":"a","b":[{"password":{}}]}`, `[]`, `{"a":"\u0000"}`, "\xff", `{"token":1,"token":2}`,
+		`{"token":"a","b":[{"password":{}}]}`, `{"card":{"no":[1]},"next":{"note":7}}`, `[]`, `{"a":"\u0000"}`, "\xff", `{"token":1,"token":2}`,
 	} {
 		f.Add([]byte(body))
 	}
+	marks := payments().Secrets()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		before := view.OfBody(body)
-		got, paths, err := before.Hide()
+		got, paths, err := before.Hide(marks)
 		if err != nil || (before.Body != nil) != json.Valid(got.Body) || got.Base64 != before.Base64 {
 			t.Errorf("%q became %q, %v", body, got.Body, err)
 		}
