@@ -99,6 +99,26 @@ func TestWhatLooksLikeASecretIsShownOnlyWhenAsked(t *testing.T) {
 	}
 }
 
+func TestAnEditByAnOperationIsShownWithoutTheSecretsOfItsPatch(t *testing.T) {
+	t.Parallel()
+	s := open(t, "SQLite")
+	bury(t, s, `{"To":"x"}`, "a")
+	v := serve(t, s)
+	const byName, byType = "k2f9x7", "d00r17"
+	o, err := s.StartOperation(t.Context(), store.Operation{Action: store.ActionEdit, Unchecked: true, Patch: []byte(
+		`[{"op":"add","path":"/token","value":"` + byName + `"},{"op":"add","path":"/door","value":"` + byType + `"}]`)})
+	try(t, err)
+	for _, a := range []ask{
+		{path: "GET /v1/operations", want: 200}, {path: "GET /v1/operations/" + o.ID, want: 200},
+		{path: "POST /v1/operations/" + o.ID + "/cancel", body: `{}`, want: 200},
+	} {
+		text := string(v.do(a).body)
+		if strings.Contains(text, byName) || strings.Contains(text, byType) || !strings.Contains(text, `"patch.1.value"`) {
+			t.Errorf("%s shows a secret, or does not say that it hides one:\n%s", a.path, text)
+		}
+	}
+}
+
 // edits edits letter a, each time as a version that was seen.
 func (v *service) edits() {
 	v.Helper()

@@ -87,10 +87,68 @@ func TestAHeaderIsHiddenInACopy(t *testing.T) {
 	}
 }
 
+func TestAPatchIsShownWithoutItsValuesForSecrets(t *testing.T) {
+	for patch, c := range map[string]struct {
+		want  string
+		paths []string
+	}{
+		`[{"op":"remove","path":"/token"}, {"op":"move","from":"/token","path":"/pin"}]`: {
+			`[{"op":"remove","path":"/token"}, {"op":"move","from":"/token","path":"/pin"}]`, nil,
+		},
+		`[ {"op":"add", "path":"/a/api~1key/0", "value":[1]},{"value":"x","op":"test","path":"/card/no"} ]`: {
+			`[ {"op":"add", "path":"/a/api~1key/0", "value":[1]},{"value":"***","op":"test","path":"/card/no"} ]`,
+			[]string{"patch.1.value"},
+		},
+		`[{"op":"replace","path":"/a/password/0","value":{"x":1}},{"op":"add","path":"/token","value":""}]`: {
+			`[{"op":"replace","path":"/a/password/0","value":"***"},{"op":"add","path":"/token","value":""}]`,
+			[]string{"patch.0.value"},
+		},
+		`[{"op":"add","path":"/next/next/card","value":{"no":"1","until":"2030"}}]`: {
+			`[{"op":"add","path":"/next/next/card","value":{"no":"***","until":"2030"}}]`, []string{"patch.0.value.no"},
+		},
+		`[{"op":"add","path":"/note/-","value":"x"}]`: {
+			`[{"op":"add","path":"/note/-","value":"***"}]`, []string{"patch.0.value"},
+		},
+		`[{"op":"replace","path":"","value":{"a":1,"secret":2}}]`: {
+			`[{"op":"replace","path":"","value":{"a":1,"secret":"***"}}]`, []string{"patch.0.value.secret"},
+		},
+		`[{"path":"/a","path":"/token","op":"add","value":"x","Value":"x"}]`: {
+			`[{"path":"/a","path":"/token","op":"add","value":"***","Value":"***"}]`,
+			[]string{"patch.0.value", "patch.0.Value"},
+		},
+		`[{"op":"add","path":"token","value":"x"},{"op":"add","value":"x"},{"op":"add","path":"/a","value":"x"}]`: {
+			`[{"op":"add","path":"token","value":"***"},{"op":"add","value":"***"},{"op":"add","path":"/a","value":"x"}]`,
+			[]string{"patch.0.value", "patch.1.value"},
+		},
+		`[null]`:             {`"***"`, []string{"patch"}},
+		`{"token":"x"}`:      {`"***"`, []string{"patch"}},
+		`[{"op":{"x":"y"}}]`: {`"***"`, []string{"patch"}},
+		`[]`:                 {`[]`, nil},
+		``:                   {``, nil},
+	} {
+		o := view.OfOperation(store.Operation{Patch: json.RawMessage(patch)}, payments())
+		if string(o.Patch) != c.want || !slices.Equal(o.Redacted, c.paths) {
+			t.Errorf("%s\nis shown as\n%s with %v hidden", patch, o.Patch, o.Redacted)
+		}
+	}
+}
+
+func TestAPatchIsJudgedByTheTypesOfTheMessagesThatItIsAbout(t *testing.T) {
+	for kind, want := range map[string]string{"": "***", "payment": "***", "nobody's": "x"} {
+		o := view.OfOperation(store.Operation{
+			Filter: store.LetterFilter{Kind: kind}, Patch: json.RawMessage(`[{"op":"add","path":"/note","value":"x"}]`),
+		}, payments())
+		if got := string(o.Patch); got != `[{"op":"add","path":"/note","value":"`+want+`"}]` {
+			t.Errorf("of letters of kind %q it is %s", kind, got)
+		}
+	}
+}
+
 // Whatever the body is, hiding keeps it JSON, or leaves it alone.
 func FuzzHide(f *testing.F) {
 	for _, body := range []string{
-		`{"token":"a","b":[{"password":{}}]}`, `{"card":{"no":[1]},"next":{"note":7}}`, `[]`, `{"a":"\u0000"}`, "\xff", `{"token":1,"token":2}`,
+		`{"token":"a","b":[{"password":{}}]}`, `{"card":{"no":[1]},"next":{"note":7}}`,
+		`[]`, `{"a":"\u0000"}`, "\xff", `{"token":1,"token":2}`,
 	} {
 		f.Add([]byte(body))
 	}
