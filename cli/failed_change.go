@@ -263,7 +263,7 @@ func plural(n int, noun string) string {
 // A tally is what a change has done so far.
 type tally struct {
 	done    int
-	batches []int    // how many each transaction has changed
+	acts    []int    // how many letters each act of this command is about
 	refused []string // ids that are taken
 	cause   error    // what ended it early
 }
@@ -275,7 +275,7 @@ func (s *session) changeAll(ctx context.Context, st *store.Store, c change, pick
 	t := tally{}
 	for batch := range slices.Chunk(picked.seqs, changeBatch) {
 		did, err := c.apply(st).Apply(ctx, batch...)
-		t.done, t.batches = t.done+did.Done, append(t.batches, did.Done)
+		t.done, t.acts = t.done+did.Done, append(t.acts, did.Each...)
 		for _, seq := range did.Clashed {
 			t.refused = append(t.refused, picked.ids[seq])
 		}
