@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
@@ -56,13 +57,9 @@ func (c *call) listLetters() error {
 
 // rest counts what follows a page, up to a bound.
 func (c *call) rest(f store.LetterFilter, p store.LetterPage) (*restView, error) {
-	f.Past = p.Next
-	if p.Searched > 0 {
-		f.Terms, f.Reason = nil, ""
-	}
 	f.Within = restWithin
-	n, err := c.store.TotalLetters(c.ctx, f, countMost)
-	return &restView{Count: n.N, Exact: n.Exact, Unsearched: p.Searched > 0}, err
+	r, err := failure.RestOf(c.ctx, c.store, f, p)
+	return &restView{Count: r.N, Exact: r.Exact, Unsearched: r.Unsearched}, err
 }
 
 // letter finds the latest dead letter with the id, or else one that was removed.
