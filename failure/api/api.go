@@ -45,7 +45,10 @@ type Options struct {
 	// Dispatcher lets letters be tried: Mux's handlers run then, in this process. nil
 	// refuses tries.
 	Dispatcher *posthorn.Dispatcher
-	Log        *slog.Logger // nil means silence
+	// Queues are known beside those that are paused, consumed or filled: those of a
+	// configuration.
+	Queues []string
+	Log    *slog.Logger // nil means silence
 }
 
 // A Server answers requests.
@@ -109,6 +112,7 @@ type call struct {
 	log   *slog.Logger
 
 	dispatcher *posthorn.Dispatcher
+	queues     []string
 }
 
 // A route is what the server answers.
@@ -162,7 +166,9 @@ func (d *doors) handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range routes() {
 		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
-			c := &call{w: w, r: r, store: o.Store, mux: o.Mux, log: o.Log, dispatcher: o.Dispatcher}
+			c := &call{
+				w: w, r: r, store: o.Store, mux: o.Mux, log: o.Log, dispatcher: o.Dispatcher, queues: o.Queues,
+			}
 			c.serve(rt)
 		})
 	}

@@ -216,6 +216,7 @@ func TestLettersAreRetriedRemovedRestoredAndPurged(t *testing.T) {
 		}
 		v.do(ask{path: "GET /v1/messages/nobody/why", want: 404})
 		v.do(ask{path: "GET /v1/queues/q/why", want: 200})
+		v.do(ask{path: "GET /v1/queues/p/why", want: 404})
 		act("remove", `{"ids":["b","c"]}`, 200)
 		act("remove", `{"ids":["b","c"],"confirm":"b"}`, 400)
 		act("restore", `{"ids":["c"]}`, 200)
