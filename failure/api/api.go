@@ -3,6 +3,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // for the description
 	"errors"
@@ -49,6 +50,8 @@ type Options struct {
 	// configuration.
 	Queues []string
 	Log    *slog.Logger // nil means silence
+
+	within time.Duration // instead of answerWithin, for tests
 }
 
 // A Server answers requests.
@@ -113,6 +116,7 @@ type call struct {
 
 	dispatcher *posthorn.Dispatcher
 	queues     []string
+	within     time.Duration // an answer has to be there
 }
 
 // A route is what the server answers.
@@ -168,6 +172,7 @@ func (d *doors) handler(o Options) http.Handler {
 		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
 			c := &call{
 				w: w, r: r, store: o.Store, mux: o.Mux, log: o.Log, dispatcher: o.Dispatcher, queues: o.Queues,
+				within: cmp.Or(o.within, answerWithin),
 			}
 			c.serve(rt)
 		})
@@ -184,7 +189,7 @@ func (d *doors) handler(o Options) http.Handler {
 
 // serve answers one request by its route.
 func (c *call) serve(rt route) {
-	ctx, cancel := context.WithTimeout(c.r.Context(), answerWithin)
+	ctx, cancel := context.WithTimeout(c.r.Context(), c.within)
 	if rt.path == pathExport || rt.path == pathImport {
 		cancel()
 		ctx, cancel = context.WithCancel(c.r.Context())

@@ -143,11 +143,16 @@ func serve(t *testing.T, s *store.Store) *service {
 // serveBy is serve with the handlers and the dispatcher of a program.
 func serveBy(t *testing.T, s *store.Store, mux *posthorn.Mux, d *posthorn.Dispatcher) *service {
 	t.Helper()
-	v := &service{T: t, store: s, spec: readSpec(t), client: &http.Client{Transport: &http.Transport{}}}
-	server, err := api.Listen(api.Options{
-		Listen: "127.0.0.1:0", Token: token, Store: s, Mux: mux, Dispatcher: d,
-		Log: slog.New(slog.NewTextHandler(&v.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	return serveWith(t, api.Options{Store: s, Mux: mux, Dispatcher: d})
+}
+
+// serveWith is serve with any options.
+func serveWith(t *testing.T, o api.Options) *service {
+	t.Helper()
+	v := &service{T: t, store: o.Store, spec: readSpec(t), client: &http.Client{Transport: &http.Transport{}}}
+	o.Listen, o.Token = "127.0.0.1:0", token
+	o.Log = slog.New(slog.NewTextHandler(&v.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	server, err := api.Listen(o)
 	try(t, err)
 	v.base = "http://" + server.Address()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
