@@ -235,6 +235,24 @@ func TestARemovedLetterIsRestoredUnlessItsIdIsTaken(t *testing.T) {
 	})
 }
 
+// Who removes a letter while somebody else is asked whether to retry it does not want it to
+// be handled.
+func TestARemovedLetterIsNotRetried(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		buried(t, s, "m", "n")
+		removed, other := letterOf(t, s, "m"), letterOf(t, s, "n")
+		if n, err := s.RemoveLetters(t.Context(), removed.Seq); n != 1 || err != nil {
+			t.Errorf("removed %d, %v", n, err)
+		}
+		if n, err := s.RetryLetters(t.Context(), removed.Seq, other.Seq); n != 1 || err != nil {
+			t.Errorf("of one that was removed, and one that was not, %d are retried, %v", n, err)
+		}
+		if p, err := s.Find(t.Context(), "m"); err != nil || p.Place != store.PlaceRemoved {
+			t.Errorf("what was removed is %+v, %v", p, err)
+		}
+	})
+}
+
 func TestAPurgedLetterLeavesNothing(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
