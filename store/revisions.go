@@ -77,6 +77,34 @@ func (s *Store) editLetter(ctx context.Context, q Session, e Edit) error {
 	return s.audit(ctx, q, Act{Verb: VerbRetry, Messages: []string{env.ID}, Count: 1})
 }
 
+// RetryVersion puts one dead letter back on its queue as RetryLetters does, unless somebody
+// else was faster than who has read this version of it. Errors: ErrChanged, and nothing is
+// changed; driver.ErrDuplicate when a live message has its id; driver.ErrUnavailable.
+func (s *Store) RetryVersion(ctx context.Context, seq int64, revision int) error {
+	err := s.write(ctx, func(ctx context.Context, q Session) error {
+		now, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		env, err := s.holdLetter(ctx, q, seq, revision)
+		if err != nil {
+			return err
+		}
+		n, err := s.letterBack(ctx, q, now, seq)
+		if err == nil && n == 0 { // it was removed
+			err = ErrChanged
+		}
+		if err != nil {
+			return err
+		}
+		return s.audit(ctx, q, Act{Verb: VerbRetry, Messages: []string{env.ID}, Count: 1})
+	})
+	if err == nil {
+		s.hub.wake()
+	}
+	return s.explain("retry dead letter", err)
+}
+
 // A replacement is an edit, with its time and with who has made it.
 type replacement struct {
 	Edit

@@ -151,10 +151,41 @@ func (v *service) edits() {
 	if whole.Edits != 2 || len(whole.Revisions) != 2 || !slices.Contains(life, "edit") || life[0] != "sent" {
 		v.Errorf("after two edits it is %+v", whole)
 	}
+	v.unchanged()
 	body := ask{path: "PUT /v1/letters/c/body", body: "\xfe", want: 422}
 	body.header = []string{"Content-Type", "application/octet-stream", "If-Match",
 		v.do(ask{path: "GET /v1/letters/c", want: 200}).header.Get("ETag")}
 	v.do(body) // the handler cannot decode it
+}
+
+// unchanged gives letters back what they have already: none becomes another version, and one
+// that is to be retried is.
+func (v *service) unchanged() {
+	v.Helper()
+	bury(v.T, v.store, `{"To":""}`, "same") // the handler would refuse it as a new version
+	type edited struct {
+		Edits            int
+		Changed, Retried bool
+	}
+	put := func(query, tag string, want int) edited {
+		v.Helper()
+		return get[edited](v, ask{path: "PUT /v1/letters/same/body" + query, body: `{"To":""}`, want: want,
+			header: []string{"Content-Type", "application/json", "If-Match", tag}})
+	}
+	tag := v.do(ask{path: "GET /v1/letters/same", want: 200}).header.Get("ETag")
+	if got := put("", tag, 200); got != (edited{}) {
+		v.Errorf("an edit that changes nothing gives %+v", got)
+	}
+	if got := put("?retry=true", tag, 200); got != (edited{Retried: true}) {
+		v.Errorf("a retry of it gives %+v", got)
+	}
+	if rs, err := v.store.Revisions(v.Context(), "same"); err != nil || len(rs) != 0 {
+		v.Errorf("it has %d revisions, %v", len(rs), err)
+	}
+	if acts := get[page](v, ask{path: "GET /v1/audit?message=same", want: 200}); acts.Items[0].Verb != "retry" {
+		v.Errorf("the audit has %+v", acts)
+	}
+	put("?retry=true", tag, 404)
 }
 
 // exports exports everything, and imports it again.
