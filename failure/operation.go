@@ -60,6 +60,7 @@ type Executor struct {
 	opts  ExecutorOptions
 	turns []*hold
 	blind bool // what there is to do cannot be seen
+	deaf  bool // whether others wait cannot be seen
 	pace  pace
 	feels feeler
 }
@@ -138,7 +139,17 @@ func (e *Executor) wanting() (n int) {
 // feel looks from time to time whether others wait, and lets those that rest know.
 func (e *Executor) feel(ctx context.Context) {
 	n := e.wanting()
-	if n == 0 || !e.feels.feel(ctx, &e.pace) {
+	if n == 0 {
+		return
+	}
+	looked, err := e.feels.feel(ctx, &e.pace)
+	if !looked || ctx.Err() != nil {
+		return
+	}
+	if err != nil && !e.deaf {
+		e.opts.Log.Warn("operations cannot see whether others wait: they keep their pace", "error", err) // once
+	}
+	if e.deaf = err != nil; e.deaf {
 		return
 	}
 	now := time.Now()

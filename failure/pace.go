@@ -146,20 +146,20 @@ type feeler struct {
 	next   time.Time
 }
 
-// feel looks for messages that wait for long, and tells the pace. It reports whether
-// it was time to.
-func (f *feeler) feel(ctx context.Context, p *pace) bool {
+// feel looks for messages that wait for long, and tells the pace, which stays as it is when
+// that fails. It reports whether it was time to.
+func (f *feeler) feel(ctx context.Context, p *pace) (looked bool, err error) {
 	began := time.Now()
 	if began.Before(f.next) {
-		return false
+		return false, nil
 	}
 	queue, err := f.look(ctx, began)
 	took := time.Since(began)
 	f.next = began.Add(max(feelEvery, time.Duration(float64(took)/feelCost)))
-	if err == nil { // else the next step meets it, too
+	if err == nil {
 		p.hear(queue)
 	}
-	return err == nil
+	return true, err
 }
 
 func (f *feeler) look(ctx context.Context, now time.Time) (queue string, err error) {
