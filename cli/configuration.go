@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthorn/posthorn/internal/config"
+	"github.com/posthorn/posthorn/store"
 )
 
 // settingRow is a setting, as output shows it.
@@ -43,11 +44,15 @@ func (s *session) configValidateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := tokenOf(cfg, "metrics", cfg.Metrics); err != nil {
+			_, err = tokenOf(cfg, "metrics", cfg.Metrics)
+			_, another := tokenOf(cfg, "api", cfg.API)
+			if err = cmp.Or(err, another); err != nil {
 				return err
 			}
-			if exposed(cfg.Metrics.TokenFile) {
-				s.say("%s: %s\n", cfg.Metrics.TokenFile, everybodyReads)
+			for _, d := range judgeSecretFiles(cfg) {
+				if d.Level != store.LevelOK {
+					s.say("%s; %s\n", d.Evidence, d.Fix)
+				}
 			}
 			s.print("%s: valid\n", cmp.Or(cfg.File, "no configuration file: the defaults"))
 			return nil
