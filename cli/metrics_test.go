@@ -96,6 +96,25 @@ func TestMetricsBeyondThisHostNeedAToken(t *testing.T) {
 	}
 }
 
+// Processes apart may share an address; one process cannot listen at it twice.
+func TestOnlyWhatOneProcessWouldListenAtTwiceIsRefused(t *testing.T) {
+	const shared = "metrics: {listen: '127.0.0.1:1'}\nhealth: {listen: 'localhost:1'}\n"
+	st := newStage(t, shared)
+	if code := st.run("config", "validate"); code != 0 || !strings.Contains(st.errs.String(), "up listens at both") {
+		t.Errorf("validate: code %d\n%s", code, st.errs.String())
+	}
+	st = newStage(t, shared)
+	st.shop()
+	if code := st.run("up"); code != 78 || !strings.Contains(st.errs.String(), "metrics.listen and health.listen") {
+		t.Errorf("up: code %d\n%s", code, st.errs.String())
+	}
+	st = newStage(t, shared)
+	st.shop()
+	if code := st.run("consume", "--time-limit", "1"); code != 0 {
+		t.Errorf("consume: code %d\n%s", code, st.errs.String())
+	}
+}
+
 // writeToken writes the file of a token, unless its mode is 0.
 func writeToken(t *testing.T, file, text string, mode os.FileMode) {
 	t.Helper()
