@@ -218,3 +218,21 @@ func ExampleDispatcher_DispatchTx() {
 	// <nil> <nil> <nil>
 	// hello Ada
 }
+
+// A Payment has a field that nobody should read who looks after messages.
+type Payment struct {
+	Cents int64  `json:"cents"`
+	Card  string `json:"card" posthorn:"secret"`
+}
+
+// Kind is its stable name.
+func (Payment) Kind() string { return "payment" }
+
+// What a type marks as secret is hidden by the workbench of dead letters.
+func ExampleHandler_Secrets() {
+	m := posthorn.NewMux()
+	posthorn.Handle(m, func(context.Context, Payment) error { return nil })
+	h, _ := m.Handler("payment")
+	fmt.Println(h.Secrets().In("card").Marked(), h.Secrets().In("cents").Marked())
+	// Output: true false
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -48,6 +49,7 @@ type Handler struct {
 	retry   *RetryPolicy
 	tx, raw bool
 	slow    bool // it does something before its transaction
+	secrets Secrets
 	decode  func(body []byte) (any, error)
 	start   func(ctx context.Context, d driver.Delivery, msg any) (Effect, error)
 }
@@ -124,7 +126,8 @@ func WithRawTx() HandlerOption { return func(h *Handler) { h.raw = true } }
 
 // Handle registers a handler that is run at least once for each message: the
 // message is acknowledged after fn returned nil. It panics when the kind is
-// not usable or has a handler already.
+// not usable or has a handler already, or when a tag of T means nothing. What T
+// marks by posthorn:"secret" is hidden where messages are shown: see [Secrets].
 func Handle[T Message](m *Mux, fn func(ctx context.Context, msg T) error, opts ...HandlerOption) {
 	register[T](m, &Handler{start: func(ctx context.Context, d driver.Delivery, msg any) (Effect, error) {
 		return nil, m.wrap(ctx, d, func(ctx context.Context) error { return fn(ctx, msg.(T)) })
@@ -171,7 +174,11 @@ func register[T Message](m *Mux, h *Handler, opts []HandlerOption) {
 	for _, opt := range opts {
 		opt(h)
 	}
-	if err := h.check(); err != nil {
+	err := h.check()
+	if err == nil {
+		h.secrets, err = secretsOf(reflect.TypeFor[T]())
+	}
+	if err != nil {
 		panic(fmt.Sprintf("posthorn: register %T: %v", zero, err))
 	}
 	if _, taken := m.handlers[h.kind]; taken {

@@ -19,7 +19,8 @@ import (
 	"github.com/posthorn/posthorn/driver"
 )
 
-// A Message is what an application wants done. It is encoded as JSON.
+// A Message is what an application wants done. It is encoded as JSON. Fields that nobody
+// should read who looks after the messages are tagged posthorn:"secret": see [Secrets].
 type Message interface {
 	// Kind is the stable name under which the message travels. It must not
 	// depend on the message's fields: it is asked of a zero value, too.

@@ -21,6 +21,7 @@ func (s *session) answerAPI(ctx context.Context, cfg *config.Config) (end func()
 	}
 	server, err := api.Listen(api.Options{
 		Listen: cfg.API.Listen, Token: token, Store: s.env.Store, Mux: s.app.Mux, Log: s.env.Log,
+		Queues: declaredQueues(cfg),
 	})
 	if err != nil { // messages are worth more than those that are dead
 		s.env.Log.Error("cannot answer the API: going on without", "error", err)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthorn/posthorn/internal/config"
+	"github.com/posthorn/posthorn/store"
 )
 
 // settingRow is a setting, as output shows it.
@@ -43,15 +44,37 @@ func (s *session) configValidateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := tokenOf(cfg, "metrics", cfg.Metrics); err != nil {
+			_, err = tokenOf(cfg, "metrics", cfg.Metrics)
+			_, another := tokenOf(cfg, "api", cfg.API)
+			if err = cmp.Or(err, another); err != nil {
 				return err
 			}
-			if exposed(cfg.Metrics.TokenFile) {
-				s.say("%s: %s\n", cfg.Metrics.TokenFile, everybodyReads)
+			if first, second := cfg.Clash(config.KeyMetrics, config.KeyAPI, config.KeyHealth); first != "" {
+				s.say("%s: processes apart may have it, but up listens at both, and refuses that\n",
+					config.ClashText(first, second))
+			}
+			for _, d := range judgeSecretFiles(cfg) {
+				if d.Level != store.LevelOK {
+					s.say("%s; %s\n", d.Evidence, d.Fix)
+				}
 			}
 			s.print("%s: valid\n", cmp.Or(cfg.File, "no configuration file: the defaults"))
 			return nil
 		},
+	}
+}
+
+// listenOnce refuses to listen at one address twice in this process.
+func listenOnce(cfg *config.Config, keys ...string) error {
+	first, second := cfg.Clash(keys...)
+	if first == "" {
+		return nil
+	}
+	at, _ := cfg.Setting(second)
+	return &fault{
+		Code: config.CodeDuplicate, Title: "two listeners have one address", Exit: exitConfig, Where: at.Origin,
+		What: config.ClashText(first, second) + ", and this process would listen at both",
+		Try:  "give each of them a port of its own",
 	}
 }
 

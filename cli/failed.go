@@ -11,6 +11,7 @@ import (
 	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 
+	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/failure/view"
@@ -28,9 +29,9 @@ type letterRow struct {
 
 func rowOf(l store.Letter) letterRow { return letterRow{Letter: view.OfLetter(l)} }
 
-// hide hides what header and body have under names of secrets.
-func (r letterRow) hide() (letterRow, error) {
-	content, paths, err := r.Content.Hide()
+// hide hides the secrets of header and body.
+func (r letterRow) hide(marks posthorn.Secrets) (letterRow, error) {
+	content, paths, err := r.Content.Hide(marks)
 	r.Letter, r.Content = r.Letter.Hide(), content
 	r.Redacted = append(r.Redacted, paths...)
 	return r, err
@@ -142,11 +143,9 @@ func knownClass(ctx context.Context, st *store.Store, f store.LetterFilter) erro
 	if f.Class == "" || slices.Contains(known, driver.Class(f.Class)) {
 		return nil
 	}
-	page, err := st.LetterPage(ctx, store.LetterFilter{
-		Class: f.Class, Discarded: f.Discarded, Limit: 1, Reach: searchReach, Bare: true,
-	})
-	if err != nil || len(page.Letters) > 0 || page.Next > 0 {
-		return err // one has it, or nobody has looked at all of them
+	page, err := st.LetterPage(ctx, store.LetterFilter{Class: f.Class, Discarded: f.Discarded, Limit: 1, Bare: true})
+	if err != nil || len(page.Letters) > 0 {
+		return err
 	}
 	names := make([]string, len(known))
 	for i, c := range known {
@@ -166,106 +165,6 @@ func queryFault(err error) error {
 	return &fault{
 		Code: "E-USAGE", Title: "cannot understand the query", What: wrong.Error(), Try: wrong.Try, Exit: exitUsage,
 		Excerpt: printable.Text(wrong.Query) + "\n" + strings.Repeat(" ", before) + "^",
-	}
-}
-
-// defaultLetters is how many dead letters a list shows.
-const defaultLetters = 100
-
-func (s *session) failedListCommand() *cobra.Command {
-	var f letterFlags
-	var output string
-	cmd := &cobra.Command{
-		Use: "list", Short: "List dead letters, the oldest first",
-		Example: s.example(`
-			failed list
-			failed list --kind welcome --failed-after '2026-01-31 08:00'
-			failed list --reason rejected -o name`),
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.listFailed(cmd.Context(), f, output) },
-	}
-	f.define(cmd)
-	cmd.Flags().BoolVar(&f.discarded, "discarded", false, "those that somebody removed")
-	f.limit = defaultLetters
-	countFlag(cmd.Flags(), &f.limit, "limit", "at most `N`")
-	pastFlag(cmd.Flags(), &f.past, "only those past the one with this `number`, for the next page")
-	group(cmd, "Which", "discarded", "limit", "past")
-	outputFlag(cmd, &output)
-	return cmd
-}
-
-func (s *session) listFailed(ctx context.Context, f letterFlags, as string) error {
-	st, err := s.existing(ctx)
-	if err != nil {
-		return err
-	}
-	filter, err := s.narrow(ctx, st, &f)
-	if err != nil {
-		return err
-	}
-	filter.Past, filter.Reach, filter.Bare = f.past, searchReach, true
-	page, err := st.LetterPage(ctx, filter)
-	if err != nil {
-		return err
-	}
-	rows := make([]letterRow, len(page.Letters))
-	for i, l := range page.Letters {
-		rows[i] = letterRow{Letter: view.OfLetter(l).Hide()}
-	}
-	list := letterListing(rows)
-	if page.Next > 0 {
-		list.extra = map[string]any{"next": page.Next, "searched": page.Searched}
-	}
-	if err := show(s, as, list); err != nil || page.Next == 0 {
-		return err
-	}
-	return s.sayMore(ctx, st, filter, page)
-}
-
-// Bounds of how far a list looks and counts.
-const (
-	searchReach = 200_000 // letters for one page
-	countMost   = 10_000
-)
-
-// sayMore says how much a list has not shown, and how to go on.
-func (s *session) sayMore(ctx context.Context, st *store.Store, f store.LetterFilter, p store.LetterPage) error {
-	rest := f
-	rest.Past = p.Next
-	if p.Searched > 0 {
-		rest.Terms, rest.Reason, rest.Class = nil, "", ""
-	}
-	n, err := st.TotalLetters(ctx, rest, countMost)
-	if err != nil {
-		return err
-	}
-	more := strconv.FormatInt(n.N, 10)
-	if !n.Exact {
-		more += "+"
-	}
-	if p.Searched > 0 {
-		s.say("searched %d dead letters, and not %s others: go on with --past %d\n", p.Searched, more, p.Next)
-		return nil
-	}
-	s.say("there are more, %s: go on with --past %d\n", more, p.Next)
-	return nil
-}
-
-func letterListing(rows []letterRow) listing[letterRow] {
-	return listing[letterRow]{
-		kind: "FailedList", rows: rows, name: func(r letterRow) string { return r.ID },
-		columns: []column[letterRow]{
-			{head: "ID", cell: func(r letterRow) string { return r.ID }},
-			{head: "KIND", flex: true, cell: func(r letterRow) string { return r.Kind }},
-			{head: "QUEUE", cell: func(r letterRow) string { return r.Queue }},
-			{head: "REASON", cell: func(r letterRow) string { return r.Reason }},
-			{head: "CLASS", wide: true, cell: func(r letterRow) string { return r.Class }},
-			{head: "ATTEMPTS", right: true, cell: func(r letterRow) string { return strconv.Itoa(r.Attempts) }},
-			{head: "CRASHES", right: true, wide: true, cell: func(r letterRow) string { return strconv.Itoa(r.Crashes) }},
-			{head: "SENT AT", wide: true, cell: func(r letterRow) string { return moment(r.SentAt) }},
-			{head: "DIED AT", cell: func(r letterRow) string { return moment(r.DiedAt) }},
-			{head: "ERROR", flex: true, cell: func(r letterRow) string { return r.Error }},
-		},
 	}
 }
 

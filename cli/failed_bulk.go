@@ -50,8 +50,28 @@ func (f bulkFlags) canary() *bool {
 	return nil
 }
 
-// bulk does a change by an operation, whose letters are fixed now.
+// bulk does a change by an operation, whose letters are fixed now. Ids that are no dead
+// letters are told before anybody is asked, and the exit code tells of them, too.
 func (s *session) bulk(ctx context.Context, st *store.Store, c change, f changeFlags) error {
+	_, missing, err := named(ctx, st, f.ids, c.discarded)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 && len(missing) == len(unique(f.ids)) {
+		return s.absent(ctx, st, missing, len(missing))
+	}
+	if err := s.sayAbsent(ctx, st, missing); err != nil {
+		return err
+	}
+	if err := s.operateOn(ctx, st, c, f); err != nil || len(missing) == 0 {
+		return err
+	}
+	return outcome(exitPartly)
+}
+
+// operateOn makes an operation of what the flags choose, and watches it if it is to be
+// waited for.
+func (s *session) operateOn(ctx context.Context, st *store.Store, c change, f changeFlags) error {
 	o, err := s.planned(ctx, st, c, f)
 	if err != nil {
 		return err
@@ -64,8 +84,6 @@ func (s *session) bulk(ctx context.Context, st *store.Store, c change, f changeF
 	switch {
 	case err != nil:
 		return err
-	case n == 0 && len(f.ids) > 0:
-		return s.absent(ctx, st, f.ids, len(f.ids))
 	case n == 0:
 		return s.nothingFits()
 	}

@@ -181,22 +181,13 @@ func (s *session) choose(
 	for _, a := range acts {
 		picked.newest = a.Seq
 	}
-	for _, id := range slices.Compact(slices.Sorted(slices.Values(f.ids))) {
-		ls, err := st.Letters(ctx, store.LetterFilter{
-			IDs: []string{id}, Discarded: f.discarded, Limit: 1000, Bare: true,
-		})
-		if err != nil {
-			return nil, err
-		}
-		if len(ls) == 0 {
-			picked.missing = append(picked.missing, id)
-		}
+	if len(f.ids) > 0 {
+		ls, missing, err := named(ctx, st, f.ids, f.discarded)
 		for _, l := range ls {
 			picked.add(l)
 		}
-	}
-	if len(f.ids) > 0 {
-		return picked, nil
+		picked.missing = missing
+		return picked, err
 	}
 	filter, err := s.narrow(ctx, st, &f.letterFlags)
 	if err != nil {
@@ -221,6 +212,28 @@ func (s *session) choose(
 			return picked, err
 		}
 	}
+}
+
+// unique are ids without repetitions, in order.
+func unique(ids []string) []string { return slices.Compact(slices.Sorted(slices.Values(ids))) }
+
+// named finds the letters that have some ids. Several may have the same one.
+func named(
+	ctx context.Context, st *store.Store, ids []string, discarded bool,
+) (ls []store.Letter, missing []string, err error) {
+	for _, id := range unique(ids) {
+		found, err := st.Letters(ctx, store.LetterFilter{
+			IDs: []string{id}, Discarded: discarded, Limit: 1000, Bare: true,
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(found) == 0 {
+			missing = append(missing, id)
+		}
+		ls = append(ls, found...)
+	}
+	return ls, missing, nil
 }
 
 // preview tells what would be changed, and returns the question.
@@ -250,7 +263,7 @@ func plural(n int, noun string) string {
 // A tally is what a change has done so far.
 type tally struct {
 	done    int
-	batches []int    // how many each transaction has changed
+	acts    []int    // how many letters each act of this command is about
 	refused []string // ids that are taken
 	cause   error    // what ended it early
 }
@@ -262,7 +275,7 @@ func (s *session) changeAll(ctx context.Context, st *store.Store, c change, pick
 	t := tally{}
 	for batch := range slices.Chunk(picked.seqs, changeBatch) {
 		did, err := c.apply(st).Apply(ctx, batch...)
-		t.done, t.batches = t.done+did.Done, append(t.batches, did.Done)
+		t.done, t.acts = t.done+did.Done, append(t.acts, did.Each...)
 		for _, seq := range did.Clashed {
 			t.refused = append(t.refused, picked.ids[seq])
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/posthorn/posthorn/store"
 )
 
-// actsSeen is how many acts are looked through for who was faster.
+// actsSeen is how many acts of others are looked through for who was faster.
 const actsSeen = 200
 
 // sayOvertaken says how many of the chosen letters somebody else had changed before this
@@ -20,7 +20,7 @@ func (s *session) sayOvertaken(ctx context.Context, st *store.Store, picked *cho
 		return nil
 	}
 	s.say("%s had gone in the meantime\n", plural(left, "dead letter"))
-	acts, err := st.Acts(ctx, store.ActFilter{Limit: actsSeen})
+	acts, err := st.Acts(ctx, store.ActFilter{Limit: actsSeen + len(t.acts)})
 	if err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func (s *session) sayOvertaken(ctx context.Context, st *store.Store, picked *cho
 	for _, id := range picked.ids {
 		ids[id] = true
 	}
-	own := slices.Clone(t.batches)
+	own := slices.Clone(t.acts)
 	for _, a := range slices.Backward(acts) {
 		if a.Seq <= picked.newest {
 			continue

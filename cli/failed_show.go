@@ -26,8 +26,8 @@ func (s *session) failedShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show ID...", Short: "Show dead letters with their history and content",
 		Long: `Show dead letters: their header and body, what became of each attempt, and who has edited, retried, removed or
-restored them. What stands in a header or in JSON under a name like password, token or api_key is shown as *** without
---reveal.`,
+restored them. What this program's type of the message marks as secret, and what stands in a header or in JSON under a
+name like password, token or api_key, is shown as *** without --reveal.`,
 		Example: s.example(`
 			failed show 01890a5d-ac96-774b-bcce-b302099a8057
 			failed show ID --reveal
@@ -69,7 +69,7 @@ func (s *session) showFailed(ctx context.Context, ids []string, f showFlags) err
 			s.writeRaw(l.Body)
 			continue
 		}
-		r, err := wholeRow(ctx, st, *l, f.reveal)
+		r, err := s.wholeRow(ctx, st, *l, f.reveal)
 		if err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func (s *session) showFailed(ctx context.Context, ids []string, f showFlags) err
 }
 
 // wholeRow is a letter with its content and its life.
-func wholeRow(ctx context.Context, st *store.Store, l store.Letter, reveal bool) (letterRow, error) {
+func (s *session) wholeRow(ctx context.Context, st *store.Store, l store.Letter, reveal bool) (letterRow, error) {
 	history, err := st.Attempts(ctx, l.ID)
 	if err != nil {
 		return letterRow{}, err
@@ -92,7 +92,7 @@ func wholeRow(ctx context.Context, st *store.Store, l store.Letter, reveal bool)
 	if r.Changes, err = changesOf(ctx, st, l); err != nil || reveal {
 		return r, err
 	}
-	return r.hide()
+	return r.hide(s.app.Mux.Secrets(l.Kind))
 }
 
 func (s *session) showLetters(as string, rows []letterRow) error {

@@ -3,15 +3,22 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
+	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/internal/config"
 	"github.com/posthorn/posthorn/store"
 )
 
-// heardOf looks for a queue among those that the configuration declares, that a worker of
-// any host has said it consumes, and that hold a message or a dead letter. It looks in the
-// cheapest place first; when it finds none, names are all that there are.
+// declaredQueues are the queues of the configuration.
+func declaredQueues(cfg *config.Config) (names []string) {
+	for _, t := range cfg.Transports {
+		names = append(names, t.Queues...)
+	}
+	return names
+}
+
+// heardOf looks for a queue wherever one may be known.
 func (s *session) heardOf(
 	ctx context.Context, st *store.Store, queue string,
 ) (names []string, known bool, err error) {
@@ -19,33 +26,26 @@ func (s *session) heardOf(
 	if err != nil {
 		return nil, false, err
 	}
-	for _, t := range cfg.Transports {
-		names = append(names, t.Queues...)
-	}
-	if slices.Contains(names, queue) {
-		return names, true, nil
-	}
-	workers, _, err := st.Workers(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	for _, w := range workers {
-		names = append(names, w.Queues...)
-	}
-	if slices.Contains(names, queue) {
-		return names, true, nil
-	}
-	all, err := st.Stats(ctx)
-	for _, q := range all {
-		names = append(names, q.Queue)
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	return names, slices.Contains(names, queue), err
+	return failure.HeardOf(ctx, st, declaredQueues(cfg), queue)
 }
 
-// queueUnknown says what is odd about a queue.
-const queueUnknown = "no configuration read here declares queue %s, no worker consumes it, and nothing is in it"
+// knownQueues makes sure that somebody has heard of queues: to pause one whose name was
+// mistyped would do nothing.
+func (s *session) knownQueues(ctx context.Context, st *store.Store, queues ...string) error {
+	for _, queue := range queues {
+		names, known, err := s.heardOf(ctx, st, queue)
+		if err != nil {
+			return err
+		}
+		if !known {
+			return &fault{
+				Code: "E-NOTHING-MATCHED", Title: "no such queue", What: failure.UnheardText(queue), Exit: exitNothing,
+				Try: meant(queue, names, "the queues are "+strings.Join(names, ", ")),
+			}
+		}
+	}
+	return nil
+}
 
 // knownTarget warns of a queue that nobody has heard of, and asks whether it is meant: what
 // is put there waits until a worker is told to consume it, and no command takes it back.
@@ -57,6 +57,6 @@ func (s *session) knownTarget(ctx context.Context, st *store.Store, to string, y
 	if err != nil || known {
 		return err
 	}
-	s.say(queueUnknown+"; %s\n", to, meant(to, names, "the queues are "+strings.Join(names, ", ")))
+	s.say("%s; %s\n", failure.UnheardText(to), meant(to, names, "the queues are "+strings.Join(names, ", ")))
 	return s.confirm(fmt.Sprintf("put them on queue %s nevertheless?", to), yes)
 }

@@ -52,9 +52,6 @@ func (s *session) openView(cfg *config.Config) (*sight, error) {
 	if err != nil {
 		return nil, err
 	}
-	if exposed(cfg.Metrics.TokenFile) {
-		s.env.Log.Warn(everybodyReads, "file", cfg.Metrics.TokenFile)
-	}
 	o := metrics.Options{
 		Listen: cfg.Metrics.Listen, Token: token, Tally: s.tally, Known: s.foreseen(cfg), Version: s.app.Version,
 		Log: s.env.Log, Collectors: []prometheus.Collector{s.figures},

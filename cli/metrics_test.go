@@ -96,36 +96,78 @@ func TestMetricsBeyondThisHostNeedAToken(t *testing.T) {
 	}
 }
 
-func TestConfigValidateReadsTheTokenFileOfMetrics(t *testing.T) {
+// Processes apart may share an address; one process cannot listen at it twice.
+func TestOnlyWhatOneProcessWouldListenAtTwiceIsRefused(t *testing.T) {
+	const shared = "metrics: {listen: '127.0.0.1:1'}\nhealth: {listen: 'localhost:1'}\n"
+	st := newStage(t, shared)
+	if code := st.run("config", "validate"); code != 0 || !strings.Contains(st.errs.String(), "up listens at both") {
+		t.Errorf("validate: code %d\n%s", code, st.errs.String())
+	}
+	st = newStage(t, shared)
+	st.shop()
+	if code := st.run("up"); code != 78 || !strings.Contains(st.errs.String(), "metrics.listen and health.listen") {
+		t.Errorf("up: code %d\n%s", code, st.errs.String())
+	}
+	st = newStage(t, shared)
+	st.shop()
+	if code := st.run("consume", "--time-limit", "1"); code != 0 {
+		t.Errorf("consume: code %d\n%s", code, st.errs.String())
+	}
+}
+
+// writeToken writes the file of a token, unless its mode is 0.
+func writeToken(t *testing.T, file, text string, mode os.FileMode) {
+	t.Helper()
+	if mode == 0 {
+		return
+	}
+	if err := errors.Join(os.WriteFile(file, []byte(text), mode), os.Chmod(file, mode)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestConfigValidateReadsTokenFiles(t *testing.T) {
 	dir := t.TempDir()
-	for _, c := range []struct {
-		name, text string
-		mode       os.FileMode
-		code       int
-		says       string
-	}{
-		{"missing", "", 0, 78, "no such file"},
-		{"empty", "\n", 0o600, 78, "has 0 bytes"},
-		{"short", "c4n4ry\n", 0o600, 78, "has 6 bytes"},
-		{"good", "c4n4ryc4n4ryc4n4ry\n", 0o640, 0, "valid"},
-		{"open", "c4n4ryc4n4ryc4n4ry\n", 0o644, 0, "every user of this host can read"},
-		{".", "", 0, 78, "is a directory"}, // it cannot be read, not even by root
-	} {
-		file := filepath.Join(dir, c.name)
-		if c.mode != 0 {
-			if err := errors.Join(os.WriteFile(file, []byte(c.text), c.mode), os.Chmod(file, c.mode)); err != nil {
-				t.Fatal(err)
+	for _, listener := range []string{"metrics: {listen: '0.0.0.0:0'", "api: {listen: '127.0.0.1:0'"} {
+		for _, c := range []struct {
+			name, text string
+			mode       os.FileMode
+			code       int
+			says       string
+		}{
+			{"missing", "", 0, 78, "no such file"},
+			{"empty", "\n", 0o600, 78, "has 0 bytes"},
+			{"short", "c4n4ry\n", 0o600, 78, "has 6 bytes"},
+			{"good", "c4n4ryc4n4ryc4n4ry\n", 0o640, 0, "valid"},
+			{"open", "c4n4ryc4n4ryc4n4ry\n", 0o644, 0, "every user of this host can read"},
+			{".", "", 0, 78, "is a directory"}, // it cannot be read, not even by root
+		} {
+			file := filepath.Join(dir, c.name)
+			writeToken(t, file, c.text, c.mode)
+			st := newStage(t, listener+", token_file: "+file+"}\n")
+			code := st.run("config", "validate")
+			said := st.out.String() + st.errs.String()
+			if code != c.code || !strings.Contains(said, c.says) || strings.Contains(said, "c4n4ry") {
+				t.Errorf("%s, %s: code %d, want %d; it says\n%s", listener, c.name, code, c.code, said)
+			}
+			if c.name == "good" && strings.Contains(said, "every user") {
+				t.Errorf("a file of 0640 is called open:\n%s", said)
 			}
 		}
-		st := newStage(t, "metrics: {listen: '0.0.0.0:0', token_file: "+file+"}\n")
-		code := st.run("config", "validate")
-		said := st.out.String() + st.errs.String()
-		if code != c.code || !strings.Contains(said, c.says) || strings.Contains(said, "c4n4ry") {
-			t.Errorf("%s: code %d, want %d; it says\n%s", c.name, code, c.code, said)
-		}
-		if c.name == "good" && strings.Contains(said, "every user") {
-			t.Errorf("a file of 0640 is called open:\n%s", said)
-		}
+	}
+}
+
+// A worker that nobody supervises warns of files of secrets by itself, once.
+func TestConsumeWarnsOfAFileThatEverybodyReads(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	writeToken(t, file, "c4n4ryc4n4ryc4n4ry\n", 0o644)
+	st := newStage(t, "metrics: {listen: '127.0.0.1:0', token_file: "+file+"}\n")
+	st.shop()
+	if code := st.run("consume", "--time-limit", "1"); code != 0 {
+		t.Errorf("code %d", code)
+	}
+	if n := strings.Count(st.errs.String(), "every user of this host can read"); n != 1 {
+		t.Errorf("it is said %d times:\n%s", n, st.errs.String())
 	}
 }
 

@@ -66,7 +66,7 @@ func (s *session) listOps(ctx context.Context, f store.OperationFilter, as strin
 	}
 	rows := make([]view.Operation, min(len(os), limit))
 	for i := range rows {
-		rows[i] = view.OfOperation(os[i])
+		rows[i] = view.OfOperation(os[i], s.app.Mux)
 	}
 	l := operationListing(rows)
 	if len(os) > limit {
@@ -126,7 +126,7 @@ func (s *session) showOp(ctx context.Context, id, as string) error {
 		return s.opFault(id, err)
 	}
 	if as != formTable && as != formWide {
-		return show(s, as, operationListing([]view.Operation{view.OfOperation(o)}))
+		return show(s, as, operationListing([]view.Operation{view.OfOperation(o, s.app.Mux)}))
 	}
 	s.describeOp(o)
 	return nil
@@ -141,7 +141,7 @@ func (s *session) describeOp(o store.Operation) {
 	}
 	line("operation", o.ID)
 	line("action", strings.TrimSuffix(string(o.Action)+" to "+o.To, " to "))
-	line("patch", string(o.Patch))
+	line("patch", string(view.OfOperation(o, s.app.Mux).Patch))
 	line("state", strings.TrimSuffix(string(o.State)+": "+o.Why, ": "))
 	line("filter", o.Chosen)
 	line("by", o.Actor)

@@ -99,7 +99,7 @@ func (s *session) endOf(o store.Operation, as string) error {
 		return exitOf(o)
 	}
 	if as != formTable && as != formWide {
-		return cmp.Or(show(s, as, operationListing([]view.Operation{view.OfOperation(o)})), exitOf(o))
+		return cmp.Or(show(s, as, operationListing([]view.Operation{view.OfOperation(o, s.app.Mux)})), exitOf(o))
 	}
 	switch o.State {
 	case store.OperationStopped:
@@ -155,7 +155,7 @@ func (w *opWatch) tell(o store.Operation) {
 	w.mark(o.Now, ended)
 	switch {
 	case w.as == formNDJSON:
-		_ = w.s.document(w.as, view.OfOperation(o)) // a closed pipe ends the process by itself
+		_ = w.s.document(w.as, view.OfOperation(o, w.s.app.Mux)) // a closed pipe ends the process by itself
 	case w.as != formTable && w.as != formWide:
 	case w.s.talksToTerminal():
 		_, _ = fmt.Fprint(w.s.io.Stderr, "\r"+w.line(o, ended)+"\x1b[K")

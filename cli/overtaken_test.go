@@ -35,20 +35,23 @@ func (a *asked) Write(p []byte) (int, error) {
 func TestWhoConfirmsLateLearnsWhoWasFaster(t *testing.T) {
 	for name, c := range map[string]struct {
 		first []string // that the faster one retries
+		again []string // that are sent once more meanwhile
 		code  int
 		want  string
 	}{
-		"some": {[]string{"a"}, 4, "put back 2 dead letters\n1 dead letter had gone in the meantime\n" +
+		"some": {[]string{"a"}, nil, 4, "put back 3 dead letters\n1 dead letter had gone in the meantime\n" +
 			"  1 letter of them: retry by bob@"},
-		"all": {[]string{"a", "b", "c"}, 1, "put back 0 dead letters\n3 dead letters had gone in the meantime\n" +
-			"  3 letters of them: retry by bob@"},
+		"all": {[]string{"a", "b", "c", "d"}, nil, 1, "put back 0 dead letters\n" +
+			"4 dead letters had gone in the meantime\n  4 letters of them: retry by bob@"},
+		"some, and one is taken": {[]string{"a"}, []string{"b"}, 4, "put back 2 dead letters\n" +
+			"a live message has the same id: b\n1 dead letter had gone in the meantime\n  1 letter of them: retry by bob@"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := "POSTHORN_STORE=sqlite:" + filepath.Join(t.TempDir(), "a.db")
-			for _, id := range []string{"a", "b", "c"} {
+			for _, id := range []string{"a", "b", "c", "d"} {
 				asBob(t, at, "dispatch", "greet", `{"to":"x","fail":"bad"}`, "--id", id)
 			}
-			asBob(t, at, "consume", "async", "--limit", "3")
+			asBob(t, at, "consume", "async", "--limit", "4")
 			errs := &asked{ask: make(chan struct{})}
 			answer, say := io.Pipe()
 			ended := make(chan int)
@@ -59,6 +62,9 @@ func TestWhoConfirmsLateLearnsWhoWasFaster(t *testing.T) {
 				})
 			}()
 			<-errs.ask
+			for _, id := range c.again {
+				asBob(t, at, "dispatch", "greet", `{"to":"x"}`, "--id", id)
+			}
 			asBob(t, at, append([]string{"failed", "retry", "--yes"}, c.first...)...)
 			_, err := say.Write([]byte("y\n"))
 			if code := <-ended; err != nil || code != c.code {

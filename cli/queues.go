@@ -87,9 +87,17 @@ func (s *session) queuesShowCommand() *cobra.Command {
 }
 
 func (s *session) showQueues(ctx context.Context, names []string, as string) error {
-	all, err := s.knownQueues(ctx, names)
+	all, err := s.queueRows(ctx, nil)
 	if err != nil {
 		return err
+	}
+	if err := s.knownQueues(ctx, s.env.Store, names...); err != nil {
+		return err
+	}
+	for _, name := range names { // a worker may consume one that is empty, and that is configured elsewhere
+		if !slices.ContainsFunc(all, func(r queueRow) bool { return r.Queue == name }) {
+			all = append(all, queueRow{Queue: name})
+		}
 	}
 	rows := slices.DeleteFunc(all, func(r queueRow) bool { return !slices.Contains(names, r.Queue) })
 	if as != formTable && as != formWide {
@@ -124,28 +132,6 @@ func (s *session) describeQueue(r queueRow, workers []driver.WorkerRecord) {
 	line("suspects", fmt.Sprint(r.Suspects))
 	line("dead", fmt.Sprint(r.Dead))
 	line("workers", cmp.Or(namesOf(workers), "none is running"))
-}
-
-// knownQueues are all queues, after making sure that the named ones are among
-// them: a pause of a queue whose name was mistyped would do nothing.
-func (s *session) knownQueues(ctx context.Context, names []string) ([]queueRow, error) {
-	rows, err := s.queueRows(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	var known []string
-	for _, r := range rows {
-		known = append(known, r.Queue)
-	}
-	for _, name := range names {
-		if !slices.Contains(known, name) {
-			return nil, &fault{
-				Code: "E-NOTHING-MATCHED", Title: "no such queue", What: name, Exit: exitNothing,
-				Try: meant(name, known, "the queues are "+strings.Join(known, ", ")),
-			}
-		}
-	}
-	return rows, nil
 }
 
 // pauseFlags are the flags of queues pause.
@@ -198,12 +184,16 @@ func (s *session) pauseQueues(ctx context.Context, names []string, f pauseFlags)
 	if err != nil {
 		return err
 	}
-	if _, err := s.knownQueues(ctx, names); err != nil {
+	st, err := s.existing(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.knownQueues(ctx, st, names...); err != nil {
 		return err
 	}
 	for _, name := range names {
 		p.Queue = name
-		paused, err := s.env.Store.Pause(ctx, p)
+		paused, err := st.Pause(ctx, p)
 		if err != nil {
 			return pauseFault(err)
 		}

@@ -29,6 +29,7 @@ type greet struct {
 	To   string `json:"to"`
 	Fail string `json:"fail"`
 	Nap  string `json:"nap"`
+	Door string `json:"door" posthorn:"secret"`
 
 	Secret witness.Hidden `json:"secret"`
 }

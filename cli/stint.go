@@ -48,7 +48,8 @@ func (s *session) runWorker(ctx context.Context, st *stint) error {
 		return err
 	}
 	defer seen.show(ctx)()
-	if st.operates {
+	if st.operates { // else its supervisor has warned of them
+		warnOfSecretFiles(s.env.Log, cfg)
 		defer s.operate(ctx, s.env.Store, "")()
 	}
 	hup := make(chan struct{}, 1)

@@ -12,21 +12,19 @@ import (
 )
 
 // tokenOf is the token of a listener, whose keys of the configuration begin with a word;
-// empty if it has none.
+// empty if it has none. One that stands in the configuration was checked when that was read.
 func tokenOf(cfg *config.Config, word string, l config.Listener) (string, error) {
-	key, token, err := word+".token", l.Token.Reveal(), error(nil)
-	if l.TokenFile != "" {
-		key = word + ".token_file"
-		if token, err = readToken(l.TokenFile); err == nil {
-			err = listen.CheckToken(token)
-		}
-	} else if token != "" {
+	if l.TokenFile == "" {
+		return l.Token.Reveal(), nil
+	}
+	token, err := readToken(l.TokenFile)
+	if err == nil {
 		err = listen.CheckToken(token)
 	}
 	if err == nil {
 		return token, nil
 	}
-	at, _ := cfg.Setting(key)
+	at, _ := cfg.Setting(word + ".token_file")
 	return "", &fault{
 		Code: "E-" + strings.ToUpper(word) + "-TOKEN", Title: "no usable token for " + word, Exit: exitConfig,
 		What: err.Error(), Where: at.Origin,
@@ -48,14 +46,4 @@ func readToken(name string) (string, error) {
 		err = errors.New("the file is too large for a token")
 	}
 	return strings.TrimSpace(string(text)), err
-}
-
-// everybodyReads is said of a token file that is exposed. It is no fault: platforms of
-// containers give secrets to programs so, where nobody else is.
-const everybodyReads = "every user of this host can read the token in this file"
-
-// exposed reports whether every user may read a file.
-func exposed(name string) bool {
-	info, err := os.Stat(name)
-	return err == nil && info.Mode().Perm()&0o004 != 0
 }

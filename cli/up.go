@@ -90,6 +90,9 @@ func (s *session) supervise(ctx context.Context, only []string, watched bool) er
 	if err := s.boardable(ctx, cfg, only); err != nil {
 		return err
 	}
+	if err := listenOnce(cfg, s.listeners(watched)...); err != nil {
+		return err
+	}
 	f := &flagship{s: s, only: only, believed: map[string]bool{}, renewed: make(chan *config.Config, 1)}
 	if f.view, err = s.openView(cfg); err != nil {
 		return err
@@ -135,6 +138,19 @@ func (s *session) supervise(ctx context.Context, only []string, watched bool) er
 		err = cause
 	}
 	return err
+}
+
+// listeners are the keys of what this process listens at while it supervises: without
+// workers it has no store, and so it only shows metrics.
+func (s *session) listeners(watched bool) []string {
+	keys := []string{config.KeyMetrics, config.KeyAPI, config.KeyHealth}
+	switch {
+	case s.env.Store == nil:
+		return keys[:1]
+	case !watched:
+		return keys[:2]
+	}
+	return keys
 }
 
 // neverWait lets nothing that is written to the console hold up the supervisor

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -97,15 +96,8 @@ func (s *session) whyQueue(ctx context.Context, queue, as string) error {
 	if err != nil {
 		return err
 	}
-	names, known, err := s.heardOf(ctx, st, queue)
-	if err != nil {
+	if err := s.knownQueues(ctx, st, queue); err != nil {
 		return err
-	}
-	if !known {
-		return &fault{
-			Code: "E-NOTHING-MATCHED", Title: "no such queue", What: fmt.Sprintf(queueUnknown, queue), Exit: exitNothing,
-			Try: meant(queue, names, s.app.Name+" queues list"),
-		}
 	}
 	a, err := failure.WhyQueue(ctx, st, queue, failure.WhyOptions{Sample: sample})
 	if err != nil {

@@ -30,9 +30,22 @@ type Change func(ctx context.Context, seqs ...int64) (int, error)
 
 // Changed is what became of letters that were to be changed.
 type Changed struct {
-	Done    int
+	Done int
+	// Each is how many each transaction has changed, of those that have changed any: so many
+	// acts are in the audit.
+	Each    []int
 	Clashed []int64 // their ids are taken: see Taker
-	Gone    []int64 // are known where each was tried alone, else by their number
+	// Gone were no such letters any more. They are known where each was tried alone; where
+	// all went together it is only known how many they are, which are neither Done nor
+	// Clashed.
+	Gone []int64
+}
+
+// did notes that a transaction has changed so many.
+func (c *Changed) did(n int) {
+	if n > 0 {
+		c.Done, c.Each = c.Done+n, append(c.Each, n)
+	}
 }
 
 // Apply changes letters together, or each alone when the id of one of them is taken: so
@@ -41,7 +54,8 @@ type Changed struct {
 func (do Change) Apply(ctx context.Context, seqs ...int64) (c Changed, err error) {
 	n, err := do(ctx, seqs...)
 	if !errors.Is(err, driver.ErrDuplicate) {
-		return Changed{Done: n}, err
+		c.did(n)
+		return c, err
 	}
 	for _, seq := range seqs {
 		n, err := do(ctx, seq)
@@ -53,7 +67,7 @@ func (do Change) Apply(ctx context.Context, seqs ...int64) (c Changed, err error
 		case n == 0:
 			c.Gone = append(c.Gone, seq)
 		}
-		c.Done += n
+		c.did(n)
 	}
 	return c, nil
 }

@@ -33,17 +33,19 @@ func TestAChangeTriesEachAloneWhenOneIsInTheWay(t *testing.T) {
 	for _, c := range []struct {
 		seqs, clashed, gone []int64
 		done                int
+		each                []int
 		err                 error
 	}{
-		{seqs: []int64{1, 2}, done: 2},
-		{seqs: []int64{1, gone}, done: 1},
-		{seqs: []int64{1, taken, gone, 2}, done: 2, clashed: []int64{taken}, gone: []int64{gone}},
-		{seqs: []int64{1, taken, broken, 2}, done: 1, clashed: []int64{taken}, err: down},
+		{seqs: []int64{1, 2}, done: 2, each: []int{2}},
+		{seqs: []int64{1, gone}, done: 1, each: []int{1}},
+		{seqs: []int64{gone}},
+		{seqs: []int64{1, taken, gone, 2}, done: 2, each: []int{1, 1}, clashed: []int64{taken}, gone: []int64{gone}},
+		{seqs: []int64{1, taken, broken, 2}, done: 1, each: []int{1}, clashed: []int64{taken}, err: down},
 		{seqs: []int64{broken, 1}, err: down},
 	} {
 		got, err := change.Apply(t.Context(), c.seqs...)
 		if !errors.Is(err, c.err) || got.Done != c.done || !slices.Equal(got.Clashed, c.clashed) ||
-			!slices.Equal(got.Gone, c.gone) {
+			!slices.Equal(got.Gone, c.gone) || !slices.Equal(got.Each, c.each) {
 			t.Errorf("%v: %+v, %v, want %+v", c.seqs, got, err, c)
 		}
 	}

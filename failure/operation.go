@@ -61,6 +61,7 @@ type Executor struct {
 	opts  ExecutorOptions
 	turns []*hold
 	blind bool // what there is to do cannot be seen
+	deaf  bool // whether others wait cannot be seen
 	share operation.Share
 	feels feeler
 }
@@ -139,7 +140,17 @@ func (e *Executor) wanting() (n int) {
 // feel looks from time to time whether others wait, and lets those that rest know.
 func (e *Executor) feel(ctx context.Context) {
 	n := e.wanting()
-	if n == 0 || !e.feels.feel(ctx, &e.share) {
+	if n == 0 {
+		return
+	}
+	looked, err := e.feels.feel(ctx, &e.share)
+	if !looked || ctx.Err() != nil {
+		return
+	}
+	if err != nil && !e.deaf {
+		e.opts.Log.Warn("operations cannot see whether others wait: they keep their pace", "error", err) // once
+	}
+	if e.deaf = err != nil; e.deaf {
 		return
 	}
 	now := time.Now()

@@ -24,20 +24,20 @@ type feeler struct {
 	next   time.Time
 }
 
-// feel looks for messages that wait for long, and tells the share. It reports whether
-// it was time to.
-func (f *feeler) feel(ctx context.Context, s *operation.Share) bool {
+// feel looks for messages that wait for long, and tells the share, which stays as it is when
+// that fails. It reports whether it was time to.
+func (f *feeler) feel(ctx context.Context, s *operation.Share) (looked bool, err error) {
 	began := time.Now()
 	if began.Before(f.next) {
-		return false
+		return false, nil
 	}
 	queue, err := f.look(ctx, began)
 	took := time.Since(began)
 	f.next = began.Add(max(feelEvery, time.Duration(float64(took)/feelCost)))
-	if err == nil { // else the next step meets it, too
+	if err == nil {
 		s.Hear(queue)
 	}
-	return err == nil
+	return true, err
 }
 
 func (f *feeler) look(ctx context.Context, now time.Time) (queue string, err error) {

@@ -1,7 +1,10 @@
 package failure_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -261,16 +264,42 @@ func TestAnOperationGivesWayToMessagesThatWaitAndGoesOn(t *testing.T) {
 		try(t, err)
 		const some = 30 // more than canaries
 		o = until(t, s, o.ID, func(o store.Operation) bool { return o.Yields != "" && o.Done >= some })
-		if o.Yields != "busy" || others.count.Load() != 0 {
-			t.Errorf("it gave way to %q, of which %d were handled", o.Yields, others.count.Load())
+		if o.Yields != "busy" || own.count.Load() < int64(o.Done) {
+			t.Errorf("it gave way to %q, and of %d that are done %d were handled", o.Yields, o.Done, own.count.Load())
 		}
 		close(others.free)
 		o = until(t, s, o.ID, func(o store.Operation) bool { return o.Yields == "" })
-		if o.State != store.OperationRunning || o.Left() == 0 {
-			t.Errorf("it gave way to the end: %+v", o)
+		if o.State != store.OperationRunning || o.Left() == 0 || others.count.Load() == 0 {
+			t.Errorf("it gave way to the end, or until others were handled, which %d are: %+v", others.count.Load(), o)
 		}
 		if _, err := s.CancelOperation(t.Context(), o.ID, "seen enough"); err != nil {
 			t.Error(err)
 		}
 	})
+}
+
+// An operator can see that operations do not know whether others wait, and is not told
+// again at each look.
+func TestThatNobodyCanSeeWhetherOthersWaitIsSaidOnce(t *testing.T) {
+	s := open(t, "SQLite", store.Options{})
+	s.SQL.Waiting = "this is no statement"
+	mourned(t, s, 20)
+	own := &counter{queue: "q", free: make(chan struct{})}
+	close(own.free)
+	defer own.open(t, s)()
+	var log bytes.Buffer
+	e := failure.NewExecutor(s, failure.ExecutorOptions{
+		Name: "e", Poll: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	o, err := s.StartOperation(t.Context(), store.Operation{Action: store.ActionRetry, Rate: 10})
+	try(t, err)
+	until(t, s, o.ID, func(o store.Operation) bool { return o.Done > 15 }) // at this rate there are several looks
+	cancel()
+	try(t, <-ended)
+	if n := strings.Count(log.String(), "cannot see whether others wait"); n != 1 {
+		t.Errorf("it is said %d times:\n%s", n, log.String())
+	}
 }

@@ -62,7 +62,8 @@ const tryGrace = 2 * time.Second
 // Trial.Refused says why; so is what the database could not undo with certainty. What a
 // handler does by other ways than its transaction and the context's dispatcher (a
 // connection of its own, a network, a file) is not undone, and cannot be seen. The error
-// is the store's own.
+// is the store's own, or the cause of ctx's end, which is no fault of the handler's: what
+// that would have ended with is not known then.
 func Try(ctx context.Context, st *store.Store, l store.Letter, o TryOptions) (Trial, error) {
 	t := &trying{Trial: Trial{Letter: l}, o: o}
 	if t.Refused = t.refusal(); t.Refused != nil {
@@ -70,6 +71,9 @@ func Try(ctx context.Context, st *store.Store, l store.Letter, o TryOptions) (Tr
 	}
 	began := time.Now()
 	effect, err := t.start(ctx)
+	if ctx.Err() != nil {
+		return t.Trial, t.cutShort(ctx)
+	}
 	if err != nil {
 		t.judge(err)
 		t.Took, t.Rows = time.Since(began), 0
@@ -82,6 +86,9 @@ func Try(ctx context.Context, st *store.Store, l store.Letter, o TryOptions) (Tr
 		Delivery: t.delivery(), Alone: t.handler.Alone(), Timeout: t.handler.Timeout(), Context: t.context(ctx),
 		Effect: effect.Bind(o.Dispatcher),
 	})
+	if ctx.Err() != nil {
+		return t.Trial, t.cutShort(ctx)
+	}
 	if errors.Is(err, store.ErrNoTrial) {
 		t.Refused = err
 		return t.Trial, nil
@@ -92,6 +99,11 @@ func Try(ctx context.Context, st *store.Store, l store.Letter, o TryOptions) (Tr
 	t.judge(got.Err)
 	t.Took, t.Rows, t.Sent, t.Dirty = time.Since(began), got.Rows, got.Sent, got.Dirty
 	return t.result(), nil
+}
+
+// cutShort says that nobody has waited for the end.
+func (t *trying) cutShort(ctx context.Context) error {
+	return fmt.Errorf("try dead letter %s: %w", t.Letter.ID, context.Cause(ctx))
 }
 
 // trying is a Trial in the making.
@@ -127,7 +139,7 @@ func (t *trying) start(ctx context.Context) (effect posthorn.Effect, err error) 
 		effect, err := t.handler.Start(ctx, t.delivery())
 		found <- effect
 		return err
-	}, t.handler.Timeout()+tryGrace)
+	}, t.patience(ctx))
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			err = fmt.Errorf("%w: %w", cause, err)
@@ -135,6 +147,15 @@ func (t *trying) start(ctx context.Context) (effect posthorn.Effect, err error) 
 		return nil, err
 	}
 	return <-found, nil
+}
+
+// patience is how long a slow part is waited for.
+func (t *trying) patience(ctx context.Context) time.Duration {
+	limit := t.handler.Timeout()
+	if end, ok := ctx.Deadline(); ok {
+		limit = min(limit, max(time.Until(end), 0))
+	}
+	return limit + tryGrace
 }
 
 // context is the handler's.

@@ -255,3 +255,26 @@ func (g *stage) die(dos ...string) {
 	try(g, err)
 	try(g, w.Run(g.Context()))
 }
+
+// That nobody waits any longer is no fault of the handler's, in neither of its parts.
+func TestATrialThatIsCutShortSaysNothingOfTheHandler(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		g := newStage(t, s)
+		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		g.o.Mux, g.o.SlowPart = posthorn.NewMux(), true
+		posthorn.HandleTx(g.o.Mux, func(ctx context.Context, _ *posthorn.Tx, _ act) error { return hang(ctx) })
+		posthorn.HandleEffect(g.o.Mux, func(ctx context.Context, _ slowAct) (posthorn.Effect, error) {
+			return nil, hang(ctx)
+		})
+		for _, kind := range []string{"act", "slow"} {
+			l := bury(t, s, driver.Envelope{ID: kind, Kind: kind, Body: []byte(`{}`)})
+			before := g.sum()
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			got, err := failure.Try(ctx, s, *l, g.o)
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) || got.Err != nil || g.sum() != before {
+				t.Errorf("%s: %+v, %v", kind, got, err)
+			}
+		}
+	})
+}

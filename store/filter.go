@@ -281,6 +281,20 @@ func (f LetterFilter) words() (out [][2]string) {
 	return out
 }
 
+// Wide is the filter of all letters among which a search looks for those that f chooses:
+// what an index leads to, and the bounds of time.
+func (f LetterFilter) Wide() LetterFilter {
+	f.Terms, f.Reason = nil, ""
+	led := len(f.IDs) > 0
+	for _, word := range []*string{&f.Group, &f.Kind, &f.Queue, &f.Class} { // as in words
+		if led {
+			*word = ""
+		}
+		led = led || *word != ""
+	}
+	return f
+}
+
 // term adds the condition of a term.
 func (s *Store) term(c *condition, t Term) {
 	_, kind := fieldOf(t.Field)

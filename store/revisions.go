@@ -77,6 +77,34 @@ func (s *Store) editLetter(ctx context.Context, q Session, e Edit) error {
 	return s.audit(ctx, q, Act{Verb: VerbRetry, Messages: []string{env.ID}, Count: 1})
 }
 
+// RetryVersion puts one dead letter back on its queue as RetryLetters does, unless somebody
+// else was faster than who has read this version of it. Errors: ErrChanged, and nothing is
+// changed; driver.ErrDuplicate when a live message has its id; driver.ErrUnavailable.
+func (s *Store) RetryVersion(ctx context.Context, seq int64, revision int) error {
+	err := s.write(ctx, func(ctx context.Context, q Session) error {
+		now, err := q.Now(ctx)
+		if err != nil {
+			return err
+		}
+		env, err := s.holdLetter(ctx, q, seq, revision)
+		if err != nil {
+			return err
+		}
+		n, err := s.letterBack(ctx, q, now, seq)
+		if err == nil && n == 0 { // it was removed
+			err = ErrChanged
+		}
+		if err != nil {
+			return err
+		}
+		return s.audit(ctx, q, Act{Verb: VerbRetry, Messages: []string{env.ID}, Count: 1})
+	})
+	if err == nil {
+		s.hub.wake()
+	}
+	return s.explain("retry dead letter", err)
+}
+
 // A replacement is an edit, with its time and with who has made it.
 type replacement struct {
 	Edit
@@ -113,10 +141,11 @@ func (s *Store) holdLetter(ctx context.Context, q Session, seq int64, revision i
 }
 
 // letterBack puts a dead letter back on its queue. It is locked first: else an edit that
-// is committed between the copy and the removal would be lost. 0 says that it has gone.
+// is committed between the copy and the removal would be lost. 0 says that it has gone, or
+// was removed meanwhile: who has removed it does not want it to be handled.
 func (s *Store) letterBack(ctx context.Context, q Session, now, seq int64) (int64, error) {
 	held := false
-	err := q.Query(ctx, s.SQL.LetterHold+s.SQL.Lock, []any{seq}, func(Row) error { held = true; return nil })
+	err := q.Query(ctx, s.SQL.LetterHold+" and discarded_at is null"+s.SQL.Lock, []any{seq}, func(Row) error { held = true; return nil })
 	if err != nil || !held {
 		return 0, err
 	}

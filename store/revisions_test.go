@@ -75,6 +75,32 @@ func TestAnEditKeepsWhatTheLetterWas(t *testing.T) {
 	})
 }
 
+func TestAVersionIsRetriedUnlessSomebodyWasFaster(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		buried(t, s, "m", "gone")
+		l := letterOf(t, s, "m")
+		try(t, s.EditLetter(t.Context(), store.Edit{Seq: l.Seq, Body: []byte("two")}))
+		if err := s.RetryVersion(t.Context(), l.Seq, 0); !errors.Is(err, store.ErrChanged) {
+			t.Errorf("a retry of what was edited: %v", err)
+		}
+		try(t, s.RetryVersion(t.Context(), l.Seq, 1))
+		p, err := s.Find(t.Context(), "m")
+		if try(t, err); p.Place != store.PlaceReady || string(p.Body) != "two" {
+			t.Errorf("it is %+v", p)
+		}
+		if rs, err := s.Revisions(t.Context(), "m"); err != nil || len(rs) != 1 {
+			t.Errorf("it has %d revisions, %v", len(rs), err)
+		}
+		l = letterOf(t, s, "gone")
+		if n, err := s.RemoveLetters(t.Context(), l.Seq); n != 1 || err != nil {
+			t.Errorf("removed %d, %v", n, err)
+		}
+		if err := s.RetryVersion(t.Context(), l.Seq, 0); !errors.Is(err, store.ErrChanged) {
+			t.Errorf("a retry of what was removed: %v", err)
+		}
+	})
+}
+
 func TestRevisionsAreGoneWhenTheMessageAndTheRetentionAre(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
@@ -231,6 +257,24 @@ func TestARemovedLetterIsRestoredUnlessItsIdIsTaken(t *testing.T) {
 		restore(2, nil)
 		if a, err := s.Attempts(ctx, "m"); len(a) != 1 || err != nil { // the other letter of this id has it
 			t.Errorf("history %v, %v", a, err)
+		}
+	})
+}
+
+// Who removes a letter while somebody else is asked whether to retry it does not want it to
+// be handled.
+func TestARemovedLetterIsNotRetried(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		buried(t, s, "m", "n")
+		removed, other := letterOf(t, s, "m"), letterOf(t, s, "n")
+		if n, err := s.RemoveLetters(t.Context(), removed.Seq); n != 1 || err != nil {
+			t.Errorf("removed %d, %v", n, err)
+		}
+		if n, err := s.RetryLetters(t.Context(), removed.Seq, other.Seq); n != 1 || err != nil {
+			t.Errorf("of one that was removed, and one that was not, %d are retried, %v", n, err)
+		}
+		if p, err := s.Find(t.Context(), "m"); err != nil || p.Place != store.PlaceRemoved {
+			t.Errorf("what was removed is %+v, %v", p, err)
 		}
 	})
 }

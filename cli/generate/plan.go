@@ -7,7 +7,6 @@ package generate
 import (
 	"fmt"
 	"path"
-	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -53,19 +52,16 @@ type RefusalError struct {
 // Error gives the refusal in one line.
 func (e *RefusalError) Error() string { return e.Title + ": " + e.What }
 
-// names is what every process manager takes as a part of a name.
-var names = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
-
 // check refuses what some file could not hold.
 func (p Plan) check() error {
-	if !names.MatchString(p.Name) {
+	if !config.IsName(p.Name) {
 		return badName("the application", p.Name, "give another one by --name")
 	}
-	if p.User != "" && !names.MatchString(p.User) {
+	if p.User != "" && !config.IsName(p.User) {
 		return badName("the user", p.User, "give a user's name by --user")
 	}
 	for _, prog := range p.Programs {
-		if !names.MatchString(prog.Name) {
+		if !config.IsName(prog.Name) {
 			return badName("a program", prog.Name, "rename it below programs: in the configuration")
 		}
 		for _, transport := range prog.Consume {
@@ -98,7 +94,7 @@ func (p Plan) checkPaths() error {
 func badName(of, name, try string) error {
 	return &RefusalError{
 		Code: "E-GENERATE-NAME", Title: "a name does not fit into the files", Try: try,
-		What: fmt.Sprintf("%s is called %q; letters, digits, '_', '-' and '.' are taken by all of them", of, name),
+		What: fmt.Sprintf("%s is called %q; all of them take %s", of, name, config.NameRule),
 	}
 }
 

@@ -30,6 +30,7 @@ type Parcel struct {
 type Welcome struct {
 	To    string `json:"to"`
 	Token string `json:"token"`
+	Born  string `json:"born" posthorn:"secret"` // whoever looks at dead letters is not shown it
 }
 
 // Report asks for a report.

@@ -3,6 +3,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // for the description
 	"errors"
@@ -39,11 +40,18 @@ type Options struct {
 	// not be empty.
 	Token string
 	Store *store.Store
-	Mux   *posthorn.Mux // validates edits; nil validates none
+	// Mux validates edits, and knows what the types of messages mark as secret; nil knows
+	// none.
+	Mux *posthorn.Mux
 	// Dispatcher lets letters be tried: Mux's handlers run then, in this process. nil
 	// refuses tries.
 	Dispatcher *posthorn.Dispatcher
-	Log        *slog.Logger // nil means silence
+	// Queues are known beside those that are paused, consumed or filled: those of a
+	// configuration.
+	Queues []string
+	Log    *slog.Logger // nil means silence
+
+	within time.Duration // instead of answerWithin, for tests
 }
 
 // A Server answers requests.
@@ -67,6 +75,9 @@ func Listen(o Options) (*Server, error) {
 		return nil, fmt.Errorf("listen for the API: %w", err)
 	}
 	o.Log = tap.Logger(o.Log)
+	if o.Mux == nil {
+		o.Mux = posthorn.NewMux()
+	}
 	at, ok := l.Addr().(*net.TCPAddr)
 	s := &Server{listener: l, room: make(chan struct{}, maxUnderWay)}
 	d := &doors{token: listen.NewToken(o.Token), local: ok && at.IP.IsLoopback(), room: s.room}
@@ -104,6 +115,8 @@ type call struct {
 	log   *slog.Logger
 
 	dispatcher *posthorn.Dispatcher
+	queues     []string
+	within     time.Duration // an answer has to be there
 }
 
 // A route is what the server answers.
@@ -157,7 +170,10 @@ func (d *doors) handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range routes() {
 		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
-			c := &call{w: w, r: r, store: o.Store, mux: o.Mux, log: o.Log, dispatcher: o.Dispatcher}
+			c := &call{
+				w: w, r: r, store: o.Store, mux: o.Mux, log: o.Log, dispatcher: o.Dispatcher, queues: o.Queues,
+				within: cmp.Or(o.within, answerWithin),
+			}
 			c.serve(rt)
 		})
 	}
@@ -173,7 +189,7 @@ func (d *doors) handler(o Options) http.Handler {
 
 // serve answers one request by its route.
 func (c *call) serve(rt route) {
-	ctx, cancel := context.WithTimeout(c.r.Context(), answerWithin)
+	ctx, cancel := context.WithTimeout(c.r.Context(), c.within)
 	if rt.path == pathExport || rt.path == pathImport {
 		cancel()
 		ctx, cancel = context.WithCancel(c.r.Context())

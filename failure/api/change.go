@@ -22,7 +22,9 @@ type naming struct {
 type changedView struct {
 	Changed int      `json:"changed"`
 	Clashed []string `json:"clashed"` // a live message, or another letter, has the id
-	Missing []string `json:"missing"` // no such letter, or it had gone
+	// Missing are no such letters. Those that have gone since they were looked up are among
+	// them where each was tried alone: see failure.Changed.
+	Missing []string `json:"missing"`
 }
 
 func (c *call) retryLetters() error {

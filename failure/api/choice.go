@@ -17,7 +17,6 @@ const (
 	maxPage     = 1000
 	pageWithin  = 50 * time.Millisecond // one page looks, where no index leads to what is wanted
 	restWithin  = 25 * time.Millisecond // one counts what follows
-	countMost   = 10_000                // what is more is not counted
 )
 
 // A choice chooses letters. It is a filter as people write it.

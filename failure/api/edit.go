@@ -68,10 +68,8 @@ func (c *call) edit(make func(failure.Version) (failure.Version, error)) error {
 		return &problem{Status: http.StatusUnprocessableEntity, Code: "E-EDIT", Title: "cannot make the new version",
 			Detail: err.Error(), Try: "correct it; nothing was saved"}
 	}
-	out := editedView{ID: l.ID, Edits: l.Revision}
-	if edited.Equal(old) && !retry {
-		c.w.Header().Set("ETag", tagOf(l))
-		return c.answer(http.StatusOK, out)
+	if edited.Equal(old) {
+		return c.unedited(l, retry)
 	}
 	if err := edited.Check(c.mux, l.Kind); err != nil && (!unchecked || !errors.Is(err, failure.ErrUncheckable)) {
 		return err
@@ -83,8 +81,23 @@ func (c *call) edit(make func(failure.Version) (failure.Version, error)) error {
 		return err
 	}
 	l.Revision++
-	out.Edits, out.Changed, out.Retried = l.Revision, !edited.Equal(old), retry
-	if !retry {
+	return c.edited(l, editedView{Changed: true, Retried: retry})
+}
+
+// unedited leaves a letter as it is, or as that puts it back: no handler is asked, and no
+// revision is made of what stays.
+func (c *call) unedited(l store.Letter, retry bool) error {
+	if retry {
+		if err := c.store.RetryVersion(c.ctx, l.Seq, l.Revision); err != nil {
+			return err
+		}
+	}
+	return c.edited(l, editedView{Retried: retry})
+}
+
+// edited answers what became of a letter, with the tag of its version if it is one still.
+func (c *call) edited(l store.Letter, out editedView) error {
+	if out.ID, out.Edits = l.ID, l.Revision; !out.Retried {
 		c.w.Header().Set("ETag", tagOf(l))
 	}
 	return c.answer(http.StatusOK, out)

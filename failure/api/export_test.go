@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // Routes lists what is served: method, path, and the parameters of the query.
 func Routes() (out [][3]string) {
 	for _, rt := range routes() {
@@ -10,3 +12,9 @@ func Routes() (out [][3]string) {
 
 // Description is the OpenAPI file.
 func Description() []byte { return description }
+
+// AnswerWithin are the options with another bound of the time until an answer.
+func (o Options) AnswerWithin(d time.Duration) Options {
+	o.within = d
+	return o
+}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
@@ -55,13 +57,9 @@ func (c *call) listLetters() error {
 
 // rest counts what follows a page, up to a bound.
 func (c *call) rest(f store.LetterFilter, p store.LetterPage) (*restView, error) {
-	f.Past = p.Next
-	if p.Searched > 0 {
-		f.Terms, f.Reason = nil, ""
-	}
 	f.Within = restWithin
-	n, err := c.store.TotalLetters(c.ctx, f, countMost)
-	return &restView{Count: n.N, Exact: n.Exact, Unsearched: p.Searched > 0}, err
+	r, err := failure.RestOf(c.ctx, c.store, f, p)
+	return &restView{Count: r.N, Exact: r.Exact, Unsearched: r.Unsearched}, err
 }
 
 // letter finds the latest dead letter with the id, or else one that was removed.
@@ -118,7 +116,7 @@ func (c *call) showLetter() error {
 		})
 	}
 	if !reveal {
-		if whole, err = whole.hide(); err != nil {
+		if whole, err = whole.hide(c.mux.Secrets(l.Kind)); err != nil {
 			return err
 		}
 	}
@@ -126,19 +124,19 @@ func (c *call) showLetter() error {
 	return c.answer(http.StatusOK, whole)
 }
 
-// hide hides what the letter, and its earlier versions, have under names of secrets.
-func (w letterWhole) hide() (letterWhole, error) {
+// hide hides the secrets of the letter and of its earlier versions.
+func (w letterWhole) hide(marks posthorn.Secrets) (letterWhole, error) {
 	var paths []string
 	var err error
 	w.Letter = w.Letter.Hide()
-	if w.Content, paths, err = w.Content.Hide(); err != nil {
+	if w.Content, paths, err = w.Content.Hide(marks); err != nil {
 		return w, err
 	}
 	w.Redacted = append(w.Redacted, paths...)
 	for i := range w.Revisions {
 		r := &w.Revisions[i]
 		r.Header, r.Redacted = view.HideHeader(r.Header)
-		if r.Content, paths, err = r.Content.Hide(); err != nil {
+		if r.Content, paths, err = r.Content.Hide(marks); err != nil {
 			return w, err
 		}
 		r.Redacted = append(r.Redacted, paths...)

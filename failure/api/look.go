@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -111,6 +112,18 @@ func (c *call) whyQueue() error {
 	queue := c.r.PathValue("queue")
 	if err := driver.CheckQueue(queue); err != nil {
 		return err
+	}
+	names, known, err := failure.HeardOf(c.ctx, c.store, c.queues, queue)
+	if err != nil {
+		return err
+	}
+	if !known {
+		p := &problem{Status: http.StatusNotFound, Code: "E-NOTHING-MATCHED", Title: "no such queue",
+			Detail: failure.UnheardText(queue)}
+		if len(names) > 0 {
+			p.Try = fmt.Sprintf("the queues are %q", names)
+		}
+		return p
 	}
 	a, err := failure.WhyQueue(c.ctx, c.store, queue, failure.WhyOptions{Sample: sample})
 	if err != nil {

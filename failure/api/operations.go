@@ -37,7 +37,7 @@ func (c *call) listOperations() (err error) {
 		list.Next = os[limit-1].Key()
 	}
 	for _, o := range os {
-		list.Items = append(list.Items, view.OfOperation(o))
+		list.Items = append(list.Items, view.OfOperation(o, c.mux))
 	}
 	return c.answer(http.StatusOK, list)
 }
@@ -47,7 +47,7 @@ func (c *call) showOperation() error {
 	if err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, view.OfOperation(o))
+	return c.answer(http.StatusOK, view.OfOperation(o, c.mux))
 }
 
 // wish is an operation that is to be made.
@@ -106,7 +106,7 @@ func (c *call) startOperation() error {
 		return err
 	}
 	c.w.Header().Set("Location", "/v1/operations/"+o.ID)
-	return c.answer(http.StatusCreated, view.OfOperation(o))
+	return c.answer(http.StatusCreated, view.OfOperation(o, c.mux))
 }
 
 // previewView is what an operation would be about.
@@ -165,5 +165,5 @@ func (c *call) turn(do func(ctx context.Context, id, why string) (store.Operatio
 	if err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, view.OfOperation(o))
+	return c.answer(http.StatusOK, view.OfOperation(o, c.mux))
 }

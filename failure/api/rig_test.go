@@ -64,7 +64,8 @@ func open(t *testing.T, kind string) *store.Store {
 
 // A parcel is the message of these tests.
 type parcel struct {
-	To string
+	To   string
+	Door string `json:"door" posthorn:"secret"`
 
 	Secret witness.Hidden `json:"secret"`
 }
@@ -87,16 +88,25 @@ const hostile = "no \x1b[2J\u202e<script>"
 // bury makes dead letters whose ids are given, with a body each.
 func bury(t *testing.T, s *store.Store, body string, ids ...string) {
 	t.Helper()
-	for _, id := range ids {
-		try(t, s.Send(t.Context(), driver.Envelope{
-			ID: id, Kind: "parcel", Queue: "q", Body: []byte(body), SentAt: time.Now(), Header: map[string]string{"h": "v"},
-		}))
+	envs := make([]driver.Envelope, len(ids))
+	for i, id := range ids {
+		envs[i] = driver.Envelope{ID: id, Body: []byte(body), Header: map[string]string{"h": "v"}}
+	}
+	buryEach(t, s, envs...)
+}
+
+// buryEach makes dead letters of parcels.
+func buryEach(t *testing.T, s *store.Store, envs ...driver.Envelope) {
+	t.Helper()
+	for _, env := range envs {
+		env.Kind, env.Queue, env.SentAt = "parcel", "q", time.Now()
+		try(t, s.Send(t.Context(), env))
 	}
 	c, err := s.Consume(t.Context(), driver.Subscription{Queues: []string{"q"}, Worker: "w", Lease: time.Minute})
 	try(t, err)
 	defer func() { try(t, c.Close()) }()
-	for n := 0; n < len(ids); {
-		ds, err := c.Receive(t.Context(), len(ids))
+	for n := 0; n < len(envs); {
+		ds, err := c.Receive(t.Context(), len(envs))
 		try(t, err)
 		for _, d := range ds {
 			n++
@@ -133,11 +143,16 @@ func serve(t *testing.T, s *store.Store) *service {
 // serveBy is serve with the handlers and the dispatcher of a program.
 func serveBy(t *testing.T, s *store.Store, mux *posthorn.Mux, d *posthorn.Dispatcher) *service {
 	t.Helper()
-	v := &service{T: t, store: s, spec: readSpec(t), client: &http.Client{Transport: &http.Transport{}}}
-	server, err := api.Listen(api.Options{
-		Listen: "127.0.0.1:0", Token: token, Store: s, Mux: mux, Dispatcher: d,
-		Log: slog.New(slog.NewTextHandler(&v.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	return serveWith(t, api.Options{Store: s, Mux: mux, Dispatcher: d})
+}
+
+// serveWith is serve with any options.
+func serveWith(t *testing.T, o api.Options) *service {
+	t.Helper()
+	v := &service{T: t, store: o.Store, spec: readSpec(t), client: &http.Client{Transport: &http.Transport{}}}
+	o.Listen, o.Token = "127.0.0.1:0", token
+	o.Log = slog.New(slog.NewTextHandler(&v.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	server, err := api.Listen(o)
 	try(t, err)
 	v.base = "http://" + server.Address()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))

@@ -1,6 +1,9 @@
 package api
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/posthorn/posthorn/failure"
@@ -13,7 +16,7 @@ func (c *call) tryLetter() error {
 	if err != nil {
 		return err
 	}
-	if c.mux == nil || c.dispatcher == nil || len(c.mux.Kinds()) == 0 {
+	if c.dispatcher == nil || len(c.mux.Kinds()) == 0 {
 		return &problem{Status: http.StatusNotImplemented, Code: "E-NO-HANDLERS", Title: "this program runs no handlers here",
 			Detail: "they are tried by a program that serves the API with its handlers and its dispatcher",
 			Try:    "PROGRAM failed try, where PROGRAM has the handlers"}
@@ -26,7 +29,19 @@ func (c *call) tryLetter() error {
 		Mux: c.mux, Dispatcher: c.dispatcher, SlowPart: slow, Log: c.log,
 	})
 	if err != nil {
-		return err
+		return c.untold(err)
 	}
 	return c.answer(http.StatusOK, view.OfTrial(&t))
+}
+
+// untold words that a trial was not waited for to its end. Else it is the store's error.
+func (c *call) untold(err error) error {
+	if c.ctx.Err() == nil || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &problem{Status: http.StatusGatewayTimeout, Code: "E-TRY-TIMEOUT",
+		Title: "the handler takes too long to be tried here",
+		Detail: fmt.Sprintf("an answer has to be there within %s; what the handler did was undone, and what it would have "+
+			"ended with is not known", c.within),
+		Try: "PROGRAM failed try " + c.r.PathValue("id")}
 }

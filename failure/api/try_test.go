@@ -3,9 +3,12 @@ package api_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn"
+	"github.com/posthorn/posthorn/failure/api"
 	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
 )
@@ -91,5 +94,24 @@ func TestTriesAreRefusedWhereNothingCanBeUndone(t *testing.T) {
 	got := get[view.Trial](serveBy(t, s, mux, d), ask{path: "POST /v1/letters/a/try", want: 200})
 	if got.Outcome != "refused" || got.Error == "" {
 		t.Errorf("the trial is %+v", got)
+	}
+}
+
+// A handler that takes longer than an answer may is not said to have failed.
+func TestATryThatIsNotWaitedForIsNoFailureOfTheHandler(t *testing.T) {
+	t.Parallel()
+	s := open(t, "SQLite")
+	d, err := posthorn.NewDispatcher(s, posthorn.DispatcherOptions{Queue: "q"})
+	try(t, err)
+	mux := posthorn.NewMux()
+	posthorn.HandleTx(mux, func(ctx context.Context, _ *posthorn.Tx, _ parcel) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	v := serveWith(t, api.Options{Store: s, Mux: mux, Dispatcher: d}.AnswerWithin(100*time.Millisecond))
+	bury(t, s, `{"To":"x"}`, "a")
+	got := get[struct{ Code, Detail string }](v, ask{path: "POST /v1/letters/a/try", want: 504})
+	if got.Code != "E-TRY-TIMEOUT" || !strings.Contains(got.Detail, "100ms") {
+		t.Errorf("the problem is %+v", got)
 	}
 }

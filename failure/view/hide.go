@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/internal/printable"
 )
 
@@ -38,14 +39,15 @@ func (l Letter) Hide() Letter {
 	return l
 }
 
-// Hide returns the content without what its JSON has under names of secrets, and the paths
-// of those; all else is the same byte for byte. A body that is not JSON is not looked into.
-func (c Content) Hide() (shown Content, paths []string, err error) {
+// Hide returns the content without what its JSON has where its type marks secrets, and
+// under names of secrets whatever the type says, and the paths of those; all else is the
+// same byte for byte. A body that is not JSON is not looked into.
+func (c Content) Hide(marks posthorn.Secrets) (shown Content, paths []string, err error) {
 	if c.Body == nil {
 		return c, nil, nil
 	}
 	r := redaction{body: c.Body, from: json.NewDecoder(bytes.NewReader(c.Body))}
-	if err := r.value("payload"); err != nil {
+	if err := r.value("payload", marks); err != nil {
 		return Content{}, nil, err
 	}
 	return Content{Body: append(r.out, c.Body[r.done:]...)}, r.names, nil
@@ -61,17 +63,18 @@ type redaction struct {
 }
 
 // value goes through the next value, which is at a path.
-func (r *redaction) value(path string) error {
+func (r *redaction) value(path string, marks posthorn.Secrets) error {
 	t, err := r.from.Token()
 	if err != nil {
 		return err
 	}
 	switch t {
 	case json.Delim('{'):
-		return r.object(path)
+		return r.object(path, marks)
 	case json.Delim('['):
 		for i := 0; r.from.More(); i++ {
-			if err := r.value(path + "." + strconv.Itoa(i)); err != nil {
+			index := strconv.Itoa(i)
+			if err := r.value(path+"."+index, marks.In(index)); err != nil {
 				return err
 			}
 		}
@@ -81,20 +84,21 @@ func (r *redaction) value(path string) error {
 }
 
 // object goes through the rest of an object.
-func (r *redaction) object(path string) error {
+func (r *redaction) object(path string, marks posthorn.Secrets) error {
 	for r.from.More() {
 		t, err := r.from.Token()
 		if err != nil {
 			return err
 		}
 		key, ok := t.(string)
+		in := marks.In(key)
 		switch {
 		case !ok:
 			err = errors.New("an object's key is no text")
-		case printable.NamesSecret(key):
+		case in.Marked() || printable.NamesSecret(key):
 			err = r.hide(path + "." + key)
 		default:
-			err = r.value(path + "." + key)
+			err = r.value(path+"."+key, in)
 		}
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 // Package view is the shape in which dead letters and what is done with them are shown as
-// JSON, by the command line and over HTTP alike. Times are in UTC; what stands under a name
-// of a secret is hidden, unless the caller leaves that out.
+// JSON, by the command line and over HTTP alike. Times are in UTC; what the type of a
+// message marks as secret is hidden, as is what stands under a name of a secret, unless the
+// caller leaves that out.
 package view
 
 import (
@@ -8,6 +9,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/store"
 )
@@ -126,15 +128,25 @@ func OfGroup(g store.Group) Group {
 // Operation is bulk work.
 type Operation struct {
 	store.Operation
-	Left int `json:"left"` // letters that have not had their turn
+	Left     int      `json:"left"`               // letters that have not had their turn
+	Redacted []string `json:"redacted,omitempty"` // what of the patch is hidden
 }
 
-// OfOperation shows an operation.
-func OfOperation(o store.Operation) Operation {
+// OfOperation shows an operation without what its patch has for secrets: those that are
+// marked by the types of the messages which it is about, as far as the handlers know them,
+// and those that a name in a path tells.
+func OfOperation(o store.Operation, m *posthorn.Mux) Operation {
 	for _, t := range []*time.Time{&o.Created, &o.Began, &o.Ended, &o.Now} {
 		*t = t.UTC()
 	}
-	return Operation{Operation: o, Left: o.Left()}
+	var kinds []string // else it may be about any
+	if o.Filter.Kind != "" {
+		kinds = []string{o.Filter.Kind}
+	}
+	v := Operation{Left: o.Left()}
+	o.Patch, v.Redacted = hidePatch(o.Patch, m.Secrets(kinds...))
+	v.Operation = o
+	return v
 }
 
 // Act is what somebody did.

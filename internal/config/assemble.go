@@ -3,12 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/store"
@@ -143,7 +141,7 @@ func (d *decoder) check(c *Config) {
 	d.checkSession(c)
 	d.checkListener("metrics", c.Metrics)
 	d.checkListener("api", c.API)
-	d.checkAddresses()
+	d.checkAddresses(c)
 	d.checkMonitor(c.Monitor)
 	d.checkAlerts(c.Alerts)
 	owner := map[string]string{}
@@ -171,21 +169,21 @@ func (d *decoder) check(c *Config) {
 	}
 }
 
-// maxProgramName bounds the name of a program in bytes: units and files are named after it.
-const maxProgramName = 100
+// IsName reports whether all that is named after a program or an application takes a name:
+// files, units of systemd and pods, in which a name has 63 bytes at most.
+func IsName(name string) bool { return nameForm.MatchString(name) }
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
+
+// NameRule says what a name has to be.
+const NameRule = "letters, digits, '_', '-' and '.', a letter or a digit first, at most 63"
 
 // checkProgramName refuses a name that no file, unit or pod could have.
 func (d *decoder) checkProgramName(name string) {
-	odd := func(r rune) bool {
-		return !strings.ContainsRune("-_.", r) && (r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r))
+	if !IsName(name) {
+		d.at(d.keyAt["programs."+name], Problem{Code: CodeKey, Title: fmt.Sprintf("bad name of a program `%s`", name),
+			What: "files and units are named after it", Try: "take " + NameRule})
 	}
-	if len(name) <= maxProgramName && !strings.ContainsFunc(name, odd) && !strings.HasPrefix(name, ".") &&
-		!strings.HasPrefix(name, "-") {
-		return
-	}
-	d.at(d.keyAt["programs."+name], Problem{Code: CodeKey, Title: fmt.Sprintf("bad name of a program `%s`", name),
-		What: "files and units are named after it", Try: fmt.Sprintf(
-			"take letters, digits, '-', '_' and '.', a letter or a digit first, at most %d", maxProgramName)})
 }
 
 // checkCommand finds a program that is two things, and a command that hopes for
@@ -208,35 +206,6 @@ func (d *decoder) checkDSN(key string, dsn DSN, check func(DSN) error) {
 	}
 	if err := check(dsn); err != nil {
 		d.bad(s, s.at, err)
-	}
-}
-
-// listeners are the keys of what this program listens at.
-func listeners() []string { return []string{"metrics.listen", "api.listen", "health.listen"} }
-
-// checkAddresses finds two listeners at one address: the second would not come up.
-func (d *decoder) checkAddresses() {
-	type place struct{ key, host, port string }
-	var taken []place
-	for _, key := range listeners() {
-		host, port, err := net.SplitHostPort(pick(d, key, ""))
-		if err != nil || port == "0" { // none, or it was found already
-			continue
-		}
-		if host == "localhost" {
-			host = "127.0.0.1"
-		}
-		if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
-			host = ""
-		}
-		i := slices.IndexFunc(taken, func(p place) bool {
-			return p.port == port && (p.host == host || p.host == "" || host == "")
-		})
-		if s := d.byKey[key]; i >= 0 {
-			d.at(s.at, Problem{Code: CodeDuplicate, Title: "two listeners have one address",
-				What: key + " and " + taken[i].key + " both listen at port " + port, Try: "give each of them a port of its own"})
-		}
-		taken = append(taken, place{key, host, port})
 	}
 }
 

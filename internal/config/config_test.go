@@ -356,18 +356,22 @@ func TestListenersTokensAndNamesOfProgramsAreChecked(t *testing.T) {
 		return nil
 	}
 	for text, want := range map[string]string{
-		"metrics: {listen: '127.0.0.1:9090'}\napi: {listen: 'localhost:9090', token: c4n4ry}": "both listen at port 9090",
-		"metrics: {listen: '0.0.0.0:9090'}\nhealth: {listen: '127.0.0.1:9090'}":               "both listen at port 9090",
-		"metrics: {listen: '127.0.0.2:9090'}\nhealth: {listen: '127.0.0.1:9090'}":             "",
-		"metrics: {listen: '127.0.0.1:0'}\nhealth: {listen: '127.0.0.1:0'}":                   "",
-		"metrics: {token: c4n4}":               "metrics.token: too short",
-		"api: {token: c4n4ry}":                 "",
-		"programs: {../../x: {processes: 1}}":  "named after it",
-		"programs: {'a b': {processes: 1}}":    "named after it",
-		"programs: {.hidden: {processes: 1}}":  "named after it",
-		"programs: {my-app_2: {processes: 1}}": "",
-		"programs: {'ämter': {processes: 1}}":  "named after it",
-		"programs: {'-flag': {processes: 1}}":  "named after it",
+		"health: {listen: '127.0.0.1:9090'}\napi: {listen: 'localhost:9090', token: c4n4ry}": "api.listen and health.listen",
+		"api: {listen: ':9090', token: c4n4ry}\nhealth: {listen: '127.0.0.1:9090'}":          "api.listen and health.listen",
+		"api: {listen: '127.0.0.2:9090', token: c4n4ry}\nhealth: {listen: '127.0.0.1:9090'}": "",
+		"metrics: {listen: '0.0.0.0:9090'}\nhealth: {listen: '127.0.0.1:9090'}":              "", // of two commands
+		"metrics: {listen: ':9090'}\napi: {listen: '127.0.0.1:9090', token: c4n4ry}":         "",
+		"metrics: {listen: '127.0.0.1:0'}\nhealth: {listen: '127.0.0.1:0'}":                  "",
+		"metrics: {token: c4n4}":                                      "metrics.token: too short",
+		"api: {token: c4n4ry}":                                        "",
+		"programs: {../../x: {processes: 1}}":                         "named after it",
+		"programs: {'a b': {processes: 1}}":                           "named after it",
+		"programs: {.hidden: {processes: 1}}":                         "named after it",
+		"programs: {my-app_2: {processes: 1}}":                        "",
+		"programs: {'ämter': {processes: 1}}":                         "named after it",
+		"programs: {'-flag': {processes: 1}}":                         "named after it",
+		"programs: {_x: {processes: 1}}":                              "named after it", // as generate refuses it
+		"programs: {" + strings.Repeat("x", 64) + ": {processes: 1}}": "named after it",
 	} {
 		_, err := config.Parse(config.Source{File: "f", CheckToken: short}, []byte(text))
 		var faults *config.Error
@@ -379,5 +383,20 @@ func TestListenersTokensAndNamesOfProgramsAreChecked(t *testing.T) {
 			strings.Contains(fmt.Sprint(faults.Problems), "c4n4"):
 			t.Errorf("%q: %+v, want %q", text, faults.Problems[0], want)
 		}
+	}
+}
+
+func TestListenersOfOneProcessClashWhereTheyHaveOneAddress(t *testing.T) {
+	c, err := config.Parse(config.Source{File: "f"}, []byte("metrics: {listen: '0.0.0.0:9090'}\n"+
+		"api: {listen: '127.0.0.1:9091', token: c4n4ry}\nhealth: {listen: 'localhost:9090'}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := c.Clash(config.KeyMetrics, config.KeyAPI, config.KeyHealth)
+	if first != config.KeyMetrics || second != config.KeyHealth {
+		t.Errorf("%q and %q clash", first, second)
+	}
+	if first, second := c.Clash(config.KeyMetrics, config.KeyAPI); first+second != "" {
+		t.Errorf("%q and %q clash", first, second)
 	}
 }

@@ -1,0 +1,121 @@
+package failure_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/store"
+)
+
+// byNumber chooses the letters of mourned whose number is one of some.
+func byNumber(numbers ...int) (f store.LetterFilter) {
+	t := store.Term{Field: store.FieldPayload, Path: "N", Op: store.OpIs}
+	for _, n := range numbers {
+		t.Values = append(t.Values, strconv.Itoa(n))
+	}
+	return store.LetterFilter{Terms: []store.Term{t}, Limit: 2, Reach: 3}
+}
+
+func TestASearchGoesOnUntilThePageIsFullOrAllWasLookedThrough(t *testing.T) {
+	s := open(t, "SQLite", store.Options{})
+	mourned(t, s, 20)
+	for _, c := range []struct {
+		numbers  []int
+		found    int
+		searched int // if the search ended where it has looked, and not further
+		more     bool
+	}{
+		{[]int{19}, 1, 0, false},
+		{[]int{99}, 0, 0, false},
+		{[]int{0, 8}, 2, 9, true}, // full at the end of a step: whether there are more is not known
+		{[]int{0, 1, 19}, 2, 3, true},
+		{[]int{0, 1, 2, 19}, 2, 0, true}, // one more is seen in the step that fills it
+	} {
+		steps := 0
+		page, err := failure.Search(t.Context(), s, byNumber(c.numbers...), func(p store.LetterPage) {
+			if steps++; p.Searched != 3*steps || p.Next == 0 {
+				t.Errorf("%v: after %d steps it tells %+v", c.numbers, steps, p)
+			}
+		})
+		if err != nil || len(page.Letters) != c.found || page.Searched != c.searched || page.Next > 0 != c.more {
+			t.Errorf("%v: it found %d, searched %d, next %d, %v", c.numbers, len(page.Letters), page.Searched, page.Next, err)
+		}
+	}
+}
+
+func TestASearchThatIsInterruptedKeepsWhatItHasFound(t *testing.T) {
+	s := open(t, "SQLite", store.Options{})
+	mourned(t, s, 20)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	page, err := failure.Search(ctx, s, byNumber(1, 19), func(p store.LetterPage) {
+		if p.Searched == 6 {
+			stop()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || len(page.Letters) != 1 || page.Searched != 6 {
+		t.Fatalf("it found %d, searched %d, %v", len(page.Letters), page.Searched, err)
+	}
+	f := byNumber(1, 19)
+	f.Past = page.Next
+	page, err = failure.Search(t.Context(), s, f, nil)
+	if err != nil || len(page.Letters) != 1 || page.Next != 0 {
+		t.Errorf("from there on it found %d, next %d, %v", len(page.Letters), page.Next, err)
+	}
+}
+
+func TestWhatFollowsAPageIsWhatFitsOrWhatWasNotLookedThrough(t *testing.T) {
+	s := open(t, "SQLite", store.Options{})
+	mourned(t, s, 20)
+	for _, c := range []struct {
+		filter     store.LetterFilter
+		rest       int64
+		unsearched bool
+	}{
+		{store.LetterFilter{Limit: 5}, 15, false},
+		{store.LetterFilter{Limit: 50}, 0, false},
+		{byNumber(0, 1, 2, 4), 2, false},
+		{byNumber(19), 17, true},
+	} {
+		page, err := s.LetterPage(t.Context(), c.filter)
+		try(t, err)
+		c.filter.Reach = 0
+		rest, err := failure.RestOf(t.Context(), s, c.filter, page)
+		try(t, err)
+		if want := (store.LetterTotal{N: c.rest, Exact: true}); rest.LetterTotal != want || rest.Unsearched != c.unsearched {
+			t.Errorf("after a page of %+v there are %+v", c.filter, rest)
+		}
+	}
+}
+
+// A search looks through what an index leads to, and that is the first thing that is said.
+func TestTheWideFilterIsWhatAnIndexLeadsTo(t *testing.T) {
+	full := store.LetterFilter{
+		IDs: []string{"a"}, Group: "g", Kind: "k", Queue: "q", Class: "c", Reason: "r", Discarded: true,
+		Terms: byNumber(1).Terms,
+	}
+	var got []string
+	for range 5 {
+		w := full.Wide()
+		got = append(got, fmt.Sprintf("%v%s%s%s%s%s%d%v", w.IDs, w.Group, w.Kind, w.Queue, w.Class, w.Reason, len(w.Terms),
+			w.Discarded))
+		switch {
+		case full.IDs != nil:
+			full.IDs = nil
+		case full.Group != "":
+			full.Group = ""
+		case full.Kind != "":
+			full.Kind = ""
+		default:
+			full.Queue = ""
+		}
+	}
+	if want := []string{"[a]0true", "[]g0true", "[]k0true", "[]q0true", "[]c0true"}; !slices.Equal(got, want) {
+		t.Errorf("they are %q, want %q", got, want)
+	}
+}
