@@ -144,8 +144,8 @@ func (s *Store) holdLetter(ctx context.Context, q Session, seq int64, revision i
 // is committed between the copy and the removal would be lost. 0 says that it has gone, or
 // was removed meanwhile: who has removed it does not want it to be handled.
 func (s *Store) letterBack(ctx context.Context, q Session, now, seq int64) (int64, error) {
-	held := false
-	err := q.Query(ctx, s.SQL.LetterHold+" and discarded_at is null"+s.SQL.Lock, []any{seq}, func(Row) error { held = true; return nil })
+	held, hold := false, s.SQL.LetterHold+" and discarded_at is null"+s.SQL.Lock
+	err := q.Query(ctx, hold, []any{seq}, func(Row) error { held = true; return nil })
 	if err != nil || !held {
 		return 0, err
 	}
