@@ -23,7 +23,7 @@ import (
 
 // The size of the test; the long form takes the flags.
 var (
-	innocents = flag.Int("innocents", 1_500, "messages that kill nobody")
+	innocents = flag.Int("innocents", 600, "messages that kill nobody")
 	poisons   = flag.Int("poisons", 5, "messages that kill their process")
 )
 
