@@ -17,9 +17,18 @@ import (
 	"github.com/posthorn/posthorn/worker"
 )
 
-var servers testserver.Shared
+// The servers have as much memory for pages as those of bench/: the least that a machine
+// has for a database of a million letters.
+var (
+	postgres = testserver.Shared{Options: testserver.Options{Settings: map[string]string{
+		"shared_buffers": "256MB", "max_wal_size": "4GB",
+	}}}
+	mariaDB = testserver.Shared{Options: testserver.Options{Settings: map[string]string{
+		"innodb_buffer_pool_size": "256M", "innodb_log_file_size": "256M",
+	}}}
+)
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(servers.Main(m)) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.Main(mariaDB.Main(m))) }
 
 // patience bounds every wait: it is a safety net, never a measure.
 const patience = 5 * time.Minute
@@ -50,11 +59,11 @@ func kinds() []kind {
 	return []kind{
 		{"SQLite", func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "hot.db") }, insert},
 		{"PostgreSQL", func(t testing.TB) string {
-			d := servers.PostgreSQL(t)
+			d := postgres.PostgreSQL(t)
 			return fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", d.Server.Superuser(), d.Server.Addr(), d.Name)
 		}, "insert into effect (n, text) values ($1, $2)"},
 		{"MariaDB", func(t testing.TB) string {
-			d := servers.MariaDB(t)
+			d := mariaDB.MariaDB(t)
 			return fmt.Sprintf("mysql://%s@%s/%s", d.Server.Superuser(), d.Server.Addr(), d.Name)
 		}, insert},
 	}
