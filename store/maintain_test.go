@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -88,6 +89,29 @@ func TestAllOldRevisionsOfNothingAreRemovedAtOnce(t *testing.T) {
 			if err != nil || len(vs) != many || id == "gone" && vs[0].Number != many+1 {
 				t.Errorf("%s has %d revisions, %v; want %d", id, len(vs), err, many)
 			}
+		}
+	})
+}
+
+// What belongs to nothing is looked for without a lock: who waits for a letter that is just
+// put back, or buried, would find it neither alive nor dead, and remove its attempts.
+func TestHousekeepingWaitsForNoLetter(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		if s.Dialect() == "sqlite" {
+			return // a writer has it all
+		}
+		deaden(t, s, "a")
+		before := count(t, s, "posthorn_attempt")
+		tx, err := s.DB().BeginTx(t.Context(), nil)
+		try(t, err)
+		_, err = tx.ExecContext(t.Context(), "select 1 from posthorn_letter where id = 'a' for update")
+		try(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		try(t, s.Maintain(ctx, time.Hour))
+		try(t, tx.Rollback())
+		if after := count(t, s, "posthorn_attempt"); before == 0 || after != before {
+			t.Errorf("%d attempts became %d", before, after)
 		}
 	})
 }

@@ -174,6 +174,24 @@ func scanWorker(r Row) (driver.WorkerRecord, error) {
 	return w, nil
 }
 
+// purgeAttempts removes attempts that belong to nothing. They are looked for by a query of
+// its own: within a delete, MariaDB reads what is committed meanwhile, and would find a
+// message neither alive, before it is put back, nor dead, after that.
+func (s *Store) purgeAttempts(ctx context.Context, q Session) error {
+	var old [][]any
+	err := q.Query(ctx, s.SQL.AttemptsOld, nil, func(r Row) error {
+		var seq int64
+		err := r.Scan(&seq)
+		old = append(old, []any{seq})
+		return err
+	})
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	_, err = q.ExecMany(ctx, s.SQL.AttemptCut, old)
+	return err
+}
+
 // Maintain purges what is past its retention.
 func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 	err := s.inParts(ctx, func(ctx context.Context, q Session) (bool, error) { return s.purgeLetters(ctx, q, retention) })
@@ -194,8 +212,7 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 		if err := s.keepGroups(ctx, q, now, now-retention.Milliseconds()); err != nil {
 			return err
 		}
-		_, err = q.Exec(ctx, s.SQL.AttemptPurge)
-		return err
+		return s.purgeAttempts(ctx, q)
 	})
 	if err == nil {
 		err = s.inParts(ctx, s.purgeActs)

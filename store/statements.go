@@ -108,7 +108,8 @@ type Statements struct {
 	LetterHold, LetterEdit, LetterRestore, LetterTwin string
 	RevisionIn, Revisions, RevisionDrop, AttemptDrop  string
 	RevisionsOld, RevisionCut                         string
-	AttemptPurge                                      string // removes attempts that belong to nothing
+	// AttemptsOld: → those that belong to nothing; AttemptCut: seq.
+	AttemptsOld, AttemptCut string
 
 	// Of audit.go. Audit: id, at, actor, verb, subject, filter, messages, count, was,
 	// became, reason. Audited: message id, act. ActsOf: the condition for a message
@@ -328,10 +329,10 @@ func inspect(s *Statements) {
 	s.LetterGone = `update posthorn_letter set discarded_at = ? where seq = ? and discarded_at is null`
 	s.LetterIDs = `select seq, id from posthorn_letter where seq in`
 	s.LetterPurge = `select seq from posthorn_letter where died_at < ? order by died_at limit ?`
-	s.AttemptPurge = `delete from posthorn_attempt where seq in (
-			select a.seq from posthorn_attempt a
+	s.AttemptsOld = `select a.seq from posthorn_attempt a
 			where not exists (select 1 from posthorn_message m where m.id = a.message_id)
-			  and not exists (select 1 from posthorn_letter l where l.id = a.message_id) limit 1000)`
+			  and not exists (select 1 from posthorn_letter l where l.id = a.message_id) limit 1000`
+	s.AttemptCut = `delete from posthorn_attempt where seq = ?`
 }
 
 // letterColumns selects what scanLetter reads.

@@ -55,11 +55,6 @@ func statements() store.Statements {
 		from posthorn_letter force index (primary) where seq in`
 	s.Waiting = store.WaitingBy(`force index (posthorn_message_ready)`, `turn, due_at, seq`)
 	s.TargetsUp = `update posthorn_target force index (primary) set state = ?, since = ? where operation = ? and letter in`
-	s.AttemptPurge = `delete a from posthorn_attempt a join (
-		  select o.seq from posthorn_attempt o
-		  where not exists (select 1 from posthorn_message m where m.id = o.message_id)
-		    and not exists (select 1 from posthorn_letter l where l.id = o.message_id) limit 1000) old
-		on a.seq = old.seq`
 	return s
 }
 
