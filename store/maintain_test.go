@@ -115,3 +115,33 @@ func TestHousekeepingWaitsForNoLetter(t *testing.T) {
 		}
 	})
 }
+
+// Who waits for the letter has not found the message, and then does not find the letter.
+func TestHousekeepingLeavesTheHistoryOfWhatIsPutBackMeanwhile(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		if s.Dialect() != "mysql" {
+			return // the statements below are its own; elsewhere a statement sees one state of all tables
+		}
+		deaden(t, s, "a")
+		letters, err := s.Letters(t.Context(), store.LetterFilter{})
+		try(t, err)
+		seq, before := letters[0].Seq, count(t, s, "posthorn_attempt")
+		tx, err := s.DB().BeginTx(t.Context(), nil)
+		try(t, err)
+		_, err = tx.ExecContext(t.Context(), "select 1 from posthorn_letter where id = 'a' for update")
+		try(t, err)
+		kept := make(chan error, 1)
+		go func() { kept <- s.Maintain(context.WithoutCancel(t.Context()), time.Hour) }()
+		time.Sleep(500 * time.Millisecond) // it looks, or waits
+		now := time.Now().UnixMilli()
+		_, err = tx.ExecContext(t.Context(), s.SQL.LetterBack, now, now, seq)
+		try(t, err)
+		_, err = tx.ExecContext(t.Context(), s.SQL.LetterDrop, seq)
+		try(t, err)
+		try(t, tx.Commit())
+		try(t, <-kept)
+		if after := count(t, s, "posthorn_attempt"); before == 0 || after != before {
+			t.Errorf("%d attempts became %d", before, after)
+		}
+	})
+}
