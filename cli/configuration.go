@@ -46,7 +46,10 @@ func (s *session) configValidateCommand() *cobra.Command {
 			}
 			_, err = tokenOf(cfg, "metrics", cfg.Metrics)
 			_, another := tokenOf(cfg, "api", cfg.API)
-			if err = cmp.Or(err, another); err != nil {
+			if err != nil && another != nil {
+				s.report(err) // both are told
+			}
+			if err = cmp.Or(another, err); err != nil {
 				return err
 			}
 			if first, second := cfg.Clash(config.KeyMetrics, config.KeyAPI, config.KeyHealth); first != "" {

@@ -157,6 +157,14 @@ func TestConfigValidateReadsTokenFiles(t *testing.T) {
 	}
 }
 
+func TestConfigValidateTellsOfEachTokenFile(t *testing.T) {
+	st := newStage(t, "metrics: {listen: '0.0.0.0:0', token_file: a}\napi: {listen: '127.0.0.1:0', token_file: b}\n")
+	code, said := st.run("config", "validate"), st.errs.String()
+	if code != 78 || !strings.Contains(said, "E-METRICS-TOKEN") || !strings.Contains(said, "E-API-TOKEN") {
+		t.Errorf("code %d; it says\n%s", code, said)
+	}
+}
+
 // A worker that nobody supervises warns of files of secrets by itself, once.
 func TestConsumeWarnsOfAFileThatEverybodyReads(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
