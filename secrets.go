@@ -131,7 +131,7 @@ func (v survey) fields(sh *shape, t reflect.Type, secret bool, within ...reflect
 			if !slices.Contains(within, inner) {
 				err = v.fields(sh, inner, secret || tagged, append(slices.Clip(within), inner)...)
 			}
-		case f.IsExported():
+		case f.IsExported() || f.Anonymous && inner.Kind() == reflect.Struct: // the latter with a name of its own
 			field := shapeField{name: name, secret: secret || tagged}
 			if name == "" {
 				field.name = f.Name

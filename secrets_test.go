@@ -25,6 +25,12 @@ type card struct {
 	Until  time.Time `json:"until"`
 }
 
+// boxed is embedded under a name, under which JSON has it although it is not exported.
+type boxed struct {
+	Number string `json:"no" posthorn:"secret"`
+	Size   int    `json:"size"`
+}
+
 // A node contains itself.
 type node struct {
 	Name     string           `json:"name"`
@@ -39,6 +45,7 @@ type node struct {
 type payment struct {
 	credentials
 	*Trace `posthorn:"secret"`
+	boxed  `json:"boxed"`
 
 	Inner    credentials `json:"inner"`
 	Card     *card       `json:"card"`
@@ -95,7 +102,7 @@ func TestMarksOfATypeAreFoundWhereverJSONHasThem(t *testing.T) {
 	posthorn.HandleEffect(m, func(context.Context, order) (posthorn.Effect, error) { return nil, nil })
 	h, _ := m.Handler("payment")
 	for _, path := range []string{
-		"pin", "PIN", "inner/pin", "card/no", "card/NO", "Cards/7/no", "cards/0/no", "Grid/1/0/no", "Wallets/any/3/no",
+		"pin", "PIN", "inner/pin", "boxed/no", "card/no", "card/NO", "Cards/7/no", "cards/0/no", "Grid/1/0/no", "Wallets/any/3/no",
 		"Whole", "Whole/until", "any", "any/x", "texts/1", "blob", "-", "Odd", "OneWord", "renamed", "Host", "path",
 		"tree/key", "tree/parent/key",
 		"tree/parent/parent/parent/key", "tree/children/0/by_name/x/children/1/key",
@@ -105,7 +112,7 @@ func TestMarksOfATypeAreFoundWhereverJSONHasThem(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"", "Login", "inner/Login", "card", "card/until", "Cards", "Cards/7", "card/Number", "left", "left/pin", "out", "Out",
+		"", "Login", "inner/Login", "boxed", "boxed/size", "card", "card/until", "Cards", "Cards/7", "card/Number", "left", "left/pin", "out", "Out",
 		"o'dd", "open", "Original", "tree", "tree/name", "tree/parent/name", "nowhere/pin", "n", "no", "key",
 	} {
 		if marked(h.Secrets(), path) {
