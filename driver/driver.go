@@ -156,8 +156,8 @@ func (v Verdict) String() string {
 	return "unknown"
 }
 
-// A Settlement ends one claim. A Release with a word about the message, which is a Delay or
-// an Attempt that is not of ClassTransient, ends its row of crashes, too: whoever held it
+// A Settlement ends one claim. A Release with a word about the message, which is an Attempt
+// that is not of ClassTransient, or a Delay without an Attempt, ends its row of crashes, too: whoever held it
 // lives and has looked at it. A fault of the infrastructure says nothing about it.
 type Settlement struct {
 	Delivery Delivery

@@ -23,8 +23,11 @@ func groups(s *Statements) {
 			  select 1 from posthorn_letter l where l.fingerprint = g.fingerprint and l.discarded_at is null)
 			) s group by is_now`
 	s.GroupSet = `update posthorn_group set state = ?, note = ?, actor = ?, changed_at = ? where fingerprint = ?`
-	s.GroupPurge = `delete from posthorn_group where changed_at < ? and first_at < ? and not exists (
+	// The query waits for nobody; within the delete MariaDB would wait for each letter.
+	const forgotten = ` from posthorn_group where changed_at < ? and first_at < ? and not exists (
 			select 1 from posthorn_letter l where l.fingerprint = posthorn_group.fingerprint and l.discarded_at is null)`
+	s.GroupsOld = `select fingerprint` + forgotten
+	s.GroupPurge = `delete` + forgotten + ` and fingerprint = ?`
 	s.Unmarked = `select seq, id, kind, class, error, error_type, build, died_at from posthorn_letter
 			where fingerprint = '' and discarded_at is null and seq > ? order by seq limit ?`
 	s.Mark = `update posthorn_letter set fingerprint = ? where seq = ? and fingerprint = ''`

@@ -102,6 +102,8 @@ func TestHousekeepingWaitsForNoLetter(t *testing.T) {
 		}
 		deaden(t, s, "a")
 		before := count(t, s, "posthorn_attempt")
+		_, err := s.DB().ExecContext(t.Context(), "update posthorn_group set first_at = 1, changed_at = 1") // they are old
+		try(t, err)
 		tx, err := s.DB().BeginTx(t.Context(), nil)
 		try(t, err)
 		_, err = tx.ExecContext(t.Context(), "select 1 from posthorn_letter where id = 'a' for update")
@@ -117,31 +119,58 @@ func TestHousekeepingWaitsForNoLetter(t *testing.T) {
 }
 
 // Who waits for the letter has not found the message, and then does not find the letter.
-func TestHousekeepingLeavesTheHistoryOfWhatIsPutBackMeanwhile(t *testing.T) {
+func TestNobodyTakesTheHistoryOfWhatIsPutBackMeanwhile(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		if s.Dialect() != "mysql" {
 			return // the statements below are its own; elsewhere a statement sees one state of all tables
 		}
-		deaden(t, s, "a")
-		letters, err := s.Letters(t.Context(), store.LetterFilter{})
+		housekeeping := func(ctx context.Context) error { return s.Maintain(ctx, time.Hour) }
+		keepsHistory(t, s, "housekeeping", housekeeping)
+		removed := deaden(t, s, "a")[0].Seq
+		_, err := s.RemoveLetters(t.Context(), removed)
 		try(t, err)
-		seq, before := letters[0].Seq, count(t, s, "posthorn_attempt")
-		tx, err := s.DB().BeginTx(t.Context(), nil)
-		try(t, err)
-		_, err = tx.ExecContext(t.Context(), "select 1 from posthorn_letter where id = 'a' for update")
-		try(t, err)
-		kept := make(chan error, 1)
-		go func() { kept <- s.Maintain(context.WithoutCancel(t.Context()), time.Hour) }()
-		time.Sleep(500 * time.Millisecond) // it looks, or waits
-		now := time.Now().UnixMilli()
-		_, err = tx.ExecContext(t.Context(), s.SQL.LetterBack, now, now, seq)
-		try(t, err)
-		_, err = tx.ExecContext(t.Context(), s.SQL.LetterDrop, seq)
-		try(t, err)
-		try(t, tx.Commit())
-		try(t, <-kept)
-		if after := count(t, s, "posthorn_attempt"); before == 0 || after != before {
-			t.Errorf("%d attempts became %d", before, after)
-		}
+		keepsHistory(t, s, "a purge of an earlier one", func(ctx context.Context) error {
+			_, err := s.PurgeLetters(ctx, removed)
+			return err
+		})
 	})
+}
+
+// keepsHistory puts a letter back while something else goes on, and wants its attempts kept.
+func keepsHistory(t *testing.T, s *store.Store, name string, act func(context.Context) error) {
+	t.Helper()
+	deaden(t, s, "a")
+	before, done := count(t, s, "posthorn_attempt"), make(chan error, 1)
+	putBack(t, s, func() { done <- act(context.WithoutCancel(t.Context())) })
+	try(t, <-done)
+	if after := count(t, s, "posthorn_attempt"); before == 0 || after != before {
+		t.Errorf("%s: %d attempts became %d", name, before, after)
+	}
+	_, err := s.DB().ExecContext(t.Context(), "delete from posthorn_message")
+	try(t, err)
+}
+
+// putBack puts the letter with the id a back as workers of MariaDB do, while something else
+// goes on.
+func putBack(t *testing.T, s *store.Store, meanwhile func()) {
+	t.Helper()
+	tx, err := s.DB().BeginTx(t.Context(), nil)
+	try(t, err)
+	var seq int64
+	const last = "select max(seq) from posthorn_letter where id = 'a'"
+	try(t, tx.QueryRowContext(t.Context(), last).Scan(&seq))
+	_, err = tx.ExecContext(t.Context(), "select 1 from posthorn_letter force index (posthorn_letter_id) "+
+		"where id = 'a' and seq = ? for update", seq)
+	try(t, err)
+	go meanwhile()
+	time.Sleep(500 * time.Millisecond) // it looks, or waits
+	now := time.Now().UnixMilli()
+	for _, step := range []struct {
+		stmt string
+		args []any
+	}{{s.SQL.LetterBack, []any{now, now, seq}}, {s.SQL.LetterDrop, []any{seq}}} {
+		_, err = tx.ExecContext(t.Context(), step.stmt, step.args...)
+		try(t, err)
+	}
+	try(t, tx.Commit())
 }

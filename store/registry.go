@@ -174,22 +174,22 @@ func scanWorker(r Row) (driver.WorkerRecord, error) {
 	return w, nil
 }
 
-// purgeAttempts removes attempts that belong to nothing. They are looked for by a query of
-// its own: within a delete, MariaDB reads what is committed meanwhile, and would find a
-// message neither alive, before it is put back, nor dead, after that.
-func (s *Store) purgeAttempts(ctx context.Context, q Session) error {
+// purgeAttempts removes some hundreds of attempts that belong to nothing. They are looked for
+// by a query of their own: within a delete, MariaDB reads what is committed meanwhile, and
+// would find a message neither alive, before it is put back, nor dead, after that. It reports
+// whether there may be more.
+func (s *Store) purgeAttempts(ctx context.Context, q Session) (more bool, err error) {
 	var old [][]any
-	err := q.Query(ctx, s.SQL.AttemptsOld, nil, func(r Row) error {
+	err = q.Query(ctx, s.SQL.AttemptsOld, []any{purgeBatch}, func(r Row) error {
 		var seq int64
 		err := r.Scan(&seq)
 		old = append(old, []any{seq})
 		return err
 	})
-	if err != nil || len(old) == 0 {
-		return err
+	if err != nil {
+		return false, err
 	}
-	_, err = q.ExecMany(ctx, s.SQL.AttemptCut, old)
-	return err
+	return len(old) == purgeBatch, s.many(ctx, q, s.SQL.AttemptCut, old)
 }
 
 // Maintain purges what is past its retention.
@@ -209,11 +209,11 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 		if _, err := q.Exec(ctx, s.SQL.PausePurge, now); err != nil {
 			return err
 		}
-		if err := s.keepGroups(ctx, q, now, now-retention.Milliseconds()); err != nil {
-			return err
-		}
-		return s.purgeAttempts(ctx, q)
+		return s.keepGroups(ctx, q, now, now-retention.Milliseconds())
 	})
+	if err == nil {
+		err = s.inParts(ctx, s.purgeAttempts)
+	}
 	if err == nil {
 		err = s.inParts(ctx, s.purgeActs)
 	}

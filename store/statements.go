@@ -102,13 +102,13 @@ type Statements struct {
 	LetterIn, RevisionPut, Buried, AttemptsOf, RevisionsOf string
 	// Of revisions.go: LetterHold: seq; LetterEdit: header, body, seq, revision;
 	// LetterRestore: seq; LetterTwin: seq, seq → a row if its id is taken; RevisionIn: now,
-	// actor, seq; Revisions: id; RevisionDrop and AttemptDrop: id, id, id; RevisionsOld:
+	// actor, seq; Revisions: id; RevisionDrop: id; Known: id, id; RevisionsOld:
 	// replaced before, limit → ids and numbers of those that belong to nothing; RevisionCut: id,
 	// number.
 	LetterHold, LetterEdit, LetterRestore, LetterTwin string
-	RevisionIn, Revisions, RevisionDrop, AttemptDrop  string
+	RevisionIn, Revisions, RevisionDrop, Known        string
 	RevisionsOld, RevisionCut                         string
-	// AttemptsOld: → those that belong to nothing; AttemptCut: seq.
+	// AttemptsOld: limit → those that belong to nothing; AttemptCut: seq.
 	AttemptsOld, AttemptCut string
 
 	// Of audit.go. Audit: id, at, actor, verb, subject, filter, messages, count, was,
@@ -147,15 +147,16 @@ type Statements struct {
 	// Of groups.go: GroupIn: fingerprint, algorithm, kind, class, error type, title,
 	// first seen, build, its time: adds one that is not there. GroupAgain: time,
 	// fingerprint: one that was resolved has come back. GroupsAgain: time: all that have.
-	// Groups: → rows. GroupStates: → state, count. GroupSet: state, note, actor, time, fingerprint. GroupPurge: before,
-	// before: those without letters of which nothing was heard since. GroupCounts: bounds →
+	// Groups: → rows. GroupStates: → state, count. GroupSet: state, note, actor, time, fingerprint. GroupsOld: before,
+	// before: those without letters of which nothing was heard since; GroupPurge: the same, and
+	// fingerprint. GroupCounts: bounds →
 	// fingerprint and columns of tally; empty where GroupFirst: → fingerprint, GroupNext:
 	// fingerprint → the next, and GroupCount: fingerprint, fingerprint, then fingerprint and
 	// bounds for each part → columns of tally, stand for it. HourBounds: times → sequences.
 	// LetterHeads: sequences → columns of Letters with an empty body. Unmarked: after, limit →
 	// letters without a fingerprint. Mark: fingerprint, seq.
-	GroupIn, GroupAgain, GroupsAgain, Groups, GroupStates, GroupSet, GroupPurge, GroupCounts string
-	GroupFirst, GroupNext, GroupCount, HourBounds, LetterHeads, Unmarked, Mark               string
+	GroupIn, GroupAgain, GroupsAgain, Groups, GroupStates, GroupSet, GroupsOld, GroupPurge, GroupCounts string
+	GroupFirst, GroupNext, GroupCount, HourBounds, LetterHeads, Unmarked, Mark                          string
 	// Version: worker → the version of its program.
 	Version string
 	// Of page.go: LetterSeqs is followed by the condition of a filter: → sequences.
@@ -331,7 +332,7 @@ func inspect(s *Statements) {
 	s.LetterPurge = `select seq from posthorn_letter where died_at < ? order by died_at limit ?`
 	s.AttemptsOld = `select a.seq from posthorn_attempt a
 			where not exists (select 1 from posthorn_message m where m.id = a.message_id)
-			  and not exists (select 1 from posthorn_letter l where l.id = a.message_id) limit 1000`
+			  and not exists (select 1 from posthorn_letter l where l.id = a.message_id) limit ?`
 	s.AttemptCut = `delete from posthorn_attempt where seq = ?`
 }
 

@@ -188,14 +188,12 @@ func (s *Store) forgetAll(ctx context.Context, q Session, names []string) error 
 	if err != nil {
 		return err
 	}
-	var rows [][]any
 	for _, id := range left {
-		rows = append(rows, []any{id, id, id})
+		if err := s.forget(ctx, q, id); err != nil {
+			return err
+		}
 	}
-	if err := s.many(ctx, q, s.SQL.RevisionDrop, rows); err != nil {
-		return err
-	}
-	return s.many(ctx, q, s.SQL.AttemptDrop, rows)
+	return nil
 }
 
 // many runs a statement for each row of arguments, if there is one.

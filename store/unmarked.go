@@ -108,6 +108,15 @@ func (s *Store) keepGroups(ctx context.Context, q Session, now, since int64) err
 	if _, err := q.Exec(ctx, s.SQL.GroupsAgain, now); err != nil {
 		return err
 	}
-	_, err := q.Exec(ctx, s.SQL.GroupPurge, since, since)
-	return err
+	var old [][]any
+	err := q.Query(ctx, s.SQL.GroupsOld, []any{since, since}, func(r Row) error {
+		var mark string
+		err := r.Scan(&mark)
+		old = append(old, []any{since, since, mark})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.many(ctx, q, s.SQL.GroupPurge, old) // which looks again: a letter may have died meanwhile
 }
