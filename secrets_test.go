@@ -102,7 +102,8 @@ func TestMarksOfATypeAreFoundWhereverJSONHasThem(t *testing.T) {
 	posthorn.HandleEffect(m, func(context.Context, order) (posthorn.Effect, error) { return nil, nil })
 	h, _ := m.Handler("payment")
 	for _, path := range []string{
-		"pin", "PIN", "inner/pin", "boxed/no", "card/no", "card/NO", "Cards/7/no", "cards/0/no", "Grid/1/0/no", "Wallets/any/3/no",
+		"pin", "PIN", "inner/pin", "boxed/no",
+		"card/no", "card/NO", "Cards/7/no", "cards/0/no", "Grid/1/0/no", "Wallets/any/3/no",
 		"Whole", "Whole/until", "any", "any/x", "texts/1", "blob", "-", "Odd", "OneWord", "renamed", "Host", "path",
 		"tree/key", "tree/parent/key",
 		"tree/parent/parent/parent/key", "tree/children/0/by_name/x/children/1/key",
@@ -112,7 +113,8 @@ func TestMarksOfATypeAreFoundWhereverJSONHasThem(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"", "Login", "inner/Login", "boxed", "boxed/size", "card", "card/until", "Cards", "Cards/7", "card/Number", "left", "left/pin", "out", "Out",
+		"", "Login", "inner/Login", "boxed", "boxed/size",
+		"card", "card/until", "Cards", "Cards/7", "card/Number", "left", "left/pin", "out", "Out",
 		"o'dd", "open", "Original", "tree", "tree/name", "tree/parent/name", "nowhere/pin", "n", "no", "key",
 	} {
 		if marked(h.Secrets(), path) {

@@ -107,7 +107,8 @@ func (f tortureFlags) options() (o torture.Options, err error) {
 	}
 	switch {
 	case f.minutes <= 0 || f.minutes > 7*24*60:
-		return o, usage(fmt.Sprintf("--minutes must be more than 0 and at most %[2]d, and is %[1]v", f.minutes, 7*24*60), "give some: --minutes 10")
+		return o, usage(fmt.Sprintf("--minutes must be more than 0 and at most %d, and is %v", 7*24*60, f.minutes),
+			"give some: --minutes 10")
 	case f.resume <= 0:
 		return o, usage(fmt.Sprintf("--resume-within %s is not positive", f.resume), "leave it out, or give a duration")
 	case f.private != "" && f.private != torture.PrivatePostgreSQL && f.private != torture.PrivateMariaDB:
