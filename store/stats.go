@@ -118,8 +118,19 @@ type Position struct {
 // Find tells where a message is. It returns nil for a message that is done, or
 // never was.
 func (s *Store) Find(ctx context.Context, id string) (*Position, error) {
-	var p *Position
-	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
+	for _, look := range []func(context.Context, string) (*Position, error){
+		s.findMessage, s.findLetter, s.findMessage, // the last one: it may have been put back meanwhile
+	} {
+		if p, err := look(ctx, id); err != nil || p != nil {
+			return p, err
+		}
+	}
+	return nil, nil //nolint:nilnil // it is done, or never was
+}
+
+// findMessage tells of a message that is alive; nil: there is none.
+func (s *Store) findMessage(ctx context.Context, id string) (p *Position, err error) {
+	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
 		now, err := q.Now(ctx)
 		if err != nil {
 			return err
@@ -140,10 +151,10 @@ func (s *Store) Find(ctx context.Context, id string) (*Position, error) {
 		args := []any{p.Queue, p.Priority, p.Priority, due, due, seq}
 		return q.Query(ctx, s.SQL.Ahead, args, func(r Row) error { return r.Scan(&p.Ahead) })
 	})
-	if err != nil || p != nil {
-		return p, s.explain("find message", err)
+	if err != nil {
+		return nil, s.explain("find message", err)
 	}
-	return s.findLetter(ctx, id)
+	return p, nil
 }
 
 // scanPosition reads a row of Statements.Find. Ahead holds the row's number

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/posthorn/posthorn/driver"
 )
@@ -157,20 +158,26 @@ func (s *Store) Taken(ctx context.Context, names []string) (taken []string, err 
 }
 
 // having says which of some ids one of the statements finds, each once and in their order.
-// A statement is followed by a list of them.
+// A statement is followed by a list of them. All are one query, which sees one state of
+// messages and letters: else what moves meanwhile would be found in neither place.
 func (s *Store) having(ctx context.Context, q Session, names []string, stmts ...string) (out []string, err error) {
 	found := map[string]bool{}
 	for part := range slices.Chunk(names, maxClaim) {
+		var (
+			all  []string
+			args []any
+		)
 		for _, stmt := range stmts {
-			err := q.Query(ctx, stmt+list(len(part)), listed(part), func(r Row) error {
-				var id string
-				err := r.Scan(&id)
-				found[id] = true
-				return err
-			})
-			if err != nil {
-				return nil, err
-			}
+			all, args = append(all, stmt+list(len(part))), append(args, listed(part)...)
+		}
+		err := q.Query(ctx, strings.Join(all, " union all "), args, func(r Row) error {
+			var id string
+			err := r.Scan(&id)
+			found[id] = true
+			return err
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	for _, id := range names {
