@@ -58,7 +58,7 @@ func (s *session) configValidateCommand() *cobra.Command {
 			}
 			for _, d := range judgeSecretFiles(cfg) {
 				if d.Level != store.LevelOK {
-					s.say("%s; %s\n", d.Evidence, d.Fix)
+					s.say("%s\n", strings.TrimSuffix(d.Evidence+"; "+d.Fix, "; "))
 				}
 			}
 			s.print("%s: valid\n", cmp.Or(cfg.File, "no configuration file: the defaults"))

@@ -4,7 +4,7 @@
 //
 // What somebody asks to see is not kept, since it may have what is secret to others: what
 // commands write to stdout and to a terminal, the HTTP API of dead letters, the store, flight
-// records. Nor is what handlers write themselves.
+// records. What handlers write themselves is kept where a supervisor passes it on.
 package tap
 
 import (

@@ -13,9 +13,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
+	"github.com/posthorn/posthorn/internal/printable"
 	"github.com/posthorn/posthorn/internal/tap"
 )
 
@@ -121,8 +121,8 @@ func forms() []string {
 func obeyed(kind tap.Kind, text string) (rune, bool) {
 	for i, r := range text {
 		switch {
-		case r == '\t' && kind != tap.Metrics, r == joiner:
-		case unicode.In(r, unicode.C, unicode.Zl, unicode.Zp):
+		case r == '\t' && kind != tap.Metrics:
+		case !printable.Safe(r):
 			return r, true
 		case r == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)):
 			return r, true // no UTF-8
@@ -130,9 +130,6 @@ func obeyed(kind tap.Kind, text string) (rune, bool) {
 	}
 	return 0, false
 }
-
-// joiner joins the parts of one emoji.
-const joiner = '\u200d'
 
 // stringsOf lists the texts in a JSON document, one line each; none if it is no document.
 func stringsOf(line []byte) (out []string) {

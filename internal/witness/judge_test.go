@@ -69,6 +69,7 @@ func TestTheJudgeFindsWhatATerminalObeys(t *testing.T) {
 		"C1": {tap.Line, "\u009b31m"}, "bidi": {tap.Line, "\u202egnp"}, "isolate": {tap.Metrics, "\u2066"},
 		"mark": {tap.Line, "\u200f"}, "no width": {tap.Line, "a\u200bb"}, "byte order": {tap.Line, "\ufeff"},
 		"tag": {tap.Line, "\U000e0041"}, "private": {tap.Line, "\ue000"}, "line separator": {tap.Line, "a\u2028b"},
+		"filler": {tap.Line, "a\u3164b"}, "unassigned": {tap.Line, "a\U0003ffffb"},
 		"paragraph": {tap.Line, "a\u2029b"}, "no UTF-8": {tap.Line, "\xff"}, "tab in metrics": {tap.Metrics, "a\tb"},
 		"in JSON": {tap.Alert, `{"text":"a\u001b[2J"}`}, "in a span": {tap.Trace, `{"Name":"\u202e"}`},
 	} {
