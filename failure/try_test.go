@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -275,6 +276,12 @@ func TestATrialThatIsCutShortSaysNothingOfTheHandler(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) || got.Err != nil || g.sum() != before {
 				t.Errorf("%s: %+v, %v", kind, got, err)
 			}
+		}
+		acts, err := s.Acts(t.Context(), store.ActFilter{Verb: store.VerbTry})
+		try(t, err)
+		if len(acts) != 1 || acts[0].Became != "nobody waited for its end" ||
+			!slices.Equal(acts[0].Messages, []string{"act"}) {
+			t.Errorf("what is kept of the transaction is %+v", acts)
 		}
 	})
 }

@@ -43,16 +43,23 @@ func (s *Store) Try(ctx context.Context, u driver.Unit) (Trial, error) {
 	effect := u.Effect
 	r.unit.Effect = func(ctx context.Context, tx driver.Tx) error { return effect(ctx, &trialTx{Tx: tx, sent: &r.Sent}) }
 	err := s.Engine.Exclusive(ctx, r.run)
-	if err != nil {
-		return Trial{}, s.explain("try", err)
-	}
 	a := Act{Verb: VerbTry, Messages: []string{u.Delivery.ID}, Count: 1, Became: "it would have been done"}
-	if r.Err != nil {
+	switch {
+	case ctx.Err() != nil:
+		a.Became = "nobody waited for its end"
+	case err != nil:
+		return Trial{}, s.explain("try", err)
+	case r.Err != nil:
 		a.Became = "it would have failed: " + r.Err.Error()
 	}
-	err = s.write(ctx, func(ctx context.Context, q Session) error { return s.audit(ctx, q, a) })
-	return r.Trial, s.explain("note trial", err)
+	note, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteWithin)
+	defer cancel()
+	noted := s.write(note, func(ctx context.Context, q Session) error { return s.audit(ctx, q, a) })
+	return r.Trial, errors.Join(s.explain("try", err), s.explain("note trial", noted))
 }
+
+// noteWithin bounds how long the note of a trial may take, for which nobody waits any longer.
+const noteWithin = 5 * time.Second
 
 // A rehearsal is a Trial in the making.
 type rehearsal struct {

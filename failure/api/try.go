@@ -41,7 +41,7 @@ func (c *call) untold(err error) error {
 	}
 	return &problem{Status: http.StatusGatewayTimeout, Code: "E-TRY-TIMEOUT",
 		Title: "the handler takes too long to be tried here",
-		Detail: fmt.Sprintf("an answer has to be there within %s; what the handler did was undone, and what it would have "+
-			"ended with is not known", c.within),
+		Detail: fmt.Sprintf("an answer has to be there within %s; its transaction was rolled back, a slow part and what it "+
+			"did elsewhere were not, and what it would have ended with is not known", c.within),
 		Try: "PROGRAM failed try " + c.r.PathValue("id")}
 }
