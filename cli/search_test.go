@@ -56,7 +56,7 @@ func (i *impatient) Write(p []byte) (int, error) {
 func TestAListLooksThroughAllLettersUnlessItIsInterrupted(t *testing.T) {
 	t.Parallel()
 	path := "sqlite:" + filepath.Join(t.TempDir(), "a.db")
-	crowd(t, path, 90_000) // several steps: a signal takes its time
+	crowd(t, path, 45_000) // several steps: a signal takes its time
 	list := func(errs *impatient, args ...string) (string, int) {
 		var out strings.Builder
 		code := cli.Run(context.WithoutCancel(t.Context()), cli.App{Name: "posthorn"}, cli.IO{
