@@ -24,7 +24,7 @@ setup: ## Install what the tests need: a C compiler and database servers
 	@scripts/setup.sh supervisor systemd cron strace curl || [ "$$CI" != true ] # the same
 
 test: setup ## Run all tests with the race detector
-	@CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TIMEOUT) $(TESTFLAGS) ./...
+	@CGO_ENABLED=1 go test -race -vet=off -shuffle=on -timeout $(TIMEOUT) $(TESTFLAGS) ./... # make vet is for all of it
 
 canaries: setup ## Run all tests, and look for their secrets and for control characters in all that they show
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
@@ -77,7 +77,7 @@ servers:
 
 torture: ## Torture each of the STORES (sqlite postgres mariadb) for MINUTES (10)
 	@scripts/setup.sh postgresql mariadb
-	@go build -trimpath -tags posthorn_failpoints -o bin/posthorn-torture ./cmd/posthorn
+	@go build -tags posthorn_failpoints -o bin/posthorn-torture ./cmd/posthorn
 	@for store in $(or $(STORES),sqlite postgres mariadb); do \
 		case $$store in sqlite) place="--store sqlite:bin/torture.db" ;; *) place="--private $$store" ;; esac; \
 		bin/posthorn-torture torture --minutes $(or $(MINUTES),10) $(TORTUREFLAGS) $$place || exit 1; done
@@ -118,6 +118,9 @@ mutant-settle-last: ## Show that the tests find a settlement that comes after it
 fuzz-short: ## Run each fuzz target for 3 seconds
 	@scripts/fuzz.sh 3s
 
+fuzz: ## Run each fuzz target for 10 minutes, LANES (6) side by side
+	@scripts/fuzz.sh 10m $(or $(LANES),6)
+
 cover: ## Show how much of the code the tests reach
 	@mkdir -p bin
 	@go test -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=bin/cover.out ./...
@@ -133,4 +136,4 @@ $(LINTER): tools/go.mod tools/go.sum
 	@go build -C tools -buildvcs=false -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: help setup test canaries schema tidy lint vet fmt generate mod build demo bench bench-full bench-page profile servers \
-	torture mutants sim sim-mutants kills failpoints sweep powercuts guarantees mutant-settle-last fuzz-short cover ci
+	torture mutants sim sim-mutants kills failpoints sweep powercuts guarantees mutant-settle-last fuzz fuzz-short cover ci
