@@ -10,9 +10,9 @@ import (
 // Pauses is how long an executor with a lease waits after each of some steps, which take a
 // millisecond each.
 func Pauses(lease time.Duration, steps ...store.Advance) (out []time.Duration) {
-	h, o := &hold{}, ExecutorOptions{Lease: lease}.withDefaults()
+	w := operation.Watch{Lease: lease}
 	for _, a := range steps {
-		out = append(out, h.pause(a, time.Millisecond, o))
+		out = append(out, w.After(sightOf(a), a.Wait, time.Millisecond))
 	}
 	return out
 }

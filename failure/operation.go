@@ -70,20 +70,14 @@ type Executor struct {
 type hold struct {
 	turn  store.Turn
 	next  time.Time
-	idle  time.Duration // how long it waits where there is nothing to do
+	watch operation.Watch
 	duty  operation.Duty
 	wants bool // letters wait for their turn, as far as is known
 	rests bool // they wait for the others' sake
 }
 
-// Waits of an executor.
-const (
-	// lookSoon is how soon it looks again at what is in flight, of which nothing was
-	// heard. The wait doubles up to the part of the lease after which it is renewed.
-	lookSoon = 50 * time.Millisecond
-	looks    = 3           // in a lease, at least
-	tryAgain = time.Second // after an error
-)
+// tryAgain is how long an executor waits after an error.
+const tryAgain = time.Second
 
 // NewExecutor makes an executor of the operations of a store.
 func NewExecutor(s *store.Store, o ExecutorOptions) *Executor {
@@ -170,7 +164,7 @@ func (e *Executor) take(ctx context.Context) {
 	e.blind = err != nil
 	for _, t := range turns {
 		t.Edit = e.edit
-		e.turns = append(e.turns, &hold{turn: t})
+		e.turns = append(e.turns, &hold{turn: t, watch: operation.Watch{Lease: e.opts.Lease}})
 	}
 }
 
@@ -226,12 +220,12 @@ func (e *Executor) advance(ctx context.Context, h *hold) bool {
 		e.release(context.WithoutCancel(ctx), h)
 		return false
 	}
-	h.duty.End(now, a.Took, sightOf(a))
-	h.wants = a.Operation.Left() > 0 && a.Operation.State == store.OperationRunning ||
-		a.Operation.State == store.OperationFreezing
-	h.rest(h.pause(a, a.Took, e.opts))
+	seen := sightOf(a)
+	h.duty.End(now, a.Took, seen)
+	h.wants = a.Operation.Wants()
+	h.rest(h.watch.After(seen, a.Wait, time.Duration(float64(a.Took)*(1/e.opts.Share-1))))
 	if h.rests = h.wants && !h.duty.Allows(now, share); h.rests {
-		h.rest(h.patience(a, h.duty.Rest(now, share), e.opts))
+		h.rest(h.watch.Patience(seen, h.duty.Rest(now, share)))
 	}
 	return true
 }
@@ -239,32 +233,9 @@ func (e *Executor) advance(ctx context.Context, h *hold) bool {
 // sightOf is what a step has shown.
 func sightOf(a store.Advance) operation.Sight {
 	return operation.Sight{
-		Moved: a.Moved, Flying: a.Operation.Flying, InHand: a.InHand, More: a.More,
+		Moved: a.Moved, Found: a.Found, Flying: a.Operation.Flying, InHand: a.InHand, More: a.More,
 		Writes: a.Operation.State == store.OperationFreezing,
 	}
-}
-
-// patience is how long to wait after a step while others go first, for so long as it looks.
-func (h *hold) patience(a store.Advance, rest time.Duration, o ExecutorOptions) time.Duration {
-	if a.Operation.Flying > 0 { // it may be in hand soon
-		rest = min(rest, max(h.idle, lookSoon))
-	}
-	return min(rest, o.Lease/looks)
-}
-
-// pause is how long to wait after a step that took so long.
-func (h *hold) pause(a store.Advance, took time.Duration, o ExecutorOptions) time.Duration {
-	if a.Moved > 0 || a.Found > 0 {
-		h.idle = 0
-	}
-	if a.More || a.Moved > 0 {
-		return time.Duration(float64(took) * (1/o.Share - 1))
-	}
-	h.idle = min(max(2*h.idle, lookSoon), o.Lease/looks)
-	if a.Wait > 0 {
-		return min(h.idle, a.Wait)
-	}
-	return h.idle
 }
 
 func (h *hold) rest(d time.Duration) { h.next = time.Now().Add(d) }

@@ -117,6 +117,12 @@ func (o *Operation) Active() bool {
 	return c.Active()
 }
 
+// Wants reports whether letters wait to be written down, or for their turn.
+func (o *Operation) Wants() bool {
+	c := o.course()
+	return c.Wants()
+}
+
 // check says what is wrong with an operation that is to be made.
 func (o *Operation) check() error {
 	switch {

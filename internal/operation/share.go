@@ -58,11 +58,15 @@ func (s *Share) Of(n int) float64 {
 // A Sight is what a step has shown of an operation.
 type Sight struct {
 	Moved  int  // letters that had their turn
+	Found  int  // outcomes that were found
 	Flying int  // letters in flight
 	InHand int  // of those that were looked at, how many a worker holds
 	More   bool // more is to be looked at
 	Writes bool // its letters are being written down
 }
+
+// Wants reports whether letters of the operation wait for their turn.
+func (c *Course) Wants() bool { return c.State == Freezing || c.State == Running && c.Left() > 0 }
 
 // A Duty is how one operation keeps to its share. Work is the time in which a step was
 // under way, or letters were in the hands of workers: while they wait for a worker or for

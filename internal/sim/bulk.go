@@ -53,7 +53,6 @@ type desk struct {
 // A pass is what a step has answered.
 type pass struct {
 	err    error
-	found  bool
 	active bool
 	wants  bool // letters wait for their turn
 	sight  operation.Sight
@@ -95,12 +94,12 @@ func (k *workbench) step(h *hold, g gait) pass {
 		k.w.counts.Rests++
 		k.judgeRest(b, before)
 	}
-	writes := b.course.State == operation.Freezing
 	return pass{
-		found: s.Found > 0, active: b.course.Active(), wait: s.Wait,
-		wants: writes || b.course.State == operation.Running && b.course.Left() > 0,
+		active: b.course.Active(), wait: s.Wait,
+		wants: b.course.Wants(),
 		sight: operation.Sight{
-			Moved: s.Moved, Flying: b.course.Flying, InHand: s.InHand, More: s.More, Writes: writes,
+			Moved: s.Moved, Found: s.Found, Flying: b.course.Flying, InHand: s.InHand, More: s.More,
+			Writes: b.course.State == operation.Freezing,
 		},
 	}
 }

@@ -26,14 +26,12 @@ type hold struct {
 	fence int64
 	pace  operation.Pace
 	duty  operation.Duty
-	wants bool          // letters wait for their turn, as far as it knows
-	idle  time.Duration // how long it waits where there is nothing to do
+	watch operation.Watch
+	wants bool // letters wait for their turn, as far as it knows
 }
 
 // Waits of an executor.
 const (
-	lookSoon  = 50 * time.Millisecond
-	looks     = 3 // in a lease, at least
 	feelEvery = 250 * time.Millisecond
 	stepTakes = 5 * time.Millisecond // in the store
 )
@@ -119,7 +117,8 @@ func (e *executor) look() {
 
 // take takes an operation if it is still free.
 func (e *executor) take(b *bulk) {
-	k, s, h := e.bench, e.w.store, &hold{b: b, by: e}
+	k, s := e.bench, e.w.store
+	h := &hold{b: b, by: e, watch: operation.Watch{Lease: k.lease}}
 	took := false
 	s.call(call{
 		from: &e.life, name: "take " + b.id,
@@ -185,34 +184,12 @@ func (h *hold) stepped(err error, got pass, share float64) {
 		h.wants = got.wants
 		now := at(e.w.now)
 		h.duty.End(now, stepTakes, got.sight)
-		wait := h.rest(got)
+		wait := h.watch.After(got.sight, got.wait, e.w.between(0, stepTakes))
 		if h.wants && !h.duty.Allows(now, share) {
-			wait = h.patience(got, h.duty.Rest(now, share))
+			wait = h.watch.Patience(got.sight, h.duty.Rest(now, share))
 		}
 		e.after(wait, h.advance)
 	}
-}
-
-// patience is how long it waits after a step while others go first, for so long as it looks.
-func (h *hold) patience(got pass, rest time.Duration) time.Duration {
-	if got.sight.Flying > 0 {
-		rest = min(rest, max(h.idle, lookSoon))
-	}
-	return min(rest, h.by.bench.lease/looks)
-}
-
-// rest is how long it waits after a step.
-func (h *hold) rest(got pass) time.Duration {
-	w := h.by.w
-	if got.sight.Moved > 0 || got.found {
-		h.idle = 0
-		return w.between(0, lookSoon)
-	}
-	h.idle = min(max(2*h.idle, lookSoon), h.by.bench.lease/looks)
-	if got.wait > 0 {
-		return min(h.idle, got.wait)
-	}
-	return h.idle
 }
 
 // giveBack ends a hold, so that others need not wait for the end of its lease.
