@@ -78,25 +78,72 @@ func (s *session) tryFailed(ctx context.Context, ids []string, f tryFlags) error
 	if err != nil {
 		return err
 	}
-	if len(letters) == 0 && len(missing) == 0 {
+	switch {
+	case len(letters) > 0:
+	case len(missing) > 0:
+		return s.absent(ctx, st, missing, len(missing))
+	default:
 		return s.nothingFits()
 	}
-	var rows []trialRow
-	o := failure.TryOptions{Mux: s.app.Mux, Dispatcher: env.Dispatcher, SlowPart: f.slow, Log: env.Log}
-	for _, l := range letters {
-		t, err := failure.Try(ctx, st, l, o)
-		if err != nil {
-			return err
+	if err := s.sayAbsent(ctx, st, missing); err != nil {
+		return err
+	}
+	t := trials{letters: letters}
+	t.run(ctx, st, failure.TryOptions{Mux: s.app.Mux, Dispatcher: env.Dispatcher, SlowPart: f.slow, Log: env.Log})
+	if t.stopped != nil && len(t.rows) == 0 {
+		return t.stopped
+	}
+	if err := s.showTrials(f.output, t); err != nil {
+		return err
+	}
+	switch {
+	case t.stopped != nil:
+		return s.stoppedTrials(ctx, t)
+	case len(missing) > 0:
+		return outcome(exitPartly)
+	}
+	return trialVerdict(t.rows)
+}
+
+// trials are what becomes of letters that are tried one after the other.
+type trials struct {
+	letters []store.Letter
+	rows    []trialRow // of the first ones, all if nothing has stopped it
+	begun   string     // the letter whose trial was cut off, if one was
+	stopped error      // what has: a signal, or the store
+}
+
+// left is how many letters were not tried to their end.
+func (t *trials) left() int { return len(t.letters) - len(t.rows) }
+
+// run tries them until something stops it.
+func (t *trials) run(ctx context.Context, st *store.Store, o failure.TryOptions) {
+	for _, l := range t.letters {
+		if t.stopped = context.Cause(ctx); t.stopped != nil {
+			return
 		}
-		rows = append(rows, trialRow{view.OfTrial(&t), &t})
+		tried, err := failure.Try(ctx, st, l, o)
+		if err != nil {
+			t.begun, t.stopped = l.ID, err
+			return
+		}
+		t.rows = append(t.rows, trialRow{view.OfTrial(&tried), &tried})
 	}
-	if err := s.showTrials(f.output, rows); err != nil {
-		return err
+}
+
+// stoppedTrials says what was not tried, once the rest is shown.
+func (s *session) stoppedTrials(ctx context.Context, t trials) error {
+	if ctx.Err() == nil {
+		f := *s.explainAny(t.stopped)
+		f.Exit, f.What = exitPartly, fmt.Sprintf("%s, after %d were tried, and %d were not", f.What, len(t.rows), t.left())
+		return &f
 	}
-	if err := s.absent(ctx, st, missing, len(ids)); err != nil {
-		return err
+	begun := ""
+	if t.begun != "" {
+		begun = ", of which " + t.begun + " had begun"
 	}
-	return trialVerdict(rows)
+	s.say("interrupted: tried %s, and not %d more%s\n", plural(len(t.rows), "dead letter"), t.left(), begun)
+	return outcome(exitPartly)
 }
 
 // toTry finds the letters.
@@ -142,11 +189,15 @@ func trialVerdict(rows []trialRow) error {
 	return outcome(exitPartly)
 }
 
-func (s *session) showTrials(as string, rows []trialRow) error {
-	if as != formTable && as != formWide || len(rows) != 1 {
-		return show(s, as, trialListing(rows))
+func (s *session) showTrials(as string, t trials) error {
+	if as != formTable && as != formWide || len(t.letters) != 1 {
+		list := trialListing(t.rows)
+		if t.left() > 0 {
+			list.extra = map[string]any{"not_tried": t.left()}
+		}
+		return show(s, as, list)
 	}
-	r := rows[0]
+	r := t.rows[0]
 	line := func(name, value string) { s.print("%-11s %s\n", name, value) }
 	line("id", r.ID)
 	line("outcome", r.Outcome)
