@@ -16,6 +16,9 @@ func Search(
 	ctx context.Context, st *store.Store, f store.LetterFilter, tell func(store.LetterPage),
 ) (all store.LetterPage, err error) {
 	limit := cmp.Or(f.Limit, pageOf)
+	if f, err = st.Bound(ctx, f); err != nil {
+		return all, err
+	}
 	for {
 		page, err := st.LetterPage(ctx, f)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/store"
@@ -67,6 +68,38 @@ func TestASearchThatIsInterruptedKeepsWhatItHasFound(t *testing.T) {
 	if err != nil || len(page.Letters) != 1 || page.Next != 0 {
 		t.Errorf("from there on it found %d, next %d, %v", len(page.Letters), page.Next, err)
 	}
+}
+
+// Each step, and each page of an export, would look up anew between which letters the times
+// of a filter lie.
+func TestTheBoundsOfTimesAreLookedUpOnce(t *testing.T) {
+	s := open(t, "SQLite", store.Options{})
+	mourned(t, s, 120)
+	span := s.SQL.LetterSpan
+	f := byNumber(99)
+	f.After, f.Before = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	page, err := failure.Search(t.Context(), s, f, func(store.LetterPage) {
+		s.SQL.LetterSpan = "this statement has been run"
+	})
+	if err != nil || len(page.Letters) != 1 || page.Next != 0 || s.SQL.LetterSpan == span {
+		t.Errorf("it found %d, next %d, %v", len(page.Letters), page.Next, err)
+	}
+	s.SQL.LetterSpan = span
+	n, err := failure.Export(t.Context(), s, store.LetterFilter{After: f.After}, writer(func() {
+		s.SQL.LetterSpan = "this statement has been run"
+	}))
+	if err != nil || n != 120 || s.SQL.LetterSpan == span {
+		t.Errorf("it exported %d, %v", n, err)
+	}
+}
+
+// A writer hears of all that is written.
+type writer func()
+
+// Write calls it.
+func (w writer) Write(p []byte) (int, error) {
+	w()
+	return len(p), nil
 }
 
 func TestWhatFollowsAPageIsWhatFitsOrWhatWasNotLookedThrough(t *testing.T) {

@@ -116,6 +116,9 @@ func (s *stamp) UnmarshalJSON(text []byte) error {
 func Export(ctx context.Context, st *store.Store, f store.LetterFilter, w io.Writer) (n int, err error) {
 	const page = 100
 	out, most := bufio.NewWriter(w), f.Limit
+	if f, err = st.Bound(ctx, f); err != nil {
+		return 0, err
+	}
 	for {
 		if f.Limit = page; most > 0 {
 			f.Limit = min(page, most-n)

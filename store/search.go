@@ -100,6 +100,13 @@ func (s *Store) bySeq(f LetterFilter) string {
 // spanMost is how many letters are gone through in the index of times.
 const spanMost = 100_000
 
+// Bound is a filter whose bounds of time have been looked up, for who asks for page after
+// page of it: each would look them up again. Letters that die later are not among them.
+func (s *Store) Bound(ctx context.Context, f LetterFilter) (LetterFilter, error) {
+	f, err := s.bound(ctx, f)
+	return f, s.explain("list dead letters", err)
+}
+
 // bound turns the bounds of time of a filter into bounds of sequences: those of the first
 // and the last letter between the times, which the index of times alone tells. It is left
 // out where there are many letters between them: a search meets some soon, or ends in time.
