@@ -38,6 +38,7 @@ type LetterFilter struct {
 	Bare bool `json:"-"`
 
 	bounded bool      // Past and Until hold all that After and Before choose; see Store.bound
+	either  bool      // dead and removed ones, where both are walked through; see Wide
 	ends    time.Time // when Within is over
 }
 
@@ -203,6 +204,7 @@ func (s *Store) where(f LetterFilter) condition {
 	c := f.led()
 	words := f.words()
 	switch {
+	case f.either: // of all that is walked through
 	case f.walked():
 		c.join(f.dead())
 	case len(f.IDs) == 0:
@@ -282,10 +284,10 @@ func (f LetterFilter) words() (out [][2]string) {
 }
 
 // Wide is the filter of all letters among which a search looks for those that f chooses:
-// what an index leads to, and the bounds of time.
+// what an index leads to, or else dead and removed ones alike; and the bounds of time.
 func (f LetterFilter) Wide() LetterFilter {
-	f.Terms, f.Reason = nil, ""
-	led := len(f.IDs) > 0
+	f.either, f.Terms, f.Reason = f.walked(), nil, ""
+	led := len(f.IDs) > 0 || f.either
 	for _, word := range []*string{&f.Group, &f.Kind, &f.Queue, &f.Class} { // as in words
 		if led {
 			*word = ""
