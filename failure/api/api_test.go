@@ -14,6 +14,7 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure"
+	"github.com/posthorn/posthorn/failure/api"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -366,6 +367,38 @@ func (v *service) operates(fingerprint string) {
 	if len(list.Items) != 1 || list.Next == 0 {
 		v.Errorf("the first page is %+v", list)
 	}
+}
+
+// What is put on a queue whose name was mistyped waits for ever.
+func TestRetriesGoToNoQueueThatNobodyHasHeardOf(t *testing.T) {
+	t.Parallel()
+	s := open(t, "SQLite")
+	bury(t, s, `{"To":"x"}`, "a")
+	v := serveWith(t, api.Options{Store: s, Queues: []string{"slow"}})
+	wish := func(rest string) string { return `{"action":"retry","filter":{"all":true},` + rest + `}` }
+	start := "POST /v1/operations"
+	for _, body := range []string{wish(`"to":"slwo"`), wish(`"to":"slwo","dry_run":true`)} {
+		p := get[struct{ Code, Detail, Try string }](v, ask{path: start, body: body, want: 422})
+		if p.Code != "E-CONFIRM" || !strings.Contains(p.Detail, "slwo") ||
+			p.Try != `if it is meant, confirm by "slwo"; the queues are ["q" "slow"]` {
+			t.Errorf("%s: the problem is %+v", body, p)
+		}
+	}
+	for body, want := range map[string]int{
+		wish(`"to":"s w"`): 422, wish(`"to":"slwo","confirm":"slow"`): 400, wish(`"confirm":"q"`): 400,
+		`{"action":"remove","filter":{"all":true},"to":"slwo"}`: 422,
+	} {
+		if p := get[struct{ Code string }](v, ask{path: start, body: body, want: want}); p.Code == "E-CONFIRM" {
+			t.Errorf("%s: the problem is %+v", body, p)
+		}
+	}
+	if list := get[page](v, ask{path: "GET /v1/operations", want: 200}); len(list.Items) != 0 {
+		t.Errorf("one of them has made %+v", list)
+	}
+	for _, known := range []string{"slow", "q"} {
+		v.do(ask{path: start, body: wish(`"dry_run":true,"to":"` + known + `"`), want: 200})
+	}
+	v.do(ask{path: start, body: wish(`"to":"slwo","confirm":"slwo"`), want: 201})
 }
 
 func TestNobodyGetsInWhoMayNot(t *testing.T) {

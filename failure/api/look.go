@@ -113,17 +113,8 @@ func (c *call) whyQueue() error {
 	if err := driver.CheckQueue(queue); err != nil {
 		return err
 	}
-	names, known, err := failure.HeardOf(c.ctx, c.store, c.queues, queue)
-	if err != nil {
+	if err := c.heard(queue); err != nil {
 		return err
-	}
-	if !known {
-		p := &problem{Status: http.StatusNotFound, Code: "E-NOTHING-MATCHED", Title: "no such queue",
-			Detail: failure.UnheardText(queue)}
-		if len(names) > 0 {
-			p.Try = fmt.Sprintf("the queues are %q", names)
-		}
-		return p
 	}
 	a, err := failure.WhyQueue(c.ctx, c.store, queue, failure.WhyOptions{Sample: sample})
 	if err != nil {
@@ -133,4 +124,19 @@ func (c *call) whyQueue() error {
 		Queue: queue, Blocked: a.Blocked(), Ready: a.Ready, Delayed: a.Delayed, InFlight: a.InFlight, Suspects: a.Suspects,
 		Dead: a.Dead, Reasons: reasonsOf(a.Reasons),
 	})
+}
+
+// heard makes sure that somebody has heard of a queue.
+func (c *call) heard(queue string) error {
+	names, known, err := failure.HeardOf(c.ctx, c.store, c.queues, queue)
+	if err != nil || known {
+		return err
+	}
+	p := &problem{
+		Status: http.StatusNotFound, Code: "E-NOTHING-MATCHED", Title: "no such queue", Detail: failure.UnheardText(queue),
+	}
+	if len(names) > 0 {
+		p.Try = fmt.Sprintf("the queues are %q", names)
+	}
+	return p
 }

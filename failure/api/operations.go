@@ -2,9 +2,13 @@ package api
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
+	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/failure/view"
 	"github.com/posthorn/posthorn/store"
@@ -52,13 +56,15 @@ func (c *call) showOperation() error {
 
 // wish is an operation that is to be made.
 type wish struct {
-	Action string  `json:"action"`
-	Filter choice  `json:"filter"`
-	To     string  `json:"to"`
-	Rate   float64 `json:"rate"`
-	Canary *bool   `json:"canary"` // nil: where there are many letters
-	Reason string  `json:"reason"`
-	DryRun bool    `json:"dry_run"`
+	Action string `json:"action"`
+	Filter choice `json:"filter"`
+	To     string `json:"to"`
+	// Confirm is To once more, where nobody has heard of that queue and it is meant all the same.
+	Confirm string  `json:"confirm"`
+	Rate    float64 `json:"rate"`
+	Canary  *bool   `json:"canary"` // nil: where there are many letters
+	Reason  string  `json:"reason"`
+	DryRun  bool    `json:"dry_run"`
 }
 
 // operation is what is wished for.
@@ -73,6 +79,8 @@ func (c *call) operation() (o store.Operation, w wish, err error) {
 		return o, w, usage("the filter says all, and something else")
 	case w.Filter.Discarded:
 		return o, w, usage("what is restored was removed, and nothing else was; leave discarded out")
+	case w.Confirm != "" && w.Confirm != w.To:
+		return o, w, usage("confirm is the queue that to says, where nobody has heard of it")
 	}
 	o = store.Operation{
 		Action: store.Action(w.Action), To: w.To, Rate: w.Rate, Reason: w.Reason, Chosen: w.Filter.words(),
@@ -85,6 +93,9 @@ func (c *call) operation() (o store.Operation, w wish, err error) {
 func (c *call) startOperation() error {
 	o, w, err := c.operation()
 	if err != nil {
+		return err
+	}
+	if err := c.knownTarget(o, w); err != nil {
 		return err
 	}
 	if w.DryRun {
@@ -107,6 +118,22 @@ func (c *call) startOperation() error {
 	}
 	c.w.Header().Set("Location", "/v1/operations/"+o.ID)
 	return c.answer(http.StatusCreated, view.OfOperation(o, c.mux))
+}
+
+// knownTarget refuses a queue that nobody has heard of, unless it is confirmed: what is put
+// there waits until a worker is told to consume it, and nothing takes it back.
+func (c *call) knownTarget(o store.Operation, w wish) error {
+	if o.To == "" || o.Action != store.ActionRetry || w.Confirm == o.To || driver.CheckQueue(o.To) != nil {
+		return nil // or the store says what is wrong
+	}
+	err := c.heard(o.To)
+	var p *problem
+	if !errors.As(err, &p) {
+		return err
+	}
+	p.Status, p.Code, p.Title = http.StatusUnprocessableEntity, "E-CONFIRM", "not confirmed"
+	p.Try = strings.TrimSuffix(fmt.Sprintf("if it is meant, confirm by %q; %s", o.To, p.Try), "; ")
+	return p
 }
 
 // previewView is what an operation would be about.
