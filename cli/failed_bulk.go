@@ -53,11 +53,11 @@ func (f bulkFlags) canary() *bool {
 // bulk does a change by an operation, whose letters are fixed now. Ids that are no dead
 // letters are told before anybody is asked, and the exit code tells of them, too.
 func (s *session) bulk(ctx context.Context, st *store.Store, c change, f changeFlags) error {
-	_, missing, err := named(ctx, st, f.ids, c.discarded)
+	ls, missing, err := failure.Named(ctx, st, f.ids, c.discarded)
 	if err != nil {
 		return err
 	}
-	if len(missing) > 0 && len(missing) == len(unique(f.ids)) {
+	if len(missing) > 0 && len(ls) == 0 {
 		return s.absent(ctx, st, missing, len(missing))
 	}
 	if err := s.sayAbsent(ctx, st, missing); err != nil {

@@ -182,7 +182,7 @@ func (s *session) choose(
 		picked.newest = a.Seq
 	}
 	if len(f.ids) > 0 {
-		ls, missing, err := named(ctx, st, f.ids, f.discarded)
+		ls, missing, err := failure.Named(ctx, st, f.ids, f.discarded)
 		for _, l := range ls {
 			picked.add(l)
 		}
@@ -212,28 +212,6 @@ func (s *session) choose(
 			return picked, err
 		}
 	}
-}
-
-// unique are ids without repetitions, in order.
-func unique(ids []string) []string { return slices.Compact(slices.Sorted(slices.Values(ids))) }
-
-// named finds the letters that have some ids. Several may have the same one.
-func named(
-	ctx context.Context, st *store.Store, ids []string, discarded bool,
-) (ls []store.Letter, missing []string, err error) {
-	for _, id := range unique(ids) {
-		found, err := st.Letters(ctx, store.LetterFilter{
-			IDs: []string{id}, Discarded: discarded, Limit: 1000, Bare: true,
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		if len(found) == 0 {
-			missing = append(missing, id)
-		}
-		ls = append(ls, found...)
-	}
-	return ls, missing, nil
 }
 
 // preview tells what would be changed, and returns the question.

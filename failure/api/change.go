@@ -55,7 +55,7 @@ func (c *call) plainly(do change) error {
 		return usage("confirm and discarded are for purges")
 	}
 	n.Discarded = do.action == store.ActionRestore
-	ls, missing, err := c.named(n)
+	ls, missing, err := failure.Named(c.ctx, c.store, n.IDs, n.Discarded)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (c *call) purgeLetters() error {
 	if err != nil {
 		return err
 	}
-	ls, missing, err := c.named(n)
+	ls, missing, err := failure.Named(c.ctx, c.store, n.IDs, n.Discarded)
 	if err != nil {
 		return err
 	}
@@ -94,19 +94,6 @@ func (c *call) naming() (n naming, err error) {
 		return n, usage(fmt.Sprintf("name 1 to %d ids; for more, start an operation", failure.AtOnce))
 	}
 	return n, nil
-}
-
-// named finds the letters. Several may have the same id.
-func (c *call) named(n naming) (ls []store.Letter, missing []string, err error) {
-	ls, err = c.store.Letters(c.ctx, store.LetterFilter{
-		IDs: n.IDs, Discarded: n.Discarded, Limit: maxPage, Bare: true,
-	})
-	for _, id := range n.IDs {
-		if !slices.ContainsFunc(ls, func(l store.Letter) bool { return l.ID == id }) {
-			missing = append(missing, id)
-		}
-	}
-	return ls, missing, err
 }
 
 // change changes letters together, or each alone when one of them cannot be.
