@@ -122,6 +122,15 @@ func (f *letterFlags) any() bool {
 	return f.queue+f.kind+f.reason+f.class+f.after+f.before+f.group+f.query != ""
 }
 
+// narrowed opens the store, and finds what the flags choose in it.
+func (s *session) narrowed(ctx context.Context, f *letterFlags) (st *store.Store, out store.LetterFilter, err error) {
+	if st, err = s.existing(ctx); err != nil {
+		return nil, out, err
+	}
+	out, err = s.narrow(ctx, st, f)
+	return st, out, err
+}
+
 // narrow is filter with the group's whole fingerprint.
 func (s *session) narrow(ctx context.Context, st *store.Store, f *letterFlags) (store.LetterFilter, error) {
 	out, err := f.filter()

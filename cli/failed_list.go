@@ -39,11 +39,7 @@ func (s *session) failedListCommand() *cobra.Command {
 }
 
 func (s *session) listFailed(ctx context.Context, f letterFlags, as string) error {
-	st, err := s.existing(ctx)
-	if err != nil {
-		return err
-	}
-	filter, err := s.narrow(ctx, st, &f)
+	st, filter, err := s.narrowed(ctx, &f)
 	if err != nil {
 		return err
 	}

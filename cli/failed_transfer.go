@@ -46,11 +46,7 @@ file is new and of mode 0600.`,
 }
 
 func (s *session) exportFailed(ctx context.Context, f letterFlags, name string) error {
-	st, err := s.existing(ctx)
-	if err != nil {
-		return err
-	}
-	filter, err := s.narrow(ctx, st, &f)
+	st, filter, err := s.narrowed(ctx, &f)
 	if err != nil {
 		return err
 	}

@@ -38,13 +38,18 @@ func (s *session) knownQueues(ctx context.Context, st *store.Store, queues ...st
 			return err
 		}
 		if !known {
-			return &fault{
-				Code: "E-NOTHING-MATCHED", Title: "no such queue", What: failure.UnheardText(queue), Exit: exitNothing,
-				Try: meant(queue, names, "the queues are "+strings.Join(names, ", ")),
-			}
+			return unheard(queue, names)
 		}
 	}
 	return nil
+}
+
+// unheard says that nobody has heard of a queue, and which there are.
+func unheard(queue string, names []string) error {
+	return &fault{
+		Code: "E-NOTHING-MATCHED", Title: "no such queue", What: failure.UnheardText(queue), Exit: exitNothing,
+		Try: meant(queue, names, "the queues are "+strings.Join(names, ", ")),
+	}
 }
 
 // knownTarget warns of a queue that nobody has heard of, and asks whether it is meant: what

@@ -91,31 +91,49 @@ func (s *session) showQueues(ctx context.Context, names []string, as string) err
 	if err != nil {
 		return err
 	}
-	if err := s.knownQueues(ctx, s.env.Store, names...); err != nil {
-		return err
-	}
-	for _, name := range names { // a worker may consume one that is empty, and that is configured elsewhere
-		if !slices.ContainsFunc(all, func(r queueRow) bool { return r.Queue == name }) {
-			all = append(all, queueRow{Queue: name})
-		}
-	}
-	rows := slices.DeleteFunc(all, func(r queueRow) bool { return !slices.Contains(names, r.Queue) })
-	if as != formTable && as != formWide {
-		return show(s, as, queueListing(rows))
-	}
-	workers, err := runningWorkers(ctx, s.env.Store)
+	workers, now, err := s.env.Store.Workers(ctx)
 	if err != nil {
 		return err
+	}
+	rows, err := namedQueues(all, workers, names)
+	if err != nil {
+		return err
+	}
+	if as != formTable && as != formWide {
+		return show(s, as, queueListing(rows))
 	}
 	for i, r := range rows {
 		if i > 0 {
 			s.print("\n")
 		}
 		s.describeQueue(r, slices.DeleteFunc(slices.Clone(workers), func(w driver.WorkerRecord) bool {
-			return !slices.Contains(w.Queues, r.Queue)
+			return !alive(w, now) || !slices.Contains(w.Queues, r.Queue)
 		}))
 	}
 	return nil
+}
+
+// namedQueues are the rows of some queues. Of those that nothing declares, fills or pauses
+// here, a worker has to have said that it consumes them: see failure.HeardOf.
+func namedQueues(all []queueRow, workers []driver.WorkerRecord, names []string) ([]queueRow, error) {
+	var known []string
+	for _, r := range all {
+		known = append(known, r.Queue)
+	}
+	for _, w := range workers {
+		known = append(known, w.Queues...)
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return nil, unheard(name, known)
+		}
+		if !slices.ContainsFunc(all, func(r queueRow) bool { return r.Queue == name }) {
+			all = append(all, queueRow{Queue: name})
+		}
+	}
+	return slices.DeleteFunc(all, func(r queueRow) bool { return !slices.Contains(names, r.Queue) }), nil
 }
 
 // describeQueue writes a queue for a reader.
