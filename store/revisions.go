@@ -50,31 +50,25 @@ func (s *Store) EditLetter(ctx context.Context, e Edit) error {
 }
 
 func (s *Store) editLetter(ctx context.Context, q Session, e Edit) error {
-	now, err := q.Now(ctx)
+	h, err := s.holdLetter(ctx, q, e.Seq, e.Revision)
 	if err != nil {
 		return err
 	}
-	env, err := s.holdLetter(ctx, q, e.Seq, e.Revision)
-	if err != nil {
-		return err
-	}
+	env := h.Envelope
 	env.Header, env.Body = e.Header, e.Body
 	if err := driver.CheckSend(s.Capabilities(), env); err != nil {
 		return err
 	}
 	said, _ := ctx.Value(actKey{}).(Act)
-	if err := s.replace(ctx, q, replacement{e, now, said.Actor}); err != nil {
+	if err := s.replace(ctx, q, replacement{e, h.now, said.Actor}); err != nil {
 		return err
 	}
 	was, became := fmt.Sprintf("edited %d times", e.Revision), fmt.Sprintf("edited %d times", e.Revision+1)
-	err = s.audit(ctx, q, Act{Verb: VerbEdit, Messages: []string{env.ID}, Count: 1, Was: was, Became: became})
+	err = s.audit(ctx, q, Act{Verb: VerbEdit, Messages: []string{h.ID}, Count: 1, Was: was, Became: became})
 	if err != nil || !e.Retry {
 		return err
 	}
-	if _, err := s.letterBack(ctx, q, now, e.Seq); err != nil {
-		return err
-	}
-	return s.audit(ctx, q, Act{Verb: VerbRetry, Messages: []string{env.ID}, Count: 1})
+	return s.heldBack(ctx, q, h)
 }
 
 // RetryVersion puts one dead letter back on its queue as RetryLetters does, unless somebody
@@ -82,27 +76,28 @@ func (s *Store) editLetter(ctx context.Context, q Session, e Edit) error {
 // changed; driver.ErrDuplicate when a live message has its id; driver.ErrUnavailable.
 func (s *Store) RetryVersion(ctx context.Context, seq int64, revision int) error {
 	err := s.write(ctx, func(ctx context.Context, q Session) error {
-		now, err := q.Now(ctx)
+		h, err := s.holdLetter(ctx, q, seq, revision)
 		if err != nil {
 			return err
 		}
-		env, err := s.holdLetter(ctx, q, seq, revision)
-		if err != nil {
-			return err
-		}
-		n, err := s.letterBack(ctx, q, now, seq)
-		if err == nil && n == 0 { // it was removed
-			err = ErrChanged
-		}
-		if err != nil {
-			return err
-		}
-		return s.audit(ctx, q, Act{Verb: VerbRetry, Messages: []string{env.ID}, Count: 1})
+		return s.heldBack(ctx, q, h)
 	})
 	if err == nil {
 		s.hub.wake()
 	}
 	return s.explain("retry dead letter", err)
+}
+
+// heldBack puts a letter that is held back on its queue, and notes that.
+func (s *Store) heldBack(ctx context.Context, q Session, h held) error {
+	n, err := s.letterBack(ctx, q, h.now, h.seq)
+	if err == nil && n == 0 { // it was removed
+		err = ErrChanged
+	}
+	if err != nil {
+		return err
+	}
+	return s.audit(ctx, q, Act{Verb: VerbRetry, Messages: []string{h.ID}, Count: 1})
 }
 
 // A replacement is an edit, with its time and with who has made it.
@@ -128,16 +123,27 @@ func (s *Store) replace(ctx context.Context, q Session, e replacement) error {
 	return err
 }
 
+// A held letter is locked. Its envelope has neither header nor body.
+type held struct {
+	driver.Envelope
+	seq int64
+	now int64 // when it was locked, by the store's clock
+}
+
 // holdLetter locks a dead letter, if it is still the version that was read.
-func (s *Store) holdLetter(ctx context.Context, q Session, seq int64, revision int) (env driver.Envelope, err error) {
+func (s *Store) holdLetter(ctx context.Context, q Session, seq int64, revision int) (h held, err error) {
+	if h.now, err = q.Now(ctx); err != nil {
+		return h, err
+	}
+	h.seq = seq
 	found := -1
 	err = q.Query(ctx, s.SQL.LetterHold+s.SQL.Lock, []any{seq}, func(r Row) error {
-		return r.Scan(&env.ID, &env.Kind, &env.Queue, &env.Priority, &found)
+		return r.Scan(&h.ID, &h.Kind, &h.Queue, &h.Priority, &found)
 	})
 	if err == nil && found != revision {
 		err = ErrChanged
 	}
-	return env, err
+	return h, err
 }
 
 // letterBack puts a dead letter back on its queue. It is locked first: else an edit that
