@@ -34,7 +34,7 @@ func (f Facet) column() string {
 	case FacetError:
 		return "error_type"
 	case FacetDay:
-		return fmt.Sprintf("died_at - died_at %% %d", (24 * time.Hour).Milliseconds())
+		return fmt.Sprintf("died_at - (died_at %% %[1]d + %[1]d) %% %[1]d", day) // as dayOf
 	}
 	return ""
 }
@@ -51,8 +51,8 @@ const MaxFacetCounts = 1000
 
 // CountBy counts the letters that a filter chooses by a facet: the most frequent
 // values first, days from the latest on. Values beyond MaxFacetCounts are left out, the
-// rarest ones. By kind, queue and class an index is gone through; else it reads every letter
-// that the filter lets through. Errors:
+// rarest ones. Of all letters, and of those between two times, an index tells it; of
+// others every letter is read that the filter lets through. Errors:
 // driver.ErrInvalid for a facet that is none, and for a filter that looks into payloads
 // or headers; driver.ErrUnavailable.
 func (s *Store) CountBy(ctx context.Context, by Facet, f LetterFilter) (out []FacetCount, err error) {
@@ -62,18 +62,15 @@ func (s *Store) CountBy(ctx context.Context, by Facet, f LetterFilter) (out []Fa
 	if by.column() == "" || !f.exact() {
 		return nil, fmt.Errorf("count dead letters: %w: by %q, or what only reading tells", driver.ErrInvalid, string(by))
 	}
-	if f, err = s.bound(ctx, f); err != nil {
-		return nil, s.explain("count dead letters", err)
-	}
-	where := s.where(f)
-	stmt := fmt.Sprintf(s.SQL.LetterFacets, by.column()) + where.clause() + " group by 1 order by 2 desc, 1 limit ?"
-	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		out = nil
-		return q.Query(ctx, stmt, append(where.args, MaxFacetCounts), func(r Row) error {
-			c, err := scanFacet(r, by)
-			out = append(out, c)
-			return err
-		})
+	err = s.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
+		whole := false
+		if by == FacetDay && f.timesOnly() {
+			out, whole, err = s.countDays(ctx, q, f)
+		}
+		if err == nil && !whole {
+			out, err = s.countValues(ctx, q, by, f)
+		}
+		return err
 	})
 	if by == FacetDay {
 		slices.SortFunc(out, func(a, b FacetCount) int { return strings.Compare(b.Value, a.Value) })
@@ -85,13 +82,29 @@ func (s *Store) CountBy(ctx context.Context, by Facet, f LetterFilter) (out []Fa
 	return out, s.explain("count dead letters", err)
 }
 
+// countValues counts by one statement.
+func (s *Store) countValues(ctx context.Context, q Session, by Facet, f LetterFilter) (out []FacetCount, err error) {
+	if f, err = s.boundIn(ctx, q, f); err != nil {
+		return nil, err
+	}
+	f.unordered = true
+	where := s.where(f)
+	stmt := fmt.Sprintf(s.SQL.LetterFacets, by.column()) + where.clause() + " group by 1 order by 2 desc, 1 limit ?"
+	err = q.Query(ctx, stmt, append(where.args, MaxFacetCounts), func(r Row) error {
+		c, err := scanFacet(r, by)
+		out = append(out, c)
+		return err
+	})
+	return out, err
+}
+
 // scanFacet reads one row of Statements.LetterFacets.
 func scanFacet(r Row, by Facet) (c FacetCount, err error) {
-	var first, last, day int64
+	var first, last, at int64
 	if by != FacetDay {
 		err = r.Scan(&c.Value, &c.Count, &first, &last)
-	} else if err = r.Scan(&day, &c.Count, &first, &last); err == nil {
-		c.Value = fromMillis(day).UTC().Format(time.DateOnly)
+	} else if err = r.Scan(&at, &c.Count, &first, &last); err == nil {
+		c.Value = dayName(at)
 	}
 	c.First, c.Last = fromMillis(first), fromMillis(last)
 	return c, err

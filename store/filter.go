@@ -37,9 +37,10 @@ type LetterFilter struct {
 	// wants none, and a thousand may be a gigabyte. It chooses nothing, and is not kept.
 	Bare bool `json:"-"`
 
-	bounded bool      // Past and Until hold all that After and Before choose; see Store.bound
-	either  bool      // dead and removed ones, where both are walked through; see Wide
-	ends    time.Time // when Within is over
+	bounded   bool      // Past and Until hold all that After and Before choose; see Store.bound
+	either    bool      // dead and removed ones, where both are walked through; see Wide
+	ends      time.Time // when Within is over
+	unordered bool      // nobody asks for an order: a bound of sequences that holds for all is left out
 }
 
 // A Term is one condition more on letters.
@@ -210,15 +211,17 @@ func (s *Store) where(f LetterFilter) condition {
 	case len(f.IDs) == 0:
 		words = words[1:] // the first one leads
 	}
-	for _, eq := range words {
-		c.add(eq[0], eq[1])
+	for _, w := range words {
+		c.add(w.cond(), w.value)
 	}
 	if f.Reason != "" {
 		c.add("reason = ?", f.Reason)
 	}
 	f.times(&c)
 	for _, t := range f.Terms {
-		s.term(&c, t)
+		if !t.word() {
+			s.term(&c, t)
+		}
 	}
 	return c
 }
@@ -241,60 +244,6 @@ func (f LetterFilter) dead() (c condition) {
 		c.add("discarded_at is null")
 	}
 	return c
-}
-
-// led is the part of the condition to which an index leads: the sequences, and the first
-// that is said of ids, group, kind, queue and class.
-func (f LetterFilter) led() (c condition) {
-	if !f.walked() {
-		c = f.dead()
-	}
-	c.add("seq > ?", f.Past)
-	if f.Until > 0 {
-		c.add("seq <= ?", f.Until)
-	}
-	switch {
-	case len(f.IDs) > 0:
-		c.add("id in"+list(len(f.IDs)), listed(f.IDs)...)
-	case !f.walked():
-		first := f.words()[0]
-		c.add(first[0], first[1])
-	}
-	return c
-}
-
-// walked reports whether letters are gone through in the order of their sequences, whether
-// they are dead or removed, since no index leads to what the filter says: those by words
-// have only the dead ones.
-func (f LetterFilter) walked() bool {
-	return len(f.IDs) == 0 && (f.Discarded || len(f.words()) == 0)
-}
-
-// words are the conditions that a column is a word: the one that leads to the fewest
-// letters first, if there is an index by it.
-func (f LetterFilter) words() (out [][2]string) {
-	for _, eq := range [][2]string{
-		{"fingerprint = ?", f.Group}, {"kind = ?", f.Kind}, {"queue = ?", f.Queue}, {"class = ?", f.Class},
-	} {
-		if eq[1] != "" {
-			out = append(out, eq)
-		}
-	}
-	return out
-}
-
-// Wide is the filter of all letters among which a search looks for those that f chooses:
-// what an index leads to, or else dead and removed ones alike; and the bounds of time.
-func (f LetterFilter) Wide() LetterFilter {
-	f.either, f.Terms, f.Reason = f.walked(), nil, ""
-	led := len(f.IDs) > 0 || f.either
-	for _, word := range []*string{&f.Group, &f.Kind, &f.Queue, &f.Class} { // as in words
-		if led {
-			*word = ""
-		}
-		led = led || *word != ""
-	}
-	return f
 }
 
 // term adds the condition of a term.
@@ -343,15 +292,6 @@ const lastText = "\U0010FFFF"
 // bodies reports whether bodies are read: for who asked, or to be judged here.
 func (f LetterFilter) bodies() bool {
 	return !f.Bare || slices.ContainsFunc(f.Terms, func(t Term) bool { return t.Field == FieldPayload && t.read() })
-}
-
-// straight reports whether an index leads to every letter that the filter chooses, so that
-// looking for some never passes many others.
-func (f LetterFilter) straight() bool {
-	if len(f.IDs) > 0 { // they are few
-		return len(f.Terms) == 0
-	}
-	return len(f.Terms) == 0 && f.Reason == "" && !f.timed() && !f.Discarded && len(f.words()) <= 1
 }
 
 // timed reports whether the filter has bounds of time.

@@ -7,6 +7,9 @@ func groups(s *Statements) {
 	s.LetterSeqs = `select seq from posthorn_letter`
 	s.LetterSpan = `select count(*), min(seq), max(seq) from (select seq from posthorn_letter`
 	s.LetterFacets = `select %s, count(*), min(died_at), max(died_at) from posthorn_letter`
+	const died = ` from posthorn_letter where %[1]s and died_at >= ? and died_at < ?`
+	s.LetterDay = `select (select count(*)` + died + `),
+			(select died_at` + died + ` order by died_at desc limit 1), (select died_at` + died + ` order by died_at limit 1)`
 	s.HasText, s.HasBytes = `instr(%s, ?) > 0`, `instr(%s, ?) > 0`
 	s.Version = `select version from posthorn_worker where id = ?`
 

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,8 @@ func askew(t *testing.T, s *store.Store, n int) {
 	}
 	buryAll(t, s, ds...)
 	for i := range n {
-		stmt := fmt.Sprintf("update posthorn_letter set died_at = %d where id = 'm%d'", 1000+(i*7)%n, i)
+		stmt := fmt.Sprintf("update posthorn_letter set died_at = %d, error_type = 't%d' where id = 'm%d'",
+			1000+(i*7)%n, i%4, i)
 		if _, err := s.DB().ExecContext(t.Context(), stmt); err != nil {
 			t.Fatal(err)
 		}
@@ -37,13 +39,40 @@ func wanted(f store.LetterFilter, n int) string {
 		died := time.UnixMilli(int64(1000 + (i*7)%n))
 		if !f.After.IsZero() && died.Before(f.After) || !f.Before.IsZero() && !died.Before(f.Before) ||
 			f.Kind != "" && f.Kind != fmt.Sprint("k", i%3) ||
-			f.Class != "" && f.Class != []string{"failure", "panic"}[i%2] ||
-			len(f.Terms) > 0 && !strings.Contains(fmt.Sprint("no user ", i), f.Terms[0].Values[0]) {
+			f.Class != "" && f.Class != []string{"failure", "panic"}[i%2] || len(fitting(f.Terms, i)) < len(f.Terms) {
 			continue
 		}
 		out = append(out, fmt.Sprint("m", i))
 	}
 	return strings.Join(out, " ")
+}
+
+// fitting are the terms that the letter of askew with a number fits.
+func fitting(ts []store.Term, i int) (out []store.Term) {
+	for _, t := range ts {
+		field := map[string]string{
+			"error": fmt.Sprint("no user ", i), "type": fmt.Sprint("t", i%4), "kind": fmt.Sprint("k", i%3),
+			"class": []string{"failure", "panic"}[i%2], "queue": "q",
+		}[t.Field]
+		fits := slices.Contains(t.Values, field)
+		if t.Op == store.OpHas {
+			fits = strings.Contains(field, t.Values[0])
+		}
+		if fits != t.Not {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// aWord is a term, by which letters have an index unless it is negated or has two values.
+func aWord(t *rapid.T) store.Term {
+	w := rapid.SampledFrom([]store.Term{
+		term("type", store.OpIs, "t3"), term("type", store.OpIs, "none"), term("type", store.OpIs, "t0", "t1"),
+		term("class", store.OpIs, "panic"), term("kind", store.OpIs, "k2"), term("queue", store.OpIs, "q"),
+	}).Draw(t, "word")
+	w.Not = rapid.Bool().Draw(t, "not")
+	return w
 }
 
 func aFilter(t *rapid.T, n int) (f store.LetterFilter) {
@@ -58,6 +87,9 @@ func aFilter(t *rapid.T, n int) (f store.LetterFilter) {
 	f.Class = rapid.SampledFrom([]string{"", "panic"}).Draw(t, "class")
 	if rapid.Bool().Draw(t, "terms") {
 		f.Terms = []store.Term{term("error", store.OpHas, rapid.SampledFrom([]string{"1", "user 2", "x"}).Draw(t, "text"))}
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "words") {
+		f.Terms = append(f.Terms, aWord(t))
 	}
 	f.Limit = rapid.IntRange(1, 9).Draw(t, "limit")
 	f.Reach = rapid.SampledFrom([]int{0, 1, 4}).Draw(t, "reach")
@@ -105,14 +137,18 @@ func lookups() map[string][2]string {
 		"class":  {page + "seq > 0 and class = 'panic' order by seq limit 101", "posthorn_letter_class"},
 		"kind":   {page + "seq > 0 and kind = 'rare' order by seq limit 101", "posthorn_letter_kind"},
 		"queue":  {page + "seq > 0 and queue = 'rare' order by seq limit 101", "posthorn_letter_queue"},
+		"type":   {page + "seq > 0 and error_type = '*rare' order by seq limit 101", "posthorn_letter_type"},
 		"group":  {page + "seq > 0 and fingerprint = 'f1' order by seq limit 101", "posthorn_letter_group"},
 		"times":  {"SPAN where " + dead + "died_at >= 5000 and died_at < 6000 limit 100000) t", "posthorn_letter_died"},
 		"window": {"select seq from posthorn_letterBYSEQ where seq > 0 order by seq limit 1 offset 1999", ""},
 		"removed": {"select seq, body from posthorn_letterBYSEQ where seq > 0 and seq <= 2000 and discarded_at is not null " +
 			"and kind = 'rare' order by seq limit 101", ""},
 		"hours": {"HOURS", "posthorn_letter_died"},
-		"counts": {"select class, count(*), min(died_at), max(died_at) from posthorn_letter where " + dead +
-			"seq > 0 group by 1", "posthorn_letter_class"},
+		"day":   {"DAY", "posthorn_letter_died"},
+		"counts": {"select class, count(*), min(died_at), max(died_at) from posthorn_letter where " +
+			"discarded_at is null group by 1", "posthorn_letter_class"},
+		"types": {"select error_type, count(*), min(died_at), max(died_at) from posthorn_letter where " +
+			"discarded_at is null group by 1", "posthorn_letter_type"},
 		"purge": {"select seq from posthorn_letter where died_at < 900 order by died_at limit 500", "posthorn_letter_died"},
 	}
 }
@@ -122,7 +158,9 @@ func TestAnIndexLeadsToWhatAFilterSays(t *testing.T) {
 		manyLetters(t, s)
 		for name, l := range lookups() {
 			hours := strings.ReplaceAll(s.SQL.HourBounds, "?", "5000")
-			stmt := strings.NewReplacer("SPAN", s.SQL.LetterSpan, "BYSEQ", s.SQL.BySeq, "HOURS", hours).Replace(l[0])
+			day := fmt.Sprintf(strings.NewReplacer("%[1]s", "discarded_at is null", "?", "%d").Replace(s.SQL.LetterDay),
+				5000, 6000, 5000, 6000, 6000, 1<<50)
+			stmt := strings.NewReplacer("SPAN", s.SQL.LetterSpan, "BYSEQ", s.SQL.BySeq, "HOURS", hours, "DAY", day).Replace(l[0])
 			plan := planOf(t, s, stmt)
 			if !strings.Contains(plan, l[1]) || strings.Contains(plan, "filesort") || strings.Contains(plan, "Seq Scan") ||
 				strings.Contains(plan, "SCAN posthorn_letter\n") {
@@ -163,10 +201,11 @@ func manyLetters(t *testing.T, s *store.Store) {
 		numbers = "generate_series(1, 8000) i"
 	}
 	stmts := []string{with + `insert into posthorn_letter (id, kind, queue, priority, attempt, deliveries, crashes,
-		  sent_at, died_at, reason, class, error, fingerprint, body)
+		  sent_at, died_at, reason, class, error, fingerprint, error_type, body)
 		select concat('m', i), case when i % 400 = 1 then 'rare' else 'k' end,
 		  case when i % 400 = 2 then 'rare' else 'q' end, 0, 1, 1, 0, i, i, 'r',
-		  case when i % 500 = 0 then 'panic' else 'failure' end, 'e', concat('f', i % 50), '` +
+		  case when i % 500 = 0 then 'panic' else 'failure' end, 'e', concat('f', i % 50),
+		  case when i % 400 = 3 then '*rare' else '*often' end, '` +
 		strings.Repeat("x", 300) + `' from ` + numbers}
 	if s.Dialect() != "sqlite" {
 		stmts = append(stmts, map[string]string{

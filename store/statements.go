@@ -161,13 +161,14 @@ type Statements struct {
 	Version string
 	// Of page.go: LetterSeqs is followed by the condition of a filter: → sequences.
 	// LetterFacets is, too, and by what it is counted is its verb: → value, count, first and
-	// last death.
+	// last death. LetterDay has a condition as its verb: from, to, from, to, to, end → how many
+	// died from one time to another, the last of them, and the first after that and before the end.
 	// BySeq follows LetterSeqs, Letters and TargetsIn where letters are walked in the order of
 	// their sequences; empty where the planner needs no word. LetterSpan is followed by a
 	// condition on times and a limit: → count, first and last sequence.
 	// HasText and HasBytes are conditions that a column contains a parameter, byte by
 	// byte, with a verb for the column.
-	LetterSeqs, LetterFacets, BySeq, LetterSpan, HasText, HasBytes string
+	LetterSeqs, LetterFacets, LetterDay, BySeq, LetterSpan, HasText, HasBytes string
 }
 
 // insertMessage names the columns that Insert and its like fill.

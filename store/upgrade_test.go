@@ -31,7 +31,7 @@ func downgrade(t *testing.T, s *store.Store, half bool) {
 		stmts = append(stmts, "alter table posthorn_worker drop column "+column)
 	}
 	stmts = append(stmts, "drop table posthorn_group", "alter table posthorn_attempt drop column build")
-	for _, index := range []string{"group", "queue", "kind", "class"} {
+	for _, index := range []string{"group", "queue", "kind", "class", "type"} {
 		on := map[bool]string{true: " on posthorn_letter"}[s.Dialect() == "mysql"]
 		stmts = append(stmts, "drop index posthorn_letter_"+index+on)
 	}

@@ -108,7 +108,7 @@ func TestALostIndexIsFoundAndItsFixMakesItAgain(t *testing.T) {
 	r := newRig(t)
 	for _, key := range []string{
 		"posthorn_message drop key posthorn_message_id", "posthorn_letter drop key posthorn_letter_died",
-		"posthorn_letter drop key posthorn_letter_group",
+		"posthorn_letter drop key posthorn_letter_group", "posthorn_letter drop key posthorn_letter_type",
 	} {
 		r.exec("alter table " + key)
 		found := examine(t, r.store)

@@ -43,6 +43,8 @@ func statements() store.Statements {
 	// For one of many rows the planner would sort all of them.
 	s.BySeq = ` force index (primary)`
 	s.LetterSpan += ` force index (posthorn_letter_died)`
+	s.LetterDay = strings.ReplaceAll(s.LetterDay, "posthorn_letter where",
+		"posthorn_letter force index (posthorn_letter_died) where")
 	s.GroupIn = store.GroupRow + ` on duplicate key update fingerprint = values(fingerprint)`
 	s.HasText, s.HasBytes = `locate(cast(? as binary), cast(%s as binary)) > 0`, `locate(?, %s) > 0`
 	s.TrialBegin, s.TrialEnd, s.TrialUndo = `xa start ?`, `xa end ?`, `xa rollback ?`
