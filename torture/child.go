@@ -50,6 +50,7 @@ type job struct {
 	Without []oracle.Fate     `json:"without,omitempty"` // of a producer: fates that it does not send
 	Limit   int               `json:"limit,omitempty"`   // of a worker: messages until it ends
 	Flight  string            `json:"flight,omitempty"`  // of a worker: the file of its flight record
+	Away    string            `json:"away,omitempty"`    // of a worker: the file that says that a partner is away
 
 	Isolated   bool `json:"isolated,omitempty"`   // a worker that runs suspects, one at a time
 	Supervised bool `json:"supervised,omitempty"` // a worker that its supervisor has started
@@ -75,6 +76,8 @@ type event struct {
 	Lost    int            `json:"lost,omitempty"`    // so many more commits were refused: the lease was lost
 	Sent    int            `json:"sent,omitempty"`    // so many more messages were tried to be sent
 	Charge  *oracle.Charge `json:"charge,omitempty"`  // a handler starts with attempts that are not its own
+	Rush    *oracle.Rush   `json:"rush,omitempty"`    // a handler starts before its time
+	Away    int            `json:"away,omitempty"`    // a handler fails since its partner is away
 	Death   string         `json:"death,omitempty"`   // this message ends the process now
 	Counted bool           `json:"counted,omitempty"` // the death is one of a poisonous message
 	End     string         `json:"end,omitempty"`     // its last word: why it ends
@@ -191,6 +194,7 @@ func (p Process) openPatiently(ctx context.Context) (*store.Store, error) {
 func (p Process) work(ctx context.Context, s *store.Store) (why string, err error) {
 	c := &cast{
 		words: speak(s.Dialect()), say: p.voice.say, rebind: s.Rebind, db: s.DB(), history: s.Names.Table("attempt"),
+		away: p.job.Away,
 	}
 	var t tally
 	rec, err := flight.Create(p.job.Flight, recordSlots)

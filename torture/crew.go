@@ -44,6 +44,7 @@ type crew struct {
 	keeping int            // places of producers that are kept
 	found   []oracle.Finding
 	charges []oracle.Charge
+	rushes  []oracle.Rush
 	deaths  map[string]int
 	counts  CrewCounts
 }
@@ -55,6 +56,7 @@ type CrewCounts struct {
 	Poisoned int `json:"poisoned"` // by a message
 	Ended    int `json:"ended"`    // workers that ended by themselves: by a limit, or a handler that hung
 	Refused  int `json:"refused"`  // commits and settlements whose lease was lost
+	Away     int `json:"away"`     // attempts that failed while their partner was away
 	Zombies  int `json:"zombies"`  // workers that went on after their leases had run out
 
 	Executors       int `json:"executors"`        // that were killed by a fault: they carry operations on
@@ -138,6 +140,8 @@ func (c *crew) heed(m *member, e event) {
 		m.ready = e.Ready
 	case e.Charge != nil:
 		c.charges = append(c.charges, *e.Charge)
+	case e.Rush != nil:
+		c.rushes = append(c.rushes, *e.Rush)
 	case e.Death != "":
 		m.death = true
 		if e.Counted {
@@ -152,6 +156,7 @@ func (c *crew) heed(m *member, e event) {
 	place, _, _ := strings.Cut(m.name, ".")
 	c.sent[place] += e.Sent
 	c.counts.Refused += e.Lost
+	c.counts.Away += e.Away
 	if e.Done > 0 {
 		c.pulse.beat(e.Done)
 	}

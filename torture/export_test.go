@@ -1,6 +1,10 @@
 package torture
 
-import "time"
+import (
+	"time"
+
+	"github.com/posthorn/posthorn"
+)
 
 // Patience is how a run waits for what is left.
 type Patience struct{ *patience }
@@ -19,3 +23,9 @@ func (p Patience) Look(now time.Time, turns int, ids ...string) string {
 
 // LookAway is that nobody knows what is left.
 func (p Patience) LookAway(now time.Time) string { return p.look(now, nil, 0) }
+
+// Soonest is how long after it was sent a message starts that has spent so many attempts.
+func Soonest(p posthorn.RetryPolicy, attempts int) time.Duration { return soonest(p, attempts) }
+
+// Policy is how often the messages of a run are tried again.
+func Policy(retries int) posthorn.RetryPolicy { return policy(retries) }

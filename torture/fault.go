@@ -34,6 +34,7 @@ const (
 	OddMessages   Fault = "M"    // bodies, kinds, ids and times that are odd
 	BadHandlers   Fault = "H"    // handlers that fail, panic, are late or leave their session dirty
 	Conflicts     Fault = "D-9h" // handlers that run into each other
+	Outage        Fault = "M-15" // what handlers need is away, and all that need it fail
 )
 
 // A kind is one fault that can be injected.
@@ -105,6 +106,8 @@ func kinds() []kind {
 		{id: FreezeNetwork, about: "connections are half open", possible: onlyProxied, inject: freezeNetwork},
 		{id: OddMessages, about: "odd bodies, kinds, ids, times", possible: always, inLoad: []oracle.Fate{
 			oracle.Garbage, oracle.Invalid, oracle.Far, oracle.Stranger, oracle.TooLarge, oracle.Twin}},
+		{id: Outage, about: "every handler fails that needs a partner, until he is back", possible: always, inject: outage,
+			inLoad: []oracle.Fate{oracle.Patient}},
 		{id: BadHandlers, about: "handlers fail, panic, are late, leave their session dirty", possible: always,
 			inLoad: []oracle.Fate{oracle.FailOnce, oracle.PanicOnce, oracle.TimeoutOnce, oracle.Reject, oracle.Fail,
 				oracle.Panic, oracle.Dirty, oracle.Spawn}},

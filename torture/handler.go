@@ -23,8 +23,17 @@ const hastyTimeout = 300 * time.Millisecond
 // askAgain is how long a message waits whose history could not be read.
 const askAgain = 50 * time.Millisecond
 
-// errPlanned is the error of handlers that are to fail.
-var errPlanned = errors.New("as planned")
+// longRetries outlast any fault of a run.
+const longRetries = 50
+
+// clockSlack is what the store's clock may be ahead of this process's.
+const clockSlack = 20 * time.Millisecond
+
+// Errors of handlers that are to fail.
+var (
+	errPlanned = errors.New("as planned")
+	errAway    = errors.New("the partner is away")
+)
 
 // A cast has the handlers of a worker process.
 type cast struct {
@@ -34,12 +43,13 @@ type cast struct {
 
 	db      *sql.DB
 	history string // the table of attempts
+	away    string // a file that is there while the partner of some handlers is away
 }
 
 // mux registers the handlers.
 func (c *cast) mux() *posthorn.Mux {
 	m := posthorn.NewMux()
-	short, long := posthorn.WithRetry(policy(2)), posthorn.WithRetry(policy(50))
+	short, long := posthorn.WithRetry(policy(2)), posthorn.WithRetry(policy(longRetries))
 	calm := posthorn.WithTimeout(time.Minute)
 	posthorn.HandleTx(m, func(ctx context.Context, tx *posthorn.Tx, p planTx) error {
 		return c.effect(ctx, tx, p.plan)
@@ -54,6 +64,9 @@ func (c *cast) mux() *posthorn.Mux {
 	posthorn.HandleEffect(m, func(ctx context.Context, p planHasty) (posthorn.Effect, error) {
 		return c.later(p.plan), c.dawdle(ctx, p.Fate)
 	}, long, posthorn.WithTimeout(hastyTimeout))
+	posthorn.HandleTx(m, func(ctx context.Context, tx *posthorn.Tx, p planPatient) error {
+		return c.effect(ctx, tx, p.plan)
+	}, long, calm)
 	return m
 }
 
@@ -103,6 +116,8 @@ func (c *cast) effect(ctx context.Context, tx *posthorn.Tx, p plan) error {
 		return err
 	case oracle.Deadlock:
 		return c.cross(ctx, tx, p.N)
+	case oracle.Patient:
+		return c.lean(d)
 	}
 	return c.first(ctx, tx, d, p.Fate)
 }
@@ -172,6 +187,29 @@ func (c *cast) cross(ctx context.Context, tx *posthorn.Tx, n int) error {
 		wait(ctx, rand.N(2*time.Millisecond))
 	}
 	return nil
+}
+
+// lean asks a partner that may be away: then it fails, as all do that need him.
+func (c *cast) lean(d driver.Delivery) error {
+	after, least := time.Since(d.SentAt), soonest(policy(longRetries), d.Attempt)
+	if after+clockSlack < least {
+		c.say(event{Rush: &oracle.Rush{ID: d.ID, Attempt: d.Attempt, After: after, Least: least}})
+	}
+	if _, err := os.Stat(c.away); err == nil {
+		c.say(event{Away: 1})
+		return errAway
+	}
+	return nil
+}
+
+// soonest is how long after it was sent a message starts at the soonest that has spent so
+// many attempts: the pauses of its policy, each as short as its jitter allows.
+func soonest(p posthorn.RetryPolicy, attempts int) (sum time.Duration) {
+	for pause := p.Delay; attempts > 0; attempts-- {
+		sum += time.Duration(float64(pause) * (1 - posthorn.DefaultJitter))
+		pause = min(time.Duration(float64(pause)*posthorn.DefaultMultiplier), p.MaxDelay)
+	}
+	return sum
 }
 
 // die ends the process from within the transaction, by an exit or by an error that

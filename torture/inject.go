@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/proxy"
@@ -211,3 +213,15 @@ func freezeNetwork(ctx context.Context, s *stage, rnd *rand.Rand) error {
 	s.place.proxy.Freeze(false)
 	return nil
 }
+
+// outage lets every handler fail that needs a partner, until he is back.
+func outage(ctx context.Context, s *stage, rnd *rand.Rand) error {
+	if err := os.WriteFile(s.away(), nil, 0o600); err != nil {
+		return err
+	}
+	wait(ctx, between(rnd, time.Second, 4*time.Second))
+	return os.Remove(s.away())
+}
+
+// away is the file that is there while the partner is away.
+func (s *stage) away() string { return filepath.Join(s.opts.Dir, "away") }

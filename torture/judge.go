@@ -44,7 +44,7 @@ func (s *stage) judge(ctx context.Context) error {
 		if got := s.resumed[k.id]; got != nil {
 			got.settle()
 			r.Faults = append(r.Faults, *got)
-		} else if k.inLoad != nil {
+		} else if k.inject == nil {
 			r.Faults = append(r.Faults, Recovery{Fault: k.id, About: k.about, Injected: s.inLoad(k, e)})
 		} else {
 			r.Skipped = append(r.Skipped, Skipped{k.id, "the run ended before its turn came"})
@@ -69,7 +69,7 @@ func (s *stage) inLoad(k kind, e oracle.Evidence) (n int) {
 
 // evidence reads the ledgers and the store.
 func (s *stage) evidence(ctx context.Context) (e oracle.Evidence, err error) {
-	e = oracle.Evidence{Charges: s.crew.charges, Deaths: s.crew.deaths,
+	e = oracle.Evidence{Charges: s.crew.charges, Rushes: s.crew.rushes, Deaths: s.crew.deaths,
 		MinCrashes: driver.SuspectDeaths, MaxCrashes: maxCrashes, MaxLines: driver.MaxAttempts}
 	all, err := readLedgers(s.opts.Dir)
 	if err != nil {

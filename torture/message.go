@@ -38,6 +38,8 @@ type (
 	planTx     struct{ plan } // handled by HandleTx
 	planRaw    struct{ plan } // handled by HandleTx with a transaction of its own
 	planHasty  struct{ plan } // handled by HandleEffect with a short deadline
+
+	planPatient struct{ plan } // handled by HandleTx, with more retries than an outage has pauses
 )
 
 // Kind names it.
@@ -51,6 +53,9 @@ func (planRaw) Kind() string { return "torture.raw" }
 
 // Kind names it.
 func (planHasty) Kind() string { return "torture.hasty" }
+
+// Kind names it.
+func (planPatient) Kind() string { return "torture.patient" }
 
 // strangerKind is a kind that no worker of a run knows.
 const strangerKind = "torture.stranger"
@@ -69,7 +74,7 @@ func shares() []share {
 		{oracle.Fail, 50}, {oracle.Panic, 30}, {oracle.Invalid, 30}, {oracle.Garbage, 80}, {oracle.Far, 10},
 		{oracle.Stranger, 2}, {oracle.TooLarge, 5}, {oracle.Twin, 30}, {oracle.Dirty, 100}, {oracle.Spawn, 200},
 		{oracle.Deadlock, 100}, {oracle.Conflict, 50}, {oracle.HangOnce, 3}, {oracle.ExitOnce, 5}, {oracle.Poison, 1},
-		{oracle.Mended, 300}, {oracle.Relapse, 120}, {oracle.Typo, 80},
+		{oracle.Mended, 300}, {oracle.Relapse, 120}, {oracle.Typo, 80}, {oracle.Patient, 1000},
 	}
 }
 
@@ -96,6 +101,8 @@ func compose(rnd *rand.Rand, id string, n int, fate oracle.Fate) driver.Envelope
 		env.Kind = planHasty{}.Kind()
 	case oracle.Stranger:
 		env.Kind = strangerKind
+	case oracle.Patient:
+		env.Kind = planPatient{}.Kind()
 	case oracle.Dirty: // in a transaction of its own, or in one that it shares
 		env.Kind = []string{planTx{}.Kind(), planRaw{}.Kind()}[rnd.IntN(2)]
 	default:

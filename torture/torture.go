@@ -158,7 +158,7 @@ func (s *stage) set(ctx context.Context) (err error) {
 	s.chosen, skipped = choose(s.place, s.opts.Faults)
 	s.report = &Report{Seed: s.opts.Seed, Store: s.control.Dialect(), Durability: s.control.Capabilities().Durability,
 		Skipped: skipped, Points: map[string]int{}, Private: s.place.server != nil}
-	j := job{DSN: s.place.dsn, Session: s.place.session, Without: without(s.chosen)}
+	j := job{DSN: s.place.dsn, Session: s.place.session, Without: without(s.chosen), Away: s.away()}
 	s.crew = newCrew(s.opts.Command, s.opts.Dir, j, s.opts.Seed)
 	s.crew.count, s.crew.release = s.opts.Messages, s.releaseDead
 	s.started = time.Now()

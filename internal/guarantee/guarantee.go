@@ -156,6 +156,7 @@ func resuming() []Case {
 		{"P-12", "workers reach their limits", anyDurable, tortured()},
 		{"D-9", "somebody holds the lock that writers need", anyDurable, map[string]Test{sqlite: tortured()[sqlite]}},
 		{"M", "bodies, kinds, ids and times that are odd", anyDurable, tortured()},
+		{"M-15", "every handler fails that needs a partner, until he is back", anyDurable, tortured()},
 		{"D-4", "the server stands still", anyDurable,
 			servers("internal/faulttest/server_test.go", "TestAFrozenServerIsWaitedFor")},
 		{"D-5", "somebody takes all connections", anyDurable,

@@ -17,6 +17,7 @@ const (
 	Conflict    Fate = "conflict"     // is told that its transaction could not be ordered, twice
 	Dirty       Fate = "dirty"        // leaves its session dirty
 	Spawn       Fate = "spawn"        // sends a message in its transaction
+	Patient     Fate = "patient"      // fails for as long as its partner is away
 )
 
 // The fates of messages that end as dead letters.
@@ -88,7 +89,7 @@ const unbounded = 1 << 30
 func dooms() map[Fate]doom {
 	return map[Fate]doom{
 		Done: {place: effect}, Deadlock: {place: effect}, Conflict: {place: effect}, Dirty: {place: effect},
-		Spawn: {place: effect}, ExitOnce: {place: effect},
+		Spawn: {place: effect}, ExitOnce: {place: effect}, Patient: {place: effect, charged: unbounded},
 		FailOnce: {place: effect, charged: 1}, PanicOnce: {place: effect, charged: 1},
 		TimeoutOnce: {place: effect, charged: unbounded}, HangOnce: {place: effect, charged: unbounded},
 		Reject:  {place: letter, reason: driver.ReasonRejected, told: true},

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // A Promise is one of the promises S1 to S12.
@@ -15,13 +16,14 @@ type Promise string
 
 // The promises that the oracle can find broken.
 const (
-	ExactlyOnce  Promise = "S1"  // one effect, or a dead letter and none
-	Counted      Promise = "S7"  // attempts and crashes are durable, and charged to nobody else
-	Conserved    Promise = "S11" // what was accepted is in exactly one place
-	Resumed      Promise = "S12" // work goes on by itself
-	ByteEqual    Promise = "M"   // dead letters are what was sent
-	CleanEnd     Promise = "P-6" // whoever is told to stop stops, and costs nothing
-	NothingLeaks Promise = "L"   // no process and no connection is left
+	ExactlyOnce  Promise = "S1"   // one effect, or a dead letter and none
+	Counted      Promise = "S7"   // attempts and crashes are durable, and charged to nobody else
+	Conserved    Promise = "S11"  // what was accepted is in exactly one place
+	Resumed      Promise = "S12"  // work goes on by itself
+	ByteEqual    Promise = "M"    // dead letters are what was sent
+	CleanEnd     Promise = "P-6"  // whoever is told to stop stops, and costs nothing
+	NothingLeaks Promise = "L"    // no process and no connection is left
+	Paced        Promise = "M-15" // a message that fails is tried after its pauses, and not before
 )
 
 // An Outcome is what a producer knows of a message that it wanted to send.
@@ -57,6 +59,14 @@ type Charge struct {
 	Attempt int
 }
 
+// A Rush is a handler that started sooner after its message was sent than the pauses
+// between the attempts that it has spent allow.
+type Rush struct {
+	ID           string
+	Attempt      int
+	After, Least time.Duration
+}
+
 // Counts are what the store itself says that it has.
 type Counts struct{ Live, Dead int64 }
 
@@ -69,6 +79,7 @@ type Evidence struct {
 	Counts  Counts
 
 	Charges    []Charge
+	Rushes     []Rush
 	Deaths     map[string]int // processes that a poisonous message ended, by its id
 	MinCrashes int            // before which no message is buried for them
 	MaxCrashes int            // after which one is, in each of its lives
@@ -310,6 +321,10 @@ func (c *check) charges() {
 		if ok && ch.Attempt > c.dooms[fate].charged {
 			c.find(Counted, ch.ID, "(%s) starts with %d attempts spent that are not its own", fate, ch.Attempt)
 		}
+	}
+	for _, r := range c.Rushes {
+		c.find(Paced, r.ID, "starts with %d attempts spent %s after it was sent: its pauses are %s at least",
+			r.Attempt, r.After.Round(time.Millisecond), r.Least.Round(time.Millisecond))
 	}
 	for id, n := range c.Deaths {
 		if most := c.MaxCrashes * (1 + c.lives[id].sent); n > most {

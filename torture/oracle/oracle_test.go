@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/torture/oracle"
@@ -21,7 +22,7 @@ func truth() oracle.Evidence {
 	}
 	for _, f := range []oracle.Fate{
 		oracle.Done, oracle.FailOnce, oracle.PanicOnce, oracle.TimeoutOnce, oracle.HangOnce, oracle.ExitOnce,
-		oracle.Deadlock, oracle.Conflict, oracle.Dirty, oracle.Spawn,
+		oracle.Deadlock, oracle.Conflict, oracle.Dirty, oracle.Spawn, oracle.Patient,
 	} {
 		add(string(f), f, oracle.OK)
 		e.Effects[string(f)] = 1
@@ -160,6 +161,9 @@ func countLies() []lie {
 		{"a failure is charged twice", func(e *oracle.Evidence) {
 			e.Charges = []oracle.Charge{{ID: "fail_once", Attempt: 2}}
 		}, []string{"S7: message fail_once (fail_once) starts with 2 attempts"}},
+		{"a message is tried before its time", func(e *oracle.Evidence) {
+			e.Rushes = []oracle.Rush{{ID: "patient", Attempt: 3, After: 100 * time.Millisecond, Least: 315 * time.Millisecond}}
+		}, []string{"M-15: message patient starts with 3 attempts spent 100ms after it was sent: its pauses are 315ms"}},
 		{"a poisonous message kills on", func(e *oracle.Evidence) { e.Deaths["poison"] = 6 },
 			[]string{"S7: message poison ended 6 processes"}},
 		{"a poisonous message is buried too soon", func(e *oracle.Evidence) { letterOf(e, "poison").Crashes = 2 },
