@@ -10,12 +10,12 @@ import "time"
 
 // Bounds of the part of the time that operations take.
 const (
-	leastShare = 0.1 // what they are guaranteed
-	shareUp    = 0.1 // it grows by this at each look that finds nobody waiting
-	shareDown  = 0.5 // and shrinks to this part of it when others wait
-	fullShare  = 1   // no rest
-	burstMost  = 8   // turns in a burst, at most
-	lookPart   = 8   // of a burst that is in hand: how much later it is looked at again
+	leastShare = 0.06 // what they are guaranteed
+	shareUp    = 0.1  // it grows by this at each look that finds nobody waiting
+	shareDown  = 0.5  // and shrinks to this part of it when others wait
+	fullShare  = 1    // no rest
+	burstMost  = 8    // turns in a burst, at most
+	lookPart   = 8    // of a burst that is in hand: how much later it is looked at again
 )
 
 // Times of the pacing.
