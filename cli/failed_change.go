@@ -114,7 +114,7 @@ func (f changeFlags) check() error {
 	switch {
 	case len(f.ids) == 0 && !f.all && !f.any():
 		return usage("no dead letter is named", "give ids, a filter such as --kind, or --all")
-	case len(f.ids) > 0 && (f.all || f.any()):
+	case len(f.ids) > 0 && (f.all || f.limit > 0 || f.any()):
 		return usage("ids and filters contradict each other", "give one of them")
 	case f.purge && f.asked():
 		return usage("--purge goes by no operation", "leave the flags of operations out")

@@ -4,12 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,14 +15,14 @@ import (
 
 // editFlags are the flags of failed edit.
 type editFlags struct {
-	patch, merge, body    string
-	revision              int
-	unchecked, retry, yes bool
+	patch, merge, body, whole string
+	revision                  int
+	unchecked, retry, yes     bool
 }
 
 // how counts the ways of editing that were asked for.
 func (f editFlags) how() (n int) {
-	for _, given := range []bool{f.patch != "", f.merge != "", f.body != "", f.revision != 0} {
+	for _, given := range []bool{f.patch != "", f.merge != "", f.body != "", f.whole != "", f.revision != 0} {
 		if given {
 			n++
 		}
@@ -41,8 +37,10 @@ func (s *session) failedEditCommand() *cobra.Command {
 		Use: "edit [ID]", Short: "Edit dead letters, and keep what they were",
 		Long: `Edit the header and the body of a dead letter, in $VISUAL or $EDITOR, or by a patch. The kind's handler decodes
 and validates the new version, if this program has it. What the letter was is kept as a revision. If somebody has
-changed the letter in the meantime, nothing is saved. Many letters, which a filter chooses, are edited by --patch in an
-operation: those that the patch or the handler does not fit are refused and stay as they are; see ops.`,
+changed the letter in the meantime, nothing is saved. What was written in an editor and was not saved is kept in a file,
+with all that the payload has, and the error says how to give it back: by --document. Many letters, which a filter
+chooses, are edited by --patch in an operation: those that the patch or the handler does not fit are refused and stay as
+they are; see ops.`,
 		Example: s.example(`
 			failed edit ID
 			failed edit ID --patch '[{"op":"replace","path":"/to","value":"a@b"}]' --retry
@@ -51,22 +49,27 @@ operation: those that the patch or the handler does not fit are refused and stay
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.how() > 1 {
-				return usage("--patch, --merge, --body and --revision contradict each other", "give one of them, or none")
+				return usage("--patch, --merge, --body, --document and --revision contradict each other",
+					"give one of them, or none")
 			}
 			if many.ids = args; len(args) == 0 || many.all || many.any() {
 				return s.editMany(cmd.Context(), f, many)
 			}
-			return s.editFailed(cmd.Context(), args[0], f)
+			if many.rate != 0 || many.limit != 0 {
+				return usage("--rate and --limit are for many letters", "leave them out, or choose letters by a filter")
+			}
+			return s.editFailed(store.Acting(cmd.Context(), store.Act{Reason: many.because}), args[0], f)
 		},
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.patch, "patch", "", "a JSON `patch` for the body (RFC 6902), or @FILE, or -")
 	fs.StringVar(&f.merge, "merge", "", "a JSON merge `patch` for the body (RFC 7386), or @FILE, or -")
 	fs.StringVar(&f.body, "body", "", "another `body` byte for byte, or @FILE, or -")
+	fs.StringVar(&f.whole, "document", "", "header and body as an editor has them: a `document`, or @FILE, or -")
 	countFlag(fs, &f.revision, "revision", "take revision `N` back")
 	fs.BoolVar(&f.unchecked, "unchecked", false, "save it although nothing here can validate it")
 	fs.BoolVar(&f.retry, "retry", false, "put it back on its queue at once")
-	group(cmd, "What", "patch", "merge", "body", "revision", "unchecked", "retry")
+	group(cmd, "What", "patch", "merge", "body", "document", "revision", "unchecked", "retry")
 	many.letterFlags.define(cmd)
 	many.bulkFlags.define(cmd, false)
 	fs.BoolVar(&many.all, "all", false, "all dead letters")
@@ -121,71 +124,116 @@ func (s *session) editFailed(ctx context.Context, id string, f editFlags) error 
 	if found == nil {
 		return s.absent(ctx, st, []string{id}, 1)
 	}
-	l := *found
-	edited, err := s.newVersion(ctx, st, l, f)
+	e := editing{session: s, editFlags: f, st: st, letter: *found}
+	return e.keep(e.edit(ctx))
+}
+
+// An editing is the edit of one dead letter.
+type editing struct {
+	*session
+	editFlags
+	st     *store.Store
+	letter store.Letter
+	draft  draft
+}
+
+// edit makes a new version, and saves it.
+func (e *editing) edit(ctx context.Context) error {
+	l := e.letter
+	edited, err := e.newVersion(ctx)
 	if err != nil {
 		return err
 	}
 	old := failure.VersionOf(l)
 	if edited.Equal(old) {
-		s.say("nothing was changed\n")
-		if f.retry {
-			s.say("it was not retried: %s failed retry %s\n", s.app.Name, id)
-			return outcome(exitFailed)
-		}
-		return nil
+		return e.unedited(ctx)
 	}
-	if err := s.checkVersion(edited, l.Kind, f.unchecked); err != nil {
+	if err := e.checkVersion(edited, l.Kind, e.unchecked); err != nil {
 		return err
 	}
 	diff, err := old.Diff(edited)
 	if err != nil {
 		return err
 	}
-	_, _ = io.WriteString(s.io.Stderr, diff) // it is safe to print
-	if f.retry || f.how() == 0 && s.io.StdinTerminal {
-		what := map[bool]string{true: "save it, and retry the message?", false: "save it?"}[f.retry]
-		if err := s.confirm(what, f.yes); err != nil {
+	_, _ = io.WriteString(e.io.Stderr, diff) // it is safe to print
+	if e.retry || (e.how() == 0 || e.whole != "") && e.io.StdinTerminal {
+		what := map[bool]string{true: "save it, and retry the message?", false: "save it?"}[e.retry]
+		if err := e.confirm(what, e.yes); err != nil {
 			return err
 		}
 	}
-	err = st.EditLetter(ctx, store.Edit{
-		Seq: l.Seq, Revision: l.Revision, Header: edited.Header, Body: edited.Body, Retry: f.retry,
+	err = e.st.EditLetter(ctx, store.Edit{
+		Seq: l.Seq, Revision: l.Revision, Header: edited.Header, Body: edited.Body, Retry: e.retry,
 	})
 	if err == nil {
-		s.say("%s\n", map[bool]string{true: "edited and put back 1 dead letter", false: "edited 1 dead letter"}[f.retry])
+		e.say("%s\n", map[bool]string{true: "edited and put back 1 dead letter", false: "edited 1 dead letter"}[e.retry])
 	}
-	return err
+	return e.changed(err)
+}
+
+// unedited leaves a letter as it is, or as that puts it back: no handler is asked, and no
+// revision is made of what stays.
+func (e *editing) unedited(ctx context.Context) error {
+	e.say("nothing was changed\n")
+	if !e.retry {
+		return nil
+	}
+	if err := e.confirm("retry the message as it is?", e.yes); err != nil {
+		return err
+	}
+	err := e.st.RetryVersion(ctx, e.letter.Seq, e.letter.Revision)
+	if err == nil {
+		e.say("put back 1 dead letter as it was\n")
+	}
+	return e.changed(err)
+}
+
+// changed says how to look at a letter that somebody has changed meanwhile.
+func (e *editing) changed(err error) error {
+	if !errors.Is(err, store.ErrChanged) {
+		return err
+	}
+	f := *e.explain(err)
+	f.Try = e.app.Name + " failed show " + e.letter.ID
+	return &f
 }
 
 // newVersion makes the version that was asked for.
-func (s *session) newVersion(
-	ctx context.Context, st *store.Store, l store.Letter, f editFlags,
-) (v failure.Version, err error) {
-	v = failure.VersionOf(l)
-	switch text := cmp.Or(f.patch, f.merge, f.body); {
-	case f.revision != 0:
-		return revisionOf(ctx, st, l.ID, f.revision)
+func (e *editing) newVersion(ctx context.Context) (v failure.Version, err error) {
+	v = failure.VersionOf(e.letter)
+	read := e.given
+	if e.whole != "" {
+		read = e.versionText
+	}
+	switch text := cmp.Or(e.patch, e.merge, e.body, e.whole); {
+	case e.revision != 0:
+		return revisionOf(ctx, e.st, e.letter.ID, e.revision)
 	case text == "":
-		return s.byEditor(ctx, v)
+		return e.byEditor(ctx, v)
 	default:
-		given, err := s.given(text)
+		given, err := read(text)
 		if err != nil {
 			return v, err
 		}
-		switch {
-		case f.patch != "":
-			v, err = v.Patch(given)
-		case f.merge != "":
-			v, err = v.Merge(given)
-		default:
-			v.Body = given
-		}
-		if err != nil {
+		if v, err = e.apply(v, given); err != nil {
 			return v, notEdited(err)
 		}
 		return v, nil
 	}
+}
+
+// apply makes the version of what was given.
+func (f editFlags) apply(v failure.Version, given []byte) (failure.Version, error) {
+	switch {
+	case f.patch != "":
+		return v.Patch(given)
+	case f.merge != "":
+		return v.Merge(given)
+	case f.whole != "":
+		return v.Read(given)
+	}
+	v.Body = given
+	return v, nil
 }
 
 // notEdited is for what makes no version.
@@ -238,53 +286,4 @@ func uncheckable(err error) error {
 		Code: "E-UNCHECKED", Title: "nothing here can validate the new version", What: err.Error(), Exit: exitFailed,
 		Try: "edit it by the program that has the handler, or add --unchecked", err: err,
 	}
-}
-
-// byEditor lets the user's editor change a version.
-func (s *session) byEditor(ctx context.Context, v failure.Version) (out failure.Version, err error) {
-	editor := s.editor()
-	if len(editor) == 0 {
-		return v, &fault{
-			Code: "E-EDITOR", Title: "there is no editor", What: "neither VISUAL nor EDITOR is set", Exit: exitUsage,
-			Try: "set EDITOR, or edit by --patch",
-		}
-	}
-	text, err := v.Document()
-	if err != nil {
-		return v, err
-	}
-	f, err := os.CreateTemp("", "posthorn-*.json") // of mode 0600
-	if err != nil {
-		return v, fmt.Errorf("make a file for the editor: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	if _, err := f.Write(text); err != nil {
-		return v, errors.Join(err, f.Close())
-	}
-	if err := f.Close(); err != nil {
-		return v, err
-	}
-	cmd := exec.CommandContext(ctx, editor[0], append(editor[1:], f.Name())...) //nolint:gosec // the user's own editor
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = s.io.Stdin, s.io.Stderr, s.io.Stderr, s.io.Environ
-	if err := cmd.Run(); err != nil {
-		return v, &fault{
-			Code: "E-EDITOR", Title: "the editor failed", What: editor[0] + ": " + err.Error(), Exit: exitFailed,
-			Try: "look at VISUAL and EDITOR; nothing was saved", err: err,
-		}
-	}
-	if text, err = os.ReadFile(f.Name()); err != nil {
-		return v, fmt.Errorf("read what was edited: %w", err)
-	}
-	if out, err = v.Read(text); err != nil {
-		return v, notEdited(err)
-	}
-	return out, nil
-}
-
-// editor is the user's editor with its arguments. No shell reads it: a space ends an
-// argument, and nothing else has a meaning.
-func (s *session) editor() []string {
-	visual, _ := s.lookup("VISUAL")
-	plain, _ := s.lookup("EDITOR")
-	return strings.Fields(cmp.Or(visual, plain))
 }

@@ -40,7 +40,7 @@ type fault struct {
 	What    string
 	Where   string
 	Excerpt string
-	Try     string
+	Try     string // a line for each thing
 	Exit    int
 	err     error
 }
@@ -96,8 +96,8 @@ func (s *session) tell(f *fault) {
 	if f.Excerpt != "" { // its text has been made printable, and it has two lines
 		fmt.Fprintf(&b, "       %s\n", strings.ReplaceAll(f.Excerpt, "\n", "\n       "))
 	}
-	if f.Try != "" {
-		fmt.Fprintf(&b, "  %-6s %s\n", "try", printable.Text(f.Try))
+	for line := range strings.Lines(f.Try) {
+		fmt.Fprintf(&b, "  %-6s %s\n", "try", printable.Text(strings.TrimSuffix(line, "\n")))
 	}
 	_, _ = s.io.Stderr.Write([]byte(b.String())) // nobody is left to be told
 }
