@@ -119,10 +119,10 @@ func alertListing(rows []alertRow) listing[alertRow] {
 		columns: []column[alertRow]{
 			{head: "LEVEL", cell: func(r alertRow) string { return r.Level.String() }},
 			{head: "ALERT", cell: func(r alertRow) string { return r.Name }},
-			{head: "SUBJECT", cell: func(r alertRow) string { return subjectOf(r.Condition) }},
-			{head: "FOR", right: true, cell: func(r alertRow) string { return age(max(r.lasts, 0)) }},
-			{head: "TOLD", cell: func(r alertRow) string { return orDash(r.Channels) }},
-			{head: "SILENCED", cell: func(r alertRow) string {
+			{head: "SUBJECT", flex: true, cell: func(r alertRow) string { return subjectOf(r.Condition) }},
+			{head: "FOR", yields: 3, right: true, cell: func(r alertRow) string { return age(max(r.lasts, 0)) }},
+			{head: "TOLD", yields: 2, flex: true, cell: func(r alertRow) string { return orDash(r.Channels) }},
+			{head: "SILENCED", yields: 1, flex: true, cell: func(r alertRow) string {
 				if r.Silence == nil {
 					return "-"
 				}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -132,16 +133,16 @@ func actListing(rows []view.Act) listing[view.Act] {
 	return listing[view.Act]{
 		kind: "AuditList", rows: rows, name: func(r view.Act) string { return strconv.FormatInt(r.Seq, 10) },
 		columns: []column[view.Act]{
-			{head: "NUMBER", right: true, cell: func(r view.Act) string { return strconv.FormatInt(r.Seq, 10) }},
-			{head: "AT", cell: func(r view.Act) string { return moment(r.At) }},
-			{head: "BY", cell: func(r view.Act) string { return cmp.Or(r.Actor, "-") }},
+			{head: "NUMBER", yields: 4, right: true, cell: func(r view.Act) string { return strconv.FormatInt(r.Seq, 10) }},
+			when("AT", func(r view.Act) time.Time { return r.At }),
+			{head: "BY", flex: true, cell: func(r view.Act) string { return cmp.Or(r.Actor, "-") }},
 			{head: "VERB", cell: func(r view.Act) string { return r.Verb }},
-			{head: "COUNT", right: true, cell: func(r view.Act) string { return strconv.Itoa(r.Count) }},
+			{head: "COUNT", yields: 3, right: true, cell: func(r view.Act) string { return strconv.Itoa(r.Count) }},
 			{head: "WHAT", flex: true, cell: what},
-			{head: "FILTER", flex: true, cell: func(r view.Act) string { return cmp.Or(r.Filter, "-") }},
+			{head: "FILTER", yields: 2, flex: true, cell: func(r view.Act) string { return cmp.Or(r.Filter, "-") }},
 			{head: "BEFORE", wide: true, cell: func(r view.Act) string { return cmp.Or(r.Was, "-") }},
 			{head: "AFTER", wide: true, cell: func(r view.Act) string { return cmp.Or(r.Became, "-") }},
-			{head: "REASON", flex: true, cell: func(r view.Act) string { return cmp.Or(r.Reason, "-") }},
+			{head: "REASON", yields: 1, flex: true, cell: func(r view.Act) string { return cmp.Or(r.Reason, "-") }},
 		},
 	}
 }

@@ -111,7 +111,7 @@ func (s *session) showSettings(as string, settings []config.Setting) error {
 		columns: []column[settingRow]{
 			{head: "KEY", cell: func(r settingRow) string { return r.Key }},
 			{head: "VALUE", flex: true, cell: func(r settingRow) string { return r.Value }},
-			{head: "FROM", cell: func(r settingRow) string { return r.Origin }},
+			{head: "FROM", yields: 1, flex: true, cell: func(r settingRow) string { return r.Origin }},
 		},
 	})
 }

@@ -184,3 +184,15 @@ func moment(t time.Time) string {
 	}
 	return t.Local().Format(time.RFC3339)
 }
+
+// dayOf is moment for a narrow terminal: the year of what is not long ago is left out.
+func dayOf(t time.Time) string {
+	const months = 300 * 24 * time.Hour
+	switch {
+	case t.IsZero():
+		return "-"
+	case time.Since(t) > months:
+		return t.Local().Format(time.DateOnly)
+	}
+	return t.Local().Format("01-02 15:04")
+}

@@ -59,8 +59,8 @@ func facetListing(by store.Facet, rows []facetRow) listing[facetRow] {
 				return cmp.Or(r.Value, "(none)")
 			}},
 			{head: "COUNT", right: true, cell: func(r facetRow) string { return strconv.FormatInt(r.Count, 10) }},
-			{head: "FIRST SEEN", cell: func(r facetRow) string { return moment(r.First) }},
-			{head: "LAST SEEN", cell: func(r facetRow) string { return moment(r.Last) }},
+			when("FIRST SEEN", func(r facetRow) time.Time { return r.First }).yielding(2),
+			when("LAST SEEN", func(r facetRow) time.Time { return r.Last }).yielding(1),
 		},
 	}
 }

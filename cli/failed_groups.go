@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,10 @@ import (
 // shortMark is how much of a fingerprint a table shows; as much as finds a group again
 // in all but odd cases.
 const shortMark = 8
+
+// maxTitle bounds a fault in a table, so that one with a long error does not make the lines
+// of all others long.
+const maxTitle = 120
 
 // mark is the fingerprint for a table.
 func mark(r view.Group) string {
@@ -118,18 +123,18 @@ func groupListing(rows []view.Group) listing[view.Group] {
 		columns: []column[view.Group]{
 			{head: "GROUP", cell: mark},
 			{head: "COUNT", right: true, cell: func(r view.Group) string { return strconv.FormatInt(r.Count, 10) }},
-			{head: fmt.Sprintf("LAST %d H", store.TrendHours), cell: func(r view.Group) string { return bars(r.Trend) }},
+			{head: fmt.Sprintf("LAST %d H", store.TrendHours), yields: 2, cell: func(r view.Group) string {
+				return bars(r.Trend)
+			}},
 			{head: "STATE", cell: func(r view.Group) string { return r.State }},
-			{head: "KIND", flex: true, cell: func(r view.Group) string { return r.Kind }},
+			{head: "KIND", yields: 1, flex: true, cell: func(r view.Group) string { return r.Kind }},
 			{head: "CLASS", wide: true, cell: func(r view.Group) string { return r.Class }},
 			{head: "TYPE", wide: true, cell: func(r view.Group) string { return r.ErrorType }},
-			{head: "FIRST SEEN", cell: func(r view.Group) string { return moment(r.First) }},
+			when("FIRST SEEN", func(r view.Group) time.Time { return r.First }).yielding(5),
 			{head: "BUILD", wide: true, cell: func(r view.Group) string { return r.FirstBuild }},
-			{head: "LAST SEEN", cell: func(r view.Group) string {
-				return moment(r.Last)
-			}},
-			{head: "FAULT", flex: true, cell: func(r view.Group) string { return r.Title }},
-			{head: "NOTE", flex: true, cell: func(r view.Group) string { return r.Note }},
+			when("LAST SEEN", func(r view.Group) time.Time { return r.Last }).yielding(4),
+			{head: "FAULT", most: maxTitle, flex: true, cell: func(r view.Group) string { return r.Title }},
+			{head: "NOTE", yields: 3, flex: true, cell: func(r view.Group) string { return r.Note }},
 		},
 	}
 }

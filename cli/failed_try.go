@@ -238,10 +238,10 @@ func trialListing(rows []trialRow) listing[trialRow] {
 		kind: "TrialList", rows: rows, name: func(r trialRow) string { return r.ID },
 		columns: []column[trialRow]{
 			{head: "ID", cell: func(r trialRow) string { return r.ID }},
-			{head: "KIND", flex: true, cell: func(r trialRow) string { return r.Kind }},
+			{head: "KIND", yields: 1, flex: true, cell: func(r trialRow) string { return r.Kind }},
 			{head: "OUTCOME", cell: func(r trialRow) string { return r.Outcome }},
-			{head: "ROWS", right: true, cell: func(r trialRow) string { return touchedRows(r.Rows) }},
-			{head: "SENDS", right: true, cell: func(r trialRow) string { return strconv.Itoa(len(r.Sent) + len(r.Outside)) }},
+			{head: "ROWS", yields: 3, right: true, cell: func(r trialRow) string { return touchedRows(r.Rows) }},
+			{head: "SENDS", yields: 2, right: true, cell: func(r trialRow) string { return strconv.Itoa(len(r.Sent) + len(r.Outside)) }},
 			{head: "ERROR", flex: true, cell: func(r trialRow) string { return r.Error }},
 			{head: "SAME", wide: true, cell: func(r trialRow) string { return strconv.FormatBool(r.Same) }},
 			{head: "WAS", flex: true, wide: true, cell: func(r trialRow) string { return r.Was }},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -85,19 +86,19 @@ func operationListing(rows []view.Operation) listing[view.Operation] {
 		kind: "OperationList", rows: rows, name: func(r view.Operation) string { return r.ID },
 		columns: []column[view.Operation]{
 			{head: "ID", cell: func(r view.Operation) string { return r.ID }},
-			{head: "ACTION", cell: func(r view.Operation) string { return string(r.Action) }},
+			{head: "ACTION", yields: 2, cell: func(r view.Operation) string { return string(r.Action) }},
 			{head: "STATE", cell: func(r view.Operation) string { return string(r.State) }},
-			{head: "TOTAL", right: true, cell: number(func(r view.Operation) int { return r.Total })},
+			{head: "TOTAL", yields: 3, right: true, cell: number(func(r view.Operation) int { return r.Total })},
 			{head: "OK", right: true, cell: number(func(r view.Operation) int { return r.Done })},
 			{head: "FAILED", right: true, cell: number(func(r view.Operation) int { return r.Failed })},
-			{head: "IN FLIGHT", right: true, cell: number(func(r view.Operation) int { return r.Flying })},
+			{head: "IN FLIGHT", yields: 4, right: true, cell: number(func(r view.Operation) int { return r.Flying })},
 			{head: "GONE", right: true, wide: true, cell: number(func(r view.Operation) int { return r.Gone })},
 			{head: "REFUSED", right: true, wide: true, cell: number(func(r view.Operation) int { return r.Refused })},
 			{head: "LEFT", right: true, cell: number(func(r view.Operation) int { return r.Left })},
-			{head: "BY", cell: func(r view.Operation) string { return cmp.Or(r.Actor, "-") }},
-			{head: "SINCE", cell: func(r view.Operation) string { return moment(r.Created) }},
+			{head: "BY", yields: 6, flex: true, cell: func(r view.Operation) string { return cmp.Or(r.Actor, "-") }},
+			when("SINCE", func(r view.Operation) time.Time { return r.Created }).yielding(5),
 			{head: "CARRIED ON BY", wide: true, cell: func(r view.Operation) string { return cmp.Or(r.Holder, "-") }},
-			{head: "FILTER", flex: true, cell: func(r view.Operation) string { return cmp.Or(r.Chosen, "-") }},
+			{head: "FILTER", yields: 1, flex: true, cell: func(r view.Operation) string { return cmp.Or(r.Chosen, "-") }},
 		},
 	}
 }

@@ -104,11 +104,14 @@ type listing[T any] struct {
 
 // A column is one column of a table.
 type column[T any] struct {
-	head  string
-	cell  func(T) string
-	right bool // numbers align right
-	wide  bool // only in the wide form
-	flex  bool // shrinks when the terminal is narrow
+	head   string
+	cell   func(T) string
+	brief  func(T) string // the cell on a terminal that is too narrow; nil: the same
+	right  bool           // numbers align right
+	wide   bool           // only in the wide form
+	flex   bool           // shrinks when the terminal is narrow
+	yields int            // where that is not enough, the column with the most is left out first; never with 0
+	most   int            // a cell has at most so many columns, except in the wide form; 0: any number
 }
 
 // show writes a listing in a form.

@@ -136,7 +136,7 @@ func (s *session) showMigrations(as string, ms []migrate.Migration) error {
 		kind: "MigrationList", rows: rows, name: func(r migrationRow) string { return strconv.Itoa(r.Version) },
 		columns: []column[migrationRow]{
 			count("VERSION", func(r migrationRow) int64 { return int64(r.Version) }),
-			{head: "NAME", cell: func(r migrationRow) string { return r.Name }},
+			{head: "NAME", flex: true, cell: func(r migrationRow) string { return r.Name }},
 			{head: "APPLIED AT", cell: func(r migrationRow) string {
 				if r.AppliedAt == nil {
 					return "pending"
@@ -335,10 +335,10 @@ func (s *session) checkTransports(ctx context.Context, as string) error {
 		kind: "TransportList", rows: rows, name: func(r transportRow) string { return r.Transport },
 		columns: []column[transportRow]{
 			{head: "TRANSPORT", cell: func(r transportRow) string { return r.Transport }},
-			{head: "DSN", cell: func(r transportRow) string { return r.DSN }},
-			{head: "QUEUES", cell: func(r transportRow) string { return strings.Join(r.Queues, ", ") }},
+			{head: "DSN", yields: 2, flex: true, cell: func(r transportRow) string { return r.DSN }},
+			{head: "QUEUES", flex: true, cell: func(r transportRow) string { return strings.Join(r.Queues, ", ") }},
 			{head: "STATE", cell: func(r transportRow) string { return r.State }},
-			{head: "DURABILITY", cell: func(r transportRow) string { return r.Durability }},
+			{head: "DURABILITY", yields: 1, flex: true, cell: func(r transportRow) string { return r.Durability }},
 		},
 	})
 }

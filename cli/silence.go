@@ -124,10 +124,10 @@ func (s *session) silences(ctx context.Context, as string) error {
 		kind: "SilenceList", rows: rows, name: func(r silenceRow) string { return r.ID },
 		columns: []column[silenceRow]{
 			{head: "ID", cell: func(r silenceRow) string { return r.ID }},
-			{head: "MATCHES", cell: func(r silenceRow) string { return r.Match.String() }},
-			{head: "ALERTS", right: true, cell: func(r silenceRow) string { return fmt.Sprint(r.Alerts) }},
-			{head: "BY", cell: func(r silenceRow) string { return r.Actor }},
-			{head: "UNTIL", cell: func(r silenceRow) string { return moment(r.Until) }},
+			{head: "MATCHES", flex: true, cell: func(r silenceRow) string { return r.Match.String() }},
+			{head: "ALERTS", yields: 3, right: true, cell: func(r silenceRow) string { return fmt.Sprint(r.Alerts) }},
+			{head: "BY", yields: 2, flex: true, cell: func(r silenceRow) string { return r.Actor }},
+			when("UNTIL", func(r silenceRow) time.Time { return r.Until }),
 			{head: "REASON", flex: true, cell: func(r silenceRow) string { return r.Reason }},
 		},
 	})

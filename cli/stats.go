@@ -80,17 +80,17 @@ func queueListing(rows []queueRow) listing[queueRow] {
 	return listing[queueRow]{
 		kind: "QueueStatsList", rows: rows, name: func(r queueRow) string { return r.Queue },
 		columns: []column[queueRow]{
-			{head: "TRANSPORT", cell: func(r queueRow) string { return cmp.Or(r.Transport, "-") }},
-			{head: "QUEUE", cell: func(r queueRow) string { return r.Queue }},
+			{head: "TRANSPORT", yields: 4, flex: true, cell: func(r queueRow) string { return cmp.Or(r.Transport, "-") }},
+			{head: "QUEUE", flex: true, cell: func(r queueRow) string { return r.Queue }},
 			count("READY", func(r queueRow) int64 { return r.Ready }),
-			count("DELAYED", func(r queueRow) int64 { return r.Delayed }),
-			count("IN FLIGHT", func(r queueRow) int64 { return r.InFlight }),
+			count("DELAYED", func(r queueRow) int64 { return r.Delayed }).yielding(3),
+			count("IN FLIGHT", func(r queueRow) int64 { return r.InFlight }).yielding(2),
 			{head: "SUSPECTS", right: true, wide: suspects, cell: func(r queueRow) string {
 				return strconv.FormatInt(r.Suspects, 10)
 			}},
 			count("DEAD", func(r queueRow) int64 { return r.Dead }),
-			{head: "OLDEST", right: true, cell: func(r queueRow) string { return age(r.oldest) }},
-			{head: "NEXT DUE", right: true, cell: func(r queueRow) string { return age(r.next) }},
+			{head: "OLDEST", yields: 1, right: true, cell: func(r queueRow) string { return age(r.oldest) }},
+			{head: "NEXT DUE", yields: 5, right: true, cell: func(r queueRow) string { return age(r.next) }},
 			{head: "PAUSED", wide: pauses, flex: true, cell: func(r queueRow) string {
 				if r.Paused == nil {
 					return "-"

@@ -79,8 +79,8 @@ func (s *session) showStatus(as string, v monitor.Verdict) error {
 		columns: []column[monitor.Condition]{
 			{head: "LEVEL", cell: func(c monitor.Condition) string { return c.Level.String() }},
 			{head: "PROBLEM", cell: func(c monitor.Condition) string { return c.Name }},
-			{head: "SUBJECT", cell: subjectOf},
-			{head: "FOR", right: true, cell: func(c monitor.Condition) string { return age(max(v.At.Sub(c.Since), 0)) }},
+			{head: "SUBJECT", yields: 1, flex: true, cell: subjectOf},
+			{head: "FOR", yields: 2, right: true, cell: func(c monitor.Condition) string { return age(max(v.At.Sub(c.Since), 0)) }},
 			{head: "FINDING", flex: true, cell: func(c monitor.Condition) string { return c.Text }},
 			{head: "IMPACT", wide: true, cell: func(c monitor.Condition) string { return c.Impact }},
 		},

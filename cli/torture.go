@@ -250,7 +250,7 @@ func (s *session) showTortureFigures(r *torture.Report) {
 	writeTable(s, false, listing[torture.Recovery]{rows: r.Faults, columns: []column[torture.Recovery]{
 		{head: "FAULT", cell: func(f torture.Recovery) string { return string(f.Fault) }},
 		{head: "TIMES", right: true, cell: func(f torture.Recovery) string { return fmt.Sprint(f.Injected) }},
-		{head: "P50", right: true, cell: func(f torture.Recovery) string { return recovery(f, f.P50) }},
+		{head: "P50", yields: 1, right: true, cell: func(f torture.Recovery) string { return recovery(f, f.P50) }},
 		{head: "P99", right: true, cell: func(f torture.Recovery) string { return recovery(f, f.P99) }},
 		{head: "ABOUT", flex: true, cell: func(f torture.Recovery) string { return f.About }},
 	}})

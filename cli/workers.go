@@ -181,15 +181,15 @@ func workerListing(rows []workerRow) listing[workerRow] {
 		kind: "WorkerList", rows: rows, name: func(r workerRow) string { return r.ID },
 		columns: []column[workerRow]{
 			{head: "ID", cell: func(r workerRow) string { return r.ID }},
-			{head: "PROGRAM", flex: true, cell: func(r workerRow) string { return r.Program }},
-			{head: "HOST", flex: true, cell: func(r workerRow) string { return r.Host }},
-			{head: "PID", right: true, cell: func(r workerRow) string { return strconv.Itoa(r.PID) }},
+			{head: "PROGRAM", yields: 1, flex: true, cell: func(r workerRow) string { return r.Program }},
+			{head: "HOST", yields: 6, flex: true, cell: func(r workerRow) string { return r.Host }},
+			{head: "PID", yields: 7, right: true, cell: func(r workerRow) string { return strconv.Itoa(r.PID) }},
 			{head: "STATE", cell: workerRow.state},
-			{head: "RSS", right: true, cell: workerRow.memory},
-			{head: "HANDLED", right: true, cell: workerRow.handled},
+			{head: "RSS", yields: 3, right: true, cell: workerRow.memory},
+			{head: "HANDLED", yields: 4, right: true, cell: workerRow.handled},
 			{head: "FAILED", right: true, wide: true, cell: workerRow.failed},
-			{head: "UPTIME", right: true, cell: workerRow.uptime},
-			{head: "IN FLIGHT", right: true, cell: func(r workerRow) string { return strconv.Itoa(r.InFlight) }},
+			{head: "UPTIME", yields: 5, right: true, cell: workerRow.uptime},
+			{head: "IN FLIGHT", yields: 2, right: true, cell: func(r workerRow) string { return strconv.Itoa(r.InFlight) }},
 			{head: "CONCURRENCY", right: true, wide: true, cell: func(r workerRow) string {
 				return strconv.Itoa(r.Concurrency)
 			}},
