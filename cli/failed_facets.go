@@ -36,6 +36,9 @@ func (s *session) listFacets(ctx context.Context, by store.Facet, f store.Letter
 	if err != nil {
 		return err
 	}
+	if err := knownClass(ctx, st, f); err != nil {
+		return err
+	}
 	counts, err := st.CountBy(ctx, by, f)
 	if err != nil {
 		return err

@@ -103,7 +103,10 @@ func (s *session) listGroups(ctx context.Context, f failure.GroupFilter, as stri
 	if err != nil {
 		return err
 	}
-	gs, err := failure.Groups(ctx, st, f)
+	gs, hidden, err := failure.Groups(ctx, st, f)
+	if err == nil && len(gs) == 0 { // a group may have a class that no letter has any more
+		err = knownClass(ctx, st, store.LetterFilter{Class: string(f.Class)})
+	}
 	if err != nil {
 		return err
 	}
@@ -114,7 +117,24 @@ func (s *session) listGroups(ctx context.Context, f failure.GroupFilter, as stri
 			s.say("%s of an older version will be grouped by a worker's housekeeping\n", plural(int(g.Count), "letter"))
 		}
 	}
-	return show(s, as, groupListing(rows))
+	if err := show(s, as, groupListing(rows)); err != nil {
+		return err
+	}
+	s.sayHidden(hidden)
+	return nil
+}
+
+// sayHidden says what a list of groups has left out although its letters are dead.
+func (s *session) sayHidden(hidden []store.Group) {
+	letters := 0
+	for _, g := range hidden {
+		letters += int(g.Count)
+	}
+	are := map[bool]string{true: "is", false: "are"}[len(hidden) == 1]
+	if len(hidden) > 0 {
+		s.say("%s with %s %s muted or resolved, and not shown: %s failed groups --all\n", plural(len(hidden), "group"),
+			plural(letters, "dead letter"), are, s.app.Name)
+	}
 }
 
 func groupListing(rows []view.Group) listing[view.Group] {
@@ -251,12 +271,23 @@ func (s *session) changeGroup(ctx context.Context, prefix string, c store.GroupC
 	switch {
 	case was.State != is.State:
 		s.say("group %s is %s, and was %s\n", is.Fingerprint, string(is.State), string(g.State))
+		s.sayUnresolved(is, g.Count)
 	case was.Note != is.Note:
 		s.say("group %s has another note\n", is.Fingerprint)
 	default:
 		s.say("group %s is as it was\n", is.Fingerprint)
 	}
 	return nil
+}
+
+// sayUnresolved says what a fault that is gone has left behind.
+func (s *session) sayUnresolved(g store.Group, letters int64) {
+	if g.State != store.GroupResolved || letters == 0 {
+		return
+	}
+	are := map[bool]string{true: "is", false: "are"}[letters == 1]
+	s.say("%s of it %s still there: %s failed retry --group %s\n", plural(int(letters), "dead letter"), are, s.app.Name,
+		g.Fingerprint)
 }
 
 // groupFault words what may be wrong with a fingerprint.

@@ -35,15 +35,30 @@ func (f GroupFilter) chooses(g store.Group) bool {
 	return g.Count > 0 && g.State != store.GroupMuted && g.State != store.GroupResolved
 }
 
-// Groups lists the groups that a filter chooses, those with the most letters first.
-func Groups(ctx context.Context, s *store.Store, f GroupFilter) ([]store.Group, error) {
+// hides reports whether the filter leaves out a group whose letters are dead for no other
+// reason than its state, without having been asked for one.
+func (f GroupFilter) hides(g store.Group) bool {
+	f.All = true
+	return g.Count > 0 && len(f.States) == 0 && f.chooses(g)
+}
+
+// Groups lists the groups that a filter chooses, those with the most letters first. hidden
+// are those with letters that a filter without states leaves out as muted or resolved.
+func Groups(ctx context.Context, s *store.Store, f GroupFilter) (gs, hidden []store.Group, err error) {
 	all, _, err := s.Groups(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	gs := slices.DeleteFunc(all, func(g store.Group) bool { return !f.chooses(g) })
+	for _, g := range all {
+		switch {
+		case f.chooses(g):
+			gs = append(gs, g)
+		case f.hides(g):
+			hidden = append(hidden, g)
+		}
+	}
 	slices.SortStableFunc(gs, func(a, b store.Group) int { return cmp.Compare(b.Count, a.Count) })
-	return gs, nil
+	return gs, hidden, nil
 }
 
 // ErrAmbiguous: several groups have fingerprints that begin so.

@@ -29,7 +29,7 @@ func (c *call) listGroups() error {
 		}
 		f.States = append(f.States, store.GroupState(state))
 	}
-	gs, err := failure.Groups(c.ctx, c.store, f)
+	gs, _, err := failure.Groups(c.ctx, c.store, f)
 	if err != nil {
 		return err
 	}

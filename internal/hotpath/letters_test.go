@@ -103,7 +103,7 @@ func BenchmarkLetters(b *testing.B) {
 func lookAll(b *testing.B, s *store.Store) {
 	b.Run("groups", func(b *testing.B) {
 		for b.Loop() {
-			if gs, err := failure.Groups(b.Context(), s, failure.GroupFilter{}); err != nil || len(gs) != 91 {
+			if gs, _, err := failure.Groups(b.Context(), s, failure.GroupFilter{}); err != nil || len(gs) != 91 {
 				b.Fatal(len(gs), err)
 			}
 		}
