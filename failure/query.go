@@ -41,6 +41,7 @@ const MaxQuery = 4 << 10
 // enough; or FIELD and one of < <= > >= and a number, a time or, for age, a duration. A minus
 // before a term means all other letters. A word without a field is looked for in the
 // error. Quotes hold what has spaces, commas or stars; a backslash in them holds a quote.
+// There is no OR, AND or NOT: without quotes, these words are refused.
 // See [store.Term] for the fields; header and payload have their name or path after a dot.
 func ParseQuery(text string, now time.Time) ([]store.Term, error) {
 	p := &parser{text: text, now: now}
@@ -132,11 +133,17 @@ func (p *parser) term() (t store.Term, err error) {
 	return p.values(t)
 }
 
-// meantField refuses a word like kind=mail: as it stands it would be looked for in the
-// error, and be found nowhere.
+// meantField refuses a word like kind=mail, payload. or OR: as it stands it would be looked
+// for in the error, and be found nowhere.
 func (p *parser) meantField(began int, field string) error {
-	name, _, _ := strings.Cut(strings.ToLower(field), ".")
-	if !p.peek("=") || !slices.Contains(fields(), name) {
+	name, _, dotted := strings.Cut(strings.ToLower(field), ".")
+	known := slices.Contains(fields(), name)
+	switch {
+	case known && dotted && strings.HasSuffix(field, ".") && p.ends():
+		return p.wrong(p.at, "something is missing after the dot", field+`NAME:VALUE; "`+field+asText)
+	case p.ends():
+		return p.operator(began, field)
+	case !known || !p.peek("="):
 		return nil
 	}
 	value, _, _ := strings.Cut(p.text[p.at+1:], " ")
@@ -144,7 +151,29 @@ func (p *parser) meantField(began int, field string) error {
 	if name == fieldAge || name == store.FieldDied || name == store.FieldSent {
 		is = name + "<" + value + " or " + name + ">" + value
 	}
-	return p.wrong(p.at, "no = follows a field", is+`; "`+p.text[began:p.at+1]+value+`" for a text that is in the error`)
+	return p.wrong(p.at, "no = follows a field", is+`; "`+p.text[began:p.at+1]+value+asText)
+}
+
+// asText ends the advice how to look for what looks like something else.
+const asText = `" for a text that is in the error`
+
+// operator refuses the operators that other languages have.
+func (p *parser) operator(began int, word string) error {
+	try, isOne := map[string]string{
+		"OR":  "kind:a,b, which is either",
+		"AND": "no word at all, since each letter has to fit all terms",
+		"NOT": "-kind:a, which is all others",
+	}[word]
+	if !isOne {
+		return nil
+	}
+	return p.wrong(began, "a query has no "+word, try+`; "`+word+asText)
+}
+
+// ends reports whether a word ends here.
+func (p *parser) ends() bool {
+	r, _ := utf8.DecodeRuneInString(p.text[p.at:])
+	return p.at == len(p.text) || unicode.IsSpace(r)
 }
 
 // isFieldByte reports whether a field or a path may have the byte.
@@ -175,7 +204,7 @@ func (p *parser) check(began int, t store.Term) error {
 	case t.Path != "" && !nested:
 		return p.wrong(began+len(t.Field), "only header and payload have something after a dot",
 			t.Field+":VALUE")
-	case t.Field == store.FieldPayload && t.Path == "" && p.text[p.at-1] == '.':
+	case t.Field == store.FieldPayload && p.text[p.at-1] == '.':
 		return p.wrong(p.at, "the path into the payload is missing", "payload.PATH:VALUE, or payload:TEXT for all of it")
 	case t.Field == store.FieldHeader && t.Path == "":
 		return p.wrong(p.at, "the name of the header is missing", "header.NAME:VALUE")

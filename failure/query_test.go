@@ -3,6 +3,7 @@ package failure_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,9 @@ func TestAQueryIsReadIntoTerms(t *testing.T) {
 			`error has ["table"]; error has ["posthorn_letter"]`,
 		"type:*pgconn.PgError class:bad,timeout": `type is ["*pgconn.PgError"]; class is ["bad" "timeout"]`,
 		"Straße":                                 `error has ["Straße"]`,
-		"group:ab12*":                            `group starts ["ab12"]`,
+		`"OR" or AND; "payload." user. error:NOT`: `error has ["OR"]; error has ["or"]; error has ["AND;"]; ` +
+			`error has ["payload."]; error has ["user."]; error has ["NOT"]`,
+		"group:ab12*": `group starts ["ab12"]`,
 	} {
 		ts, err := failure.ParseQuery(query, now)
 		if got := written(ts); got != want || err != nil {
@@ -82,6 +85,13 @@ func TestAQueryThatIsWrongSaysWhere(t *testing.T) {
 		"payload.a>b":             `1: "b" is no number`,
 		"kind:a*,b":               "9: either all values of a term end with a star or none",
 		`kind:a"b"`:               "7: a quote stands within a value",
+		"kind:a OR kind:b":        "8: a query has no OR",
+		"kind:a AND -NOT":         "8: a query has no AND",
+		"-NOT kind:b":             "2: a query has no NOT",
+		"kind:a payload.":         "16: something is missing after the dot",
+		"-Header. kind:a":         "9: something is missing after the dot",
+		"payload.:a":              "9: the path into the payload is missing",
+		"payload.a.>1":            "11: the path into the payload is missing",
 		"-":                       "2: here should be a term",
 		"a \x00":                  "3: here is a character that no text has",
 		strings.Repeat("a ", 60):  "101: a query has at most 50 terms",
@@ -99,10 +109,25 @@ func TestAQueryThatIsWrongSaysWhere(t *testing.T) {
 	}
 }
 
+func TestThePageOnQueriesNamesEachReasonThatALetterCanHave(t *testing.T) {
+	page, err := os.ReadFile("../docs/failed-messages.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "\n| `reason` |")
+	line, _, _ := strings.Cut(rest, "\n")
+	for _, reason := range driver.Reasons() {
+		if !strings.Contains(line, "`"+reason+"`") {
+			t.Errorf("docs/failed-messages.md does not name the reason %s: %s", reason, line)
+		}
+	}
+}
+
 func FuzzParseQuery(f *testing.F) {
 	for _, seed := range []string{
 		`kind:a,b -queue:x* error:"no \"such\"" payload.a.b>=1 age<2d header.x:y`,
 		`died>2026-01-31`, `-`, `"`, `a:"`, "\xff", `kind:"a"*,"b"*`,
+		"kind:a OR -NOT AND", "payload. header.", "payload.a.:x",
 	} {
 		f.Add(seed)
 	}
