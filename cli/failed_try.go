@@ -29,7 +29,8 @@ func (s *session) failedTryCommand() *cobra.Command {
 		Use: "try [ID...]", Short: "Run today's handlers on dead letters, and undo it",
 		Long: `Run the handlers of this program on dead letters, each in a transaction that is always rolled back, and say
 what would have become of them. Nothing is sent, and the letters stay as they are. Only transactional handlers can be
-tried. What a handler does by other ways than its transaction is not undone: the slow part of a handler runs only with
+tried. One that fails leaves nothing behind: of what it had touched and sent before, only what it sends outside its
+transaction counts as sent. What a handler does by other ways than its transaction is not undone: the slow part of a handler runs only with
 --with-slow-part.`,
 		Example: s.example(`
 			failed try ID
@@ -211,9 +212,13 @@ func (s *session) showTrials(as string, t trials) error {
 		line("error", fmt.Sprintf("%s (%s)", r.Error, r.Class))
 		line("was", fmt.Sprintf("%s (%s)", r.Was, r.trial.Letter.Class))
 	}
-	line("rows", touchedRows(r.Rows))
+	name, undone := "would send", ""
+	if r.Outcome == view.TrialFailed {
+		name, undone = "had sent", ", which is undone, since it fails"
+	}
+	line("rows", touchedRows(r.Rows)+undone)
 	for _, e := range r.Sent {
-		line("would send", fmt.Sprintf("%s (%s, queue %s)", e.ID, e.Kind, e.Queue))
+		line(name, fmt.Sprintf("%s (%s, queue %s)%s", e.ID, e.Kind, e.Queue, undone))
 	}
 	for _, e := range r.Outside {
 		line("sends", fmt.Sprintf("%s (%s, queue %s), outside its transaction: even if it fails", e.ID, e.Kind, e.Queue))
@@ -233,6 +238,15 @@ func touchedRows(n int64) string {
 	return strconv.FormatInt(n, 10) + " touched"
 }
 
+// leaves is what would stay of a trial, if it were none: of one that fails only what it
+// sends outside its transaction.
+func (r trialRow) leaves() (rows, sends string) {
+	if r.Outcome == view.TrialFailed {
+		return touchedRows(0), strconv.Itoa(len(r.Outside))
+	}
+	return touchedRows(r.Rows), strconv.Itoa(len(r.Sent) + len(r.Outside))
+}
+
 func trialListing(rows []trialRow) listing[trialRow] {
 	return listing[trialRow]{
 		kind: "TrialList", rows: rows, name: func(r trialRow) string { return r.ID },
@@ -240,8 +254,14 @@ func trialListing(rows []trialRow) listing[trialRow] {
 			{head: "ID", cell: func(r trialRow) string { return r.ID }},
 			{head: "KIND", yields: 1, flex: true, cell: func(r trialRow) string { return r.Kind }},
 			{head: "OUTCOME", cell: func(r trialRow) string { return r.Outcome }},
-			{head: "ROWS", yields: 3, right: true, cell: func(r trialRow) string { return touchedRows(r.Rows) }},
-			{head: "SENDS", yields: 2, right: true, cell: func(r trialRow) string { return strconv.Itoa(len(r.Sent) + len(r.Outside)) }},
+			{head: "ROWS", yields: 3, right: true, cell: func(r trialRow) string {
+				rows, _ := r.leaves()
+				return rows
+			}},
+			{head: "SENDS", yields: 2, right: true, cell: func(r trialRow) string {
+				_, sends := r.leaves()
+				return sends
+			}},
 			{head: "ERROR", flex: true, cell: func(r trialRow) string { return r.Error }},
 			{head: "SAME", wide: true, cell: func(r trialRow) string { return strconv.FormatBool(r.Same) }},
 			{head: "WAS", flex: true, wide: true, cell: func(r trialRow) string { return r.Was }},

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,7 @@ type rehearsal struct {
 	env     cli.Env
 	signals chan os.Signal
 	n       int // of the handler that runs
+	tx      *posthorn.Tx
 	at      func(ctx context.Context, r *rehearsal) error
 }
 
@@ -33,8 +35,9 @@ func (r *rehearsal) run(t *testing.T, path, form string) (stdout, stderr string,
 	var out, errs strings.Builder
 	r.signals = make(chan os.Signal)
 	mux := posthorn.NewMux()
-	posthorn.HandleTx(mux, func(ctx context.Context, _ *posthorn.Tx, _ tried) error {
+	posthorn.HandleTx(mux, func(ctx context.Context, tx *posthorn.Tx, _ tried) error {
 		r.n++
+		r.tx = tx
 		return r.at(ctx, r)
 	})
 	app := cli.App{Name: "shop", Mux: mux, Setup: func(_ context.Context, env cli.Env) error {
@@ -68,7 +71,7 @@ func TestTrialsThatAreInterruptedShowWhatWasTried(t *testing.T) {
 	path := "sqlite:" + filepath.Join(t.TempDir(), "a.db")
 	crowd(t, path, 5)
 	for form, want := range map[string]string{
-		"table":  "m2  k     passed   0 touched      0  ",
+		"table":  "m2  k     passed   0 touched      0\n",
 		"wide":   "m2  k     passed   0 touched      0         false",
 		"name":   "m1\nm2\n",
 		"ndjson": `{"id":"m2",`,
@@ -109,5 +112,39 @@ func TestTrialsThatTheStoreEndsShowWhatWasTried(t *testing.T) {
 	out, errs, code := r.run(t, path, "name")
 	if code != 4 || out != "m1\nm2\n" || !strings.Contains(errs, "after 2 were tried, and 2 were not") {
 		t.Errorf("code %d, stdout %q, stderr %q", code, out, errs)
+	}
+}
+
+func TestATrialThatFailedDoesNotSayThatItWouldSend(t *testing.T) {
+	t.Parallel()
+	for n, wants := range map[int]map[string]string{
+		1: {
+			"table": "\nhad sent    later (k, queue async), which is undone, since it fails\n" +
+				"sends       now (k, queue async), outside its transaction: even if it fails\n",
+			"ndjson": `"rows":1,"would_send":[{"id":"later"`,
+		},
+		2: {"table": "\nm1  k     failed   0 touched      1  no\n"},
+	} {
+		path := "sqlite:" + filepath.Join(t.TempDir(), "a.db")
+		crowd(t, path, n)
+		r := rehearsal{at: func(ctx context.Context, r *rehearsal) error {
+			_, err := r.tx.ExecContext(ctx, "create table touched (n integer)")
+			if err == nil {
+				_, err = r.tx.ExecContext(ctx, "insert into touched values (1)")
+			}
+			if err == nil {
+				_, err = r.tx.Dispatch(ctx, tried{}, posthorn.WithID("later"))
+			}
+			if err == nil {
+				_, err = r.env.Dispatcher.Dispatch(ctx, tried{}, posthorn.WithID("now"))
+			}
+			return errors.Join(err, errors.New("no"))
+		}}
+		for form, want := range wants {
+			out, errs, code := r.run(t, path, form)
+			if code != 1 || !strings.Contains(out, want) || form == "table" && strings.Contains(out, "would send") {
+				t.Errorf("%d, %s: code %d\n%s%s", n, form, code, out, errs)
+			}
+		}
 	}
 }

@@ -27,9 +27,11 @@ type Trial struct {
 	Fingerprint string
 	// Differs: Err is of another fault than the letter died of, by their fingerprints.
 	Differs bool
-	// Rows is how many rows the transaction has inserted, updated and deleted; -1: unknown.
+	// Rows is how many rows the transaction has inserted, updated and deleted, also if it
+	// has failed then; -1: unknown.
 	Rows int64
-	// Sent are the messages that it would send with its commit; Outside those that it would
+	// Sent are the messages that it would send with its commit; with an Err there is none,
+	// and they are those that it had sent before. Outside are those that it would
 	// send whether it fails or not, since it does so outside the transaction. None was
 	// sent.
 	Sent, Outside []driver.Envelope

@@ -22,8 +22,8 @@ type Trial struct {
 	Was     string  `json:"was"`             // the error of the dead letter
 	Same    bool    `json:"same_error"`      // but for what differs between messages of one fault
 	Group   string  `json:"fingerprint,omitempty"`
-	Rows    int64   `json:"rows"` // touched; -1 is unknown
-	Sent    []Sent  `json:"would_send,omitempty"`
+	Rows    int64   `json:"rows"`                 // touched, also by one that failed, which undoes it; -1 is unknown
+	Sent    []Sent  `json:"would_send,omitempty"` // of one that failed: had sent before, and does not
 	Outside []Sent  `json:"would_send_outside_the_transaction,omitempty"`
 	Seconds float64 `json:"duration_seconds"`
 	Dirty   string  `json:"left_in_session,omitempty"`
