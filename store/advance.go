@@ -124,7 +124,7 @@ func (s *stride) tell(ctx context.Context, step *operation.Step) error {
 	switch {
 	case step.Stopped:
 		return s.store.audit(ctx, s.q, Act{
-			Actor: s.turn.holder, Verb: VerbPause, Subject: o.ID, Count: 1, Was: string(OperationRunning),
+			Actor: s.turn.holder, Verb: VerbHalt, Subject: o.ID, Count: 1, Was: string(OperationRunning),
 			Became: string(o.State), Reason: o.Why,
 		})
 	case step.Finished:

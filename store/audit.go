@@ -30,7 +30,8 @@ const (
 	VerbTakeBack Verb = "workers.carry_on" // an order that nobody had read yet
 
 	VerbCreate Verb = "operation.create"
-	VerbPause  Verb = "operation.pause" // also by itself, when too many failed again
+	VerbPause  Verb = "operation.pause"
+	VerbHalt   Verb = "operation.stop" // by itself, since too many failed again; by who carried it on
 	VerbResume Verb = "operation.resume"
 	VerbCancel Verb = "operation.cancel"
 	VerbEnd    Verb = "operation.end"
@@ -40,7 +41,8 @@ const (
 func Verbs() []Verb {
 	return []Verb{
 		VerbRetry, VerbRemove, VerbRestore, VerbEdit, VerbPurge, VerbImport, VerbTry, VerbGroup, VerbPauseQueue,
-		VerbResumeQueue, VerbStop, VerbTakeBack, VerbCreate, VerbPause, VerbResume, VerbCancel, VerbEnd,
+		VerbResumeQueue, VerbStop, VerbTakeBack, VerbCreate, VerbPause, VerbHalt, VerbResume, VerbCancel,
+		VerbEnd,
 	}
 }
 

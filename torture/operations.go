@@ -99,16 +99,14 @@ func (s *stage) countOperations(ctx context.Context, e oracle.Evidence) (n Opera
 	if err != nil {
 		return n, err
 	}
-	for f := (store.ActFilter{Verb: store.VerbPause}); ; {
+	for f := (store.ActFilter{Verb: store.VerbHalt}); ; {
 		acts, err := s.control.Acts(ctx, f)
 		if err != nil || len(acts) == 0 {
 			return n, err
 		}
 		for _, a := range acts {
 			f.Past = a.Seq
-			if a.Became == string(store.OperationStopped) {
-				n.Stopped++
-			}
+			n.Stopped++
 		}
 	}
 }
