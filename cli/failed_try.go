@@ -30,8 +30,8 @@ func (s *session) failedTryCommand() *cobra.Command {
 		Long: `Run the handlers of this program on dead letters, each in a transaction that is always rolled back, and say
 what would have become of them. Nothing is sent, and the letters stay as they are. Only transactional handlers can be
 tried. One that fails leaves nothing behind: of what it had touched and sent before, only what it sends outside its
-transaction counts as sent. What a handler does by other ways than its transaction is not undone: the slow part of a handler runs only with
---with-slow-part.`,
+transaction counts as sent. What a handler does by other ways than its transaction is not undone: the slow part of a
+handler runs only with --with-slow-part.`,
 		Example: s.example(`
 			failed try ID
 			failed try --kind welcome --limit 5

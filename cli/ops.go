@@ -129,12 +129,16 @@ func (s *session) showOp(ctx context.Context, id, as string) error {
 	if as != formTable && as != formWide {
 		return show(s, as, operationListing([]view.Operation{view.OfOperation(o, s.app.Mux)}))
 	}
-	s.describeOp(o)
+	why, err := failure.Unconsumed(ctx, st, o)
+	if err != nil {
+		return err
+	}
+	s.describeOp(o, why)
 	return nil
 }
 
-// describeOp writes an operation for a reader.
-func (s *session) describeOp(o store.Operation) {
+// describeOp writes an operation for a reader, and why it does not move, if that is known.
+func (s *session) describeOp(o store.Operation, why string) {
 	line := func(name, value string) {
 		if value != "" {
 			s.print("%-11s %s\n", name, value)
@@ -152,7 +156,7 @@ func (s *session) describeOp(o store.Operation) {
 		line("until", moment(o.Ended))
 	}
 	line("letters", strconv.Itoa(o.Total))
-	line("progress", progressOf(o))
+	line("progress", strings.TrimSuffix(progressOf(o)+": "+why, ": "))
 	line("stage", stageOf(o))
 	line("rate", rateOf(o))
 	line("pace", paceOf(o))

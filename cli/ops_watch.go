@@ -10,10 +10,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 
 	"github.com/posthorn/posthorn/failure"
 	"github.com/posthorn/posthorn/failure/view"
+	"github.com/posthorn/posthorn/internal/printable"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -138,6 +140,7 @@ type opWatch struct {
 	said    time.Time
 	started bool
 	marks   []waymark // of the last while, the oldest first
+	why     string    // it did not move, as it was told last
 }
 
 // A waymark is how many letters had an end at a time.
@@ -149,7 +152,9 @@ type waymark struct {
 // sayEvery bounds the lines where there is no terminal.
 const sayEvery = 2 * time.Second
 
-func (w *opWatch) tell(o store.Operation) {
+func (w *opWatch) tell(o store.Operation, why string) {
+	news := why != w.why
+	w.why = why
 	ended := o.Total - o.Left() - o.Flying
 	w.started = true
 	w.mark(o.Now, ended)
@@ -159,13 +164,14 @@ func (w *opWatch) tell(o store.Operation) {
 	case w.as != formTable && w.as != formWide:
 	case w.s.talksToTerminal():
 		_, _ = fmt.Fprint(w.s.io.Stderr, "\r"+w.line(o, ended)+"\x1b[K")
-	case time.Since(w.said) >= sayEvery:
+	case time.Since(w.said) >= sayEvery, news:
 		w.said = time.Now()
-		w.s.say("%s: %s\n", o.State, progressOf(o))
+		w.s.say("%s: %s\n", o.State, strings.TrimSuffix(progressOf(o)+": "+w.why, ": "))
 	}
 }
 
-// line is the bar with what a person wants to know: how far, how fast, how long.
+// line is the bar with what a person wants to know: how far, how fast, how long. The bar
+// is left out where the terminal has no room for both.
 func (w *opWatch) line(o store.Operation, ended int) string {
 	const width = 24
 	part := float64(ended) / float64(max(o.Total, 1))
@@ -175,13 +181,24 @@ func (w *opWatch) line(o store.Operation, ended int) string {
 	if rate > 0 {
 		left = time.Duration(float64(o.Total-ended) / rate * float64(time.Second)).Round(time.Second).String()
 	}
-	slow := ""
-	if o.Yields != "" {
-		slow = "  slow: others are busy"
+	pace := fmt.Sprintf("%.0f/s  %s", rate, left)
+	switch {
+	case w.why != "":
+		pace = printable.Text(w.why)
+	case o.Yields != "":
+		pace += "  slow: others are busy"
 	}
-	return fmt.Sprintf("[%s%s] %3.0f %%  %s: %d ok, %d failed again, %d in flight, %d left  %.0f/s  %s%s",
-		strings.Repeat("#", full), strings.Repeat(".", width-full), 100*part, o.State, o.Done, o.Failed, o.Flying, o.Left(),
-		rate, left, slow)
+	text := fmt.Sprintf("%3.0f %%  %s: %d ok, %d failed again, %d in flight, %d left  %s",
+		100*part, o.State, o.Done, o.Failed, o.Flying, o.Left(), pace)
+	bar := fmt.Sprintf("[%s%s] ", strings.Repeat("#", full), strings.Repeat(".", width-full))
+	columns := w.s.io.Width
+	if columns == 0 {
+		return bar + text
+	}
+	if uniseg.StringWidth(bar+text) < columns {
+		text = bar + text
+	}
+	return cutTo(text, columns-1) // in the last column, a terminal may begin a new line
 }
 
 // rateFor is the while by which it is judged how fast an operation is: it is faster or

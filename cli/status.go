@@ -80,7 +80,9 @@ func (s *session) showStatus(as string, v monitor.Verdict) error {
 			{head: "LEVEL", cell: func(c monitor.Condition) string { return c.Level.String() }},
 			{head: "PROBLEM", cell: func(c monitor.Condition) string { return c.Name }},
 			{head: "SUBJECT", yields: 1, flex: true, cell: subjectOf},
-			{head: "FOR", yields: 2, right: true, cell: func(c monitor.Condition) string { return age(max(v.At.Sub(c.Since), 0)) }},
+			{head: "FOR", yields: 2, right: true, cell: func(c monitor.Condition) string {
+				return age(max(v.At.Sub(c.Since), 0))
+			}},
 			{head: "FINDING", flex: true, cell: func(c monitor.Condition) string { return c.Text }},
 			{head: "IMPACT", wide: true, cell: func(c monitor.Condition) string { return c.Impact }},
 		},

@@ -59,17 +59,23 @@ func shopWithFaults(t *testing.T) screen {
 
 func TestNoLineOfATableWrapsOnANarrowTerminal(t *testing.T) {
 	s := shopWithFaults(t)
-	for _, width := range []int{120, 80, 50} {
-		for _, command := range []string{
-			"failed list", "failed groups", "failed groups --by kind", "failed try --all", "ops list", "queues list", "stats",
-			"workers list", "audit list", "status", "health", "migrate status", "config show", "doctor", "alerts list",
-			"alerts silences",
-		} {
-			for _, line := range s.run(width, strings.Fields(command)...) {
-				if n := uniseg.StringWidth(line); n > width {
-					t.Errorf("%s: a line has %d columns, the terminal %d:\n%s", command, n, width, line)
-				}
-			}
+	for _, command := range []string{
+		"failed list", "failed groups", "failed groups --by kind", "failed try --all", "ops list", "queues list", "stats",
+		"workers list", "audit list", "status", "health", "migrate status", "config show", "doctor", "alerts list",
+		"alerts silences",
+	} {
+		for _, width := range []int{120, 80, 50} {
+			s.fits(width, command)
+		}
+	}
+}
+
+// fits wants no line of what a command shows to be wider than the terminal.
+func (s screen) fits(width int, command string) {
+	s.t.Helper()
+	for _, line := range s.run(width, strings.Fields(command)...) {
+		if n := uniseg.StringWidth(line); n > width {
+			s.t.Errorf("%s: a line has %d columns, the terminal %d:\n%s", command, n, width, line)
 		}
 	}
 }

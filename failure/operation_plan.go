@@ -83,21 +83,26 @@ func estimate(ctx context.Context, s *store.Store, o store.Operation, total int)
 	return 0, err
 }
 
-// Watch tells how an operation goes, whenever that has changed, until it is over or has
-// stopped by itself, or ctx ends. It carries nothing on: that is an Executor's work.
+// Watch tells how an operation goes and, as Unconsumed does, why it does not, whenever that
+// has changed, until it is over or has stopped by itself, or ctx ends. It carries nothing
+// on: that is an Executor's work.
 func Watch(
-	ctx context.Context, s *store.Store, id string, tell func(store.Operation),
+	ctx context.Context, s *store.Store, id string, tell func(o store.Operation, why string),
 ) (o store.Operation, err error) {
 	const every = 200 * time.Millisecond
+	var w watched
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for last := ""; ; {
 		if o, err = s.Operation(ctx, id); err != nil {
 			return o, err
 		}
-		seen := fmt.Sprint(o.State, o.Total, o.Done, o.Failed, o.Flying, o.Gone, o.Refused, o.Canaries, o.Yields)
+		if err := w.ask(ctx, s, o); err != nil {
+			return o, err
+		}
+		seen := fmt.Sprint(o.State, o.Total, o.Done, o.Failed, o.Flying, o.Gone, o.Refused, o.Canaries, o.Yields, w.idle)
 		if seen != last {
-			tell(o)
+			tell(o, w.why)
 			last = seen
 		}
 		if o.Ends() || o.State == store.OperationStopped {
@@ -109,4 +114,26 @@ func Watch(
 		case <-tick.C:
 		}
 	}
+}
+
+// A watched operation is known to be idle, or not.
+type watched struct {
+	idle  bool
+	why   string // it is
+	asked time.Time
+	flew  bool // something was in flight then
+}
+
+// ask finds out whether somebody takes what is in flight: when something is at last, and
+// then once in a while.
+func (w *watched) ask(ctx context.Context, s *store.Store, o store.Operation) (err error) {
+	const every = 2 * time.Second
+	flies := o.Flying > 0
+	if flies == w.flew && time.Since(w.asked) < every {
+		return nil
+	}
+	w.asked, w.flew = time.Now(), flies
+	w.why, err = Unconsumed(ctx, s, o)
+	w.idle = w.why != ""
+	return err
 }

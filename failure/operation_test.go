@@ -139,7 +139,7 @@ func TestAnExecutorCarriesAnOperationOnToItsEnd(t *testing.T) {
 	id := b.start(store.Operation{Action: store.ActionRetry, Canary: true})
 	defer b.beside(executorOf(b.store, "first").Run)()
 	told := 0
-	o, err := failure.Watch(t.Context(), b.store, id, func(store.Operation) { told++ })
+	o, err := failure.Watch(t.Context(), b.store, id, func(store.Operation, string) { told++ })
 	if err != nil || o.State != store.OperationDone || o.Done != 30 || told < 2 {
 		t.Errorf("it ended as %+v, %v, told %d times", o, err, told)
 	}
@@ -155,7 +155,7 @@ func TestAnotherExecutorTakesOverFromOneThatFallsSilentOrStops(t *testing.T) {
 	}
 	b.beside(executorOf(b.open(), "early").Run)() // it has stopped by now
 	defer b.beside(executorOf(b.open(), "late").Run)()
-	o, err := failure.Watch(t.Context(), b.store, id, func(store.Operation) {})
+	o, err := failure.Watch(t.Context(), b.store, id, func(store.Operation, string) {})
 	if err != nil || o.Done != 10 {
 		t.Errorf("it ended as %+v, %v", o, err)
 	}
@@ -168,7 +168,7 @@ func TestAnExecutorOfOneOperationLeavesTheOthersAlone(t *testing.T) {
 	mine := b.start(store.Operation{Action: store.ActionRemove, Filter: store.LetterFilter{Limit: 1}})
 	e := failure.NewExecutor(b.store, failure.ExecutorOptions{Name: "mine", Poll: 10 * time.Millisecond, Only: mine})
 	defer b.beside(e.Run)()
-	if o, err := failure.Watch(t.Context(), b.store, mine, func(store.Operation) {}); err != nil || o.Done != 1 {
+	if o, err := failure.Watch(t.Context(), b.store, mine, func(store.Operation, string) {}); err != nil || o.Done != 1 {
 		t.Errorf("it ended as %+v, %v", o, err)
 	}
 	if o, err := b.store.Operation(t.Context(), other); err != nil || o.State != store.OperationFreezing {
@@ -208,7 +208,7 @@ func TestAPreviewSaysWhatAnOperationWouldBeAbout(t *testing.T) {
 		t.Errorf("preview %+v, %v", p, err)
 	}
 	defer b.beside(executorOf(b.store, "first").Run)()
-	done, err := failure.Watch(t.Context(), b.store, b.start(o), func(store.Operation) {})
+	done, err := failure.Watch(t.Context(), b.store, b.start(o), func(store.Operation, string) {})
 	if err != nil || done.Done != 3 || done.Total != 3 {
 		t.Errorf("it ended as %+v, %v", done, err)
 	}
@@ -259,7 +259,7 @@ func TestAnEditIsLeftToAnExecutorThatKnowsHandlers(t *testing.T) {
 	}
 	e := failure.NewExecutor(b.store, failure.ExecutorOptions{Name: "own", Poll: 10 * time.Millisecond, Mux: mux})
 	defer b.beside(e.Run)()
-	o, err = failure.Watch(t.Context(), b.store, o.ID, func(store.Operation) {})
+	o, err = failure.Watch(t.Context(), b.store, o.ID, func(store.Operation, string) {})
 	if err != nil || o.Done != 3 || o.Refused != 0 {
 		t.Errorf("it ended as %+v, %v", o, err)
 	}

@@ -47,6 +47,21 @@ func nobody(all []driver.WorkerRecord, queue string, now time.Time) string {
 		text, last.ID, last.Host, span(now.Sub(last.Seen)))
 }
 
+// Unconsumed says that no worker takes what an operation has put back, and who was the last;
+// empty: one does, or nothing is in flight, or it is not known on which queue that is, since
+// neither the operation nor its filter names one. It reads only.
+func Unconsumed(ctx context.Context, st *store.Store, o store.Operation) (string, error) {
+	queue := cmp.Or(o.To, o.Filter.Queue)
+	if o.Action != store.ActionRetry || o.Flying == 0 || queue == "" {
+		return "", nil
+	}
+	workers, now, err := st.Workers(ctx)
+	if err != nil || len(consumers(workers, queue, now)) > 0 {
+		return "", err
+	}
+	return nobody(workers, queue, now), nil
+}
+
 // served are the other queues of some workers.
 func served(ws []driver.WorkerRecord, queue string) (others []string) {
 	for _, w := range ws {
