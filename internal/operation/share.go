@@ -1,6 +1,9 @@
 package operation
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Operations are background work: they take what others leave over, and a guaranteed part
 // where that is nothing (ADR 37). Of what others have too little does not matter, be it the
@@ -89,7 +92,13 @@ func (d *Duty) Allows(now time.Time, share float64) bool {
 	if share >= fullShare || d.open() || gap >= longestGap {
 		return true
 	}
-	return !d.busy && float64(gap)*share >= float64(d.work)
+	return !d.busy && gap >= d.spread(share)
+}
+
+// spread is the time of which the work of a burst is the share. It is rounded up, so that
+// whoever rests for it is allowed to go on afterwards.
+func (d *Duty) spread(share float64) time.Duration {
+	return time.Duration(math.Ceil(float64(d.work) / share))
 }
 
 // Begin begins a step, and reports whether letters may have their turn in it. A burst is
@@ -141,5 +150,5 @@ func (d *Duty) Rest(now time.Time, share float64) time.Duration {
 	if d.busy {
 		return min(max(gap/lookPart, lookFast), last)
 	}
-	return min(time.Duration(float64(d.work)/share)-gap, last)
+	return min(d.spread(share)-gap, last)
 }
