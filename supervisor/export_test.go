@@ -28,3 +28,19 @@ func (s Stand) Current() bool { return s.current }
 
 // ReadLines is the reading of a process's output.
 var ReadLines = readLines
+
+// GuardianAfterClose opens a guardian, closes it, and looks after it once more, as a watch does
+// that was under way. It reports whether another one was started.
+func GuardianAfterClose(o Options) (started bool, err error) {
+	c := newCradle()
+	go c.run()
+	defer close(c.births)
+	w := newWarden(o.filled(), c)
+	if err := w.open(""); err != nil {
+		return false, err
+	}
+	w.close()
+	w.check()
+	defer w.close()
+	return w.pipe != nil, nil
+}

@@ -92,6 +92,7 @@ type warden struct {
 	groups  map[int]bool
 	process *os.Process
 	pipe    *os.File
+	closed  bool // no other is started any more
 }
 
 func newWarden(o Options, c cradle) *warden {
@@ -179,7 +180,7 @@ func (w *warden) check() {
 
 // tell replaces a guardian that has died.
 func (w *warden) tell(line string) {
-	if len(w.command) == 0 {
+	if len(w.command) == 0 || w.closed {
 		return
 	}
 	if w.pipe != nil && w.write(line) == nil {
@@ -217,8 +218,10 @@ func (w *warden) isOurs(pid int) bool {
 	return w.pipe != nil && w.process.Pid == pid
 }
 
+// close ends the guardian for good.
 func (w *warden) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.closed = true
 	w.bury()
 }

@@ -210,6 +210,15 @@ func TestDeathForWantOfMemoryIsRecognised(t *testing.T) {
 	}
 }
 
+// A look after the guardian that came after its end took it for lost, and started another one
+// from a thread that was not there any more.
+func TestAGuardianThatIsClosedIsNotReplaced(t *testing.T) {
+	o := supervisor.Options{Guardian: []string{os.Args[0]}, GuardianEnv: []string{roleEnv + "=guard"}}
+	if started, err := supervisor.GuardianAfterClose(o); err != nil || started {
+		t.Errorf("another one was started: %v, %v", started, err)
+	}
+}
+
 func TestAGuardianThatDiesIsReplaced(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "guards")
 	r := start(t, supervisor.Options{

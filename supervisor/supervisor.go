@@ -84,8 +84,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer s.warden.close()
 	defer s.scribe.close()
 	lasting, end := context.WithCancel(context.WithoutCancel(ctx))
+	var watching sync.WaitGroup
+	defer watching.Wait() // it starts guardians, which must have an end
 	defer end()
-	machinery.Go(func() { s.watch(lasting) })
+	watching.Go(func() { s.watch(lasting) })
 	var telling sync.WaitGroup
 	telling.Go(func() { s.teller.run(lasting) })
 	s.begin()
