@@ -203,7 +203,8 @@ func (c *cast) lean(d driver.Delivery) error {
 }
 
 // soonest is how long after it was sent a message starts at the soonest that has spent so
-// many attempts: the pauses of its policy, each as short as its jitter allows.
+// many attempts: the pauses of its policy, each as short as its jitter allows. It is computed
+// apart from the policy's own code, which it checks.
 func soonest(p posthorn.RetryPolicy, attempts int) (sum time.Duration) {
 	for pause := p.Delay; attempts > 0; attempts-- {
 		sum += time.Duration(float64(pause) * (1 - posthorn.DefaultJitter))
