@@ -191,6 +191,36 @@ func TestWhenTheBudgetIsUsedUpItAlertsInstead(t *testing.T) {
 	}
 }
 
+// Two queues stand still, and it is the same worker's fault.
+func TestAUsedUpBudgetIsOneConditionForATarget(t *testing.T) {
+	t.Parallel()
+	film := newFilm(t)
+	film.engine.Budget = monitor.Budget{PerSubject: 1, Again: time.Minute}
+	film.play(45*time.Minute, func(r *monitor.Reading) {
+		for i := range r.Queues.Value {
+			r.Queues.Value[i].Ready, r.Queues.Value[i].Oldest = 1, 5*time.Hour+r.At.Sub(noon)
+		}
+	})
+	var told, open []string
+	for _, c := range film.changes {
+		if c.Name == monitor.RuleBudget {
+			told = append(told, c.Subject+" from "+c.From.String())
+		}
+	}
+	for _, c := range film.state.Conditions() {
+		if c.Name != monitor.RuleBudget {
+			continue
+		}
+		open = append(open, c.Subject)
+		if !strings.Contains(c.Text, "mail") || !strings.Contains(c.Text, "slow") {
+			t.Errorf("it does not say why: %s", c.Text)
+		}
+	}
+	if !slices.Equal(told, []string{"w1 from ok"}) || !slices.Equal(open, []string{"w1"}) {
+		t.Errorf("told %q, open %q: %s", told, open, path(film.changes))
+	}
+}
+
 func TestTheBudgetOfAnHourIsForAllSubjects(t *testing.T) {
 	t.Parallel()
 	w := newWatch(&paper{}, monitor.Pack()...)

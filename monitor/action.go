@@ -105,11 +105,7 @@ func (e Engine) plan(ledger []Action, w *walk) (next []Action, refused []Finding
 			continue
 		}
 		if why := b.exhausted(ledger, target); why != "" {
-			refused = append(refused, Finding{
-				Subject: target, Value: float64(Critical), Try: t.Try,
-				Text:   fmt.Sprintf("%s of %s is not tried (%s): %s", rule.Action, target, why, t.Text),
-				Impact: "it does not heal by itself: somebody has to look",
-			})
+			refused = refuse(refused, target, t, fmt.Sprintf("%s of %s is not tried (%s): %s", rule.Action, target, why, t.Text))
 			continue
 		}
 		ledger = append(ledger, Action{
@@ -118,6 +114,19 @@ func (e Engine) plan(ledger []Action, w *walk) (next []Action, refused []Finding
 		})
 	}
 	return ledger, refused
+}
+
+// refuse adds that nothing is done to a target for a track. There is one finding for a target,
+// however many tracks lead to it: its condition is one.
+func refuse(refused []Finding, target string, t Track, text string) []Finding {
+	if i := slices.IndexFunc(refused, func(f Finding) bool { return f.Subject == target }); i >= 0 {
+		refused[i].Text += "; " + text
+		return refused
+	}
+	return append(refused, Finding{
+		Subject: target, Value: float64(Critical), Try: t.Try, Text: text,
+		Impact: "it does not heal by itself: somebody has to look",
+	})
 }
 
 // waits reports whether something was done about the track lately, or to the
