@@ -123,7 +123,8 @@ type Consumer interface {
 	Receive(ctx context.Context, max int) ([]Delivery, error)
 
 	// Settle ends claims, each with its own verdict. The settlements whose
-	// claim is lost are named by a *LeaseLostError; all the others are done
+	// claim is lost are named by a *LeaseLostError, and the crash that was counted when
+	// its lease ran out is taken back (MaxTakenBack); all the others are done
 	// then. Any other error means that none is done.
 	Settle(ctx context.Context, ss ...Settlement) error
 
@@ -201,6 +202,11 @@ type Attempt struct {
 	// letters computes what is empty from the rest. They are not part of a history.
 	Type, Fingerprint string
 }
+
+// MaxTakenBack is how many crashes of a message are taken back at most because whoever
+// held it came back: its process was frozen or starved, and did not die of it. One that freezes
+// its process each time must come to an end, too.
+const MaxTakenBack = 10
 
 // Bounds of an Attempt's texts in bytes: a history is evidence, not a log.
 const (

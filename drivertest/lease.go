@@ -16,6 +16,8 @@ func leaseTests() []subtest {
 		{"counts every delivery and every crash", leaseCounts},
 		{"keeps attempts and crashes apart", leaseKeepsAttempt},
 		{"forgets crashes when somebody gives a message back who has looked at it", leaseAcquits},
+		{"takes a crash back when whoever held it comes back", leaseTakesBack},
+		{"takes back no more crashes than it may", leaseTakesBackSome},
 		{"keeps its place in the queue when a lease runs out", leaseKeepsPlace},
 		{"gives each claim the lease of its own consumer", leaseOwn},
 		{"extends a lease from now on", leaseExtends},
@@ -101,6 +103,49 @@ func leaseAcquits(r *rig) {
 	r.settle(c, driver.Settlement{Delivery: d, Verdict: driver.Release, Delay: time.Millisecond})
 	if d = r.wants(c, "m"); d.Crashes != 0 || d.Attempt != 1 {
 		r.Errorf("crashes %d, attempt %d after a release that lets it wait, want 0, 1", d.Crashes, d.Attempt)
+	}
+}
+
+// leaseTakesBack has two who fell silent come back, each by another settlement, and once more.
+func leaseTakesBack(r *rig) {
+	frozen := r.consumeFor(brief)
+	first := r.claim(frozen, env("m"))
+	second := r.wants(frozen, "m")
+	dead := r.wants(r.consumeFor(brief), "m")
+	c := r.consume()
+	d := r.wants(c, "m")
+	if d.Crashes != 3 {
+		r.Errorf("crashes %d, want 3", d.Crashes)
+	}
+	r.lost(frozen.Extend(r.soon(), first), first) // says nothing of its handler
+	for range 2 {
+		r.lost(frozen.Settle(r.soon(), verdicts(driver.Ack, first)...), first)
+	}
+	r.settle(c, verdicts(driver.Release, d)...)
+	if d = r.wants(c, "m"); d.Crashes != 2 {
+		r.Errorf("crashes %d after one came back, want 2", d.Crashes)
+	}
+	r.lost(frozen.Settle(r.soon(), verdicts(driver.Release, second)...), second)
+	r.settle(c, verdicts(driver.Retry, d)...)
+	if d = r.wants(c, "m"); d.Crashes != 1 || d.Attempt != 1 || d.Deliveries != 6 {
+		r.Errorf("crashes %d, attempt %d, deliveries %d after both came back, want 1, 1, 6; %s is dead",
+			d.Crashes, d.Attempt, d.Deliveries, dead.Token)
+	}
+	r.ack(c, d)
+	r.lost(c.Settle(r.soon(), verdicts(driver.Ack, d)...), d)
+}
+
+// leaseTakesBackSome has a message freeze whoever holds it, each time.
+func leaseTakesBackSome(r *rig) {
+	c := r.consumeFor(grain)
+	held := r.claim(c, env("m"))
+	for i := range driver.MaxTakenBack + 3 {
+		next := r.wants(c, "m")
+		if want := 1 + max(0, i-driver.MaxTakenBack); next.Crashes != want {
+			r.Fatalf("crashes %d after %d leases ran out, want %d", next.Crashes, i+1, want)
+		}
+		r.lost(c.Settle(r.soon(), verdicts(driver.Release, held)...), held)
+		held = next
 	}
 }
 

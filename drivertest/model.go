@@ -29,6 +29,7 @@ func checkModel(r *rig) {
 type known struct {
 	rank, priority               int
 	attempt, deliveries, crashes int
+	returned                     int // crashes taken back
 }
 
 // A model is one history: what should wait, what should be held, and which
@@ -45,14 +46,16 @@ type model struct {
 	held    map[string]driver.Delivery
 	state   map[string]*known // of what is held
 	ended   []driver.Delivery
-	taken   int // deliveries
-	ahead   int // of those, how many came before an earlier queue was empty
+	charged map[driver.Token]bool // claims whose leases ran out
+	taken   int                   // deliveries
+	ahead   int                   // of those, how many came before an earlier queue was empty
 }
 
 func newModel(r *rig, t *rapid.T, prefix string) *model {
 	m := &model{
 		rig: r, t: t, prefix: prefix, queues: []string{prefix + "-a", prefix + "-b"},
 		waiting: map[string]*known{}, held: map[string]driver.Delivery{}, state: map[string]*known{},
+		charged: map[driver.Token]bool{},
 	}
 	m.steady, m.mayfly = r.consumer(lasting, m.queues...), r.consumer(grain, m.queues...)
 	return m
@@ -124,6 +127,7 @@ func (m *model) loseSome() {
 	for _, d := range ds {
 		m.waiting[d.ID].crashes++
 		m.ended = append(m.ended, d)
+		m.charged[d.Token] = true
 	}
 	m.lost(m.mayfly.Extend(m.soon(), ds...), ds...)
 }
@@ -154,7 +158,7 @@ func (m *model) take(c driver.Consumer) []driver.Delivery {
 
 // compare checks the counts of a delivery.
 func (m *model) compare(d driver.Delivery, k *known) {
-	got := known{slices.Index(m.queues, d.Queue), d.Priority, d.Attempt, d.Deliveries, d.Crashes}
+	got := known{slices.Index(m.queues, d.Queue), d.Priority, d.Attempt, d.Deliveries, d.Crashes, k.returned}
 	if got != *k {
 		m.t.Fatalf("%s has %+v, want %+v", d.ID, got, *k)
 	}
@@ -195,11 +199,25 @@ func (m *model) settleSome() {
 	err := m.steady.Settle(m.soon(), ss...)
 	if len(stale) > 0 {
 		m.lost(err, stale...)
+		m.cameBack(stale[0])
 	} else if err != nil {
 		m.t.Fatalf("settle: %v", err)
 	}
 	for _, s := range ss[len(stale):] {
 		m.settled(s)
+	}
+}
+
+// cameBack takes back a crash in the model: whoever held the message lives.
+func (m *model) cameBack(d driver.Delivery) {
+	k := m.waiting[d.ID]
+	if k == nil {
+		k = m.state[d.ID]
+	}
+	if k != nil && m.charged[d.Token] && k.returned < driver.MaxTakenBack {
+		k.crashes--
+		k.returned++
+		m.charged[d.Token] = false
 	}
 }
 

@@ -64,7 +64,7 @@ func rights() []right {
 		{"lease", "select, insert, update, delete", "", "select", true},
 		{"letter", "select, insert, update, delete", "", "select", false},
 		{"revision", "select, insert, delete", "", "select", false},
-		{"attempt", "select, insert, delete", "", "select", false},
+		{"attempt", "select, insert, update, delete", "", "select", false},
 		{"group", "select, insert, update, delete", "", "select", false},
 		{"worker", "select, insert, update, delete", "", "select", false},
 		{"pause", "select, insert, update, delete", "", "select", false},

@@ -50,6 +50,7 @@ func (c *consumer) Settle(ctx context.Context, ss ...driver.Settlement) error {
 		c.store.hub.wake() // it may be due at once
 	}
 	if lost = append(lost, deliveriesOf(acked, w.Lost)...); len(lost) > 0 {
+		c.takeBack(ctx, lost)
 		return &driver.LeaseLostError{Lost: lost}
 	}
 	return nil

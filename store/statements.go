@@ -73,6 +73,11 @@ type Statements struct {
 	DeadBack      string // state, wake, crashes, suspect, seq, token: gives back what a dead worker held
 	DeadCount     string // seq, token: counts a crash
 
+	Charged  string // seq, id → whether crashes are counted; followed by Lock
+	Returned string // message id → how many crashes were taken back
+	TakeBack string // message id, token: changes the line of a lease that ran out
+	Uncharge string // seq: a crash less
+
 	Pause      string // queue, reason, actor, since, until
 	Resume     string // queue
 	Pauses     string // now → rows
@@ -190,9 +195,9 @@ func Portable() Statements {
 			where name = 'store_id' and value = ?`,
 
 		Crashed: `insert into posthorn_attempt
-			  (message_id, number, worker, started_at, duration_us, class, error, stack)
+			  (message_id, number, worker, started_at, duration_us, class, error, stack, claim)
 			select id, attempt + 1, worker, claimed_at, (wake_at - claimed_at) * 1000, 'crash',
-			  'its worker fell silent while holding it', ''
+			  'its worker fell silent while holding it', '', token
 			from posthorn_message where seq = ?`,
 		// MySQL makes the assignments from left to right.
 		Promote: `update posthorn_message
@@ -222,6 +227,7 @@ func Portable() Statements {
 	PortableGates().pass(&s)
 	operate(&s)
 	suspect(&s)
+	takeBack(&s)
 	ask(&s)
 	inspect(&s)
 	revise(&s)

@@ -30,7 +30,8 @@ func downgrade(t *testing.T, s *store.Store, half bool) {
 	for _, column := range []string{"told", "limits", "holds"} {
 		stmts = append(stmts, "alter table posthorn_worker drop column "+column)
 	}
-	stmts = append(stmts, "drop table posthorn_group", "alter table posthorn_attempt drop column build")
+	stmts = append(stmts, "drop table posthorn_group", "alter table posthorn_attempt drop column build",
+		"alter table posthorn_attempt drop column claim")
 	for _, index := range []string{"group", "queue", "kind", "class", "type"} {
 		on := map[bool]string{true: " on posthorn_letter"}[s.Dialect() == "mysql"]
 		stmts = append(stmts, "drop index posthorn_letter_"+index+on)

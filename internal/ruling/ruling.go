@@ -77,6 +77,10 @@ func Acquits(s driver.Settlement) bool {
 	return s.Verdict == driver.Release && about && !StaysSuspect(s)
 }
 
+// TakesBack reports whether a crash is taken back of a message of which so many were taken
+// back before: somebody whose lease ran out settles it all the same, so he has not died of it.
+func TakesBack(before int) bool { return before < driver.MaxTakenBack }
+
 // FreedCrashes is how many crashes a suspect counts at least that nobody ran alone in
 // time: so many that a worker handles it with nothing else in hand.
 const FreedCrashes = 2

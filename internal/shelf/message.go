@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/ruling"
 )
 
 // A Letter is a dead letter: a message that was buried.
@@ -28,7 +29,7 @@ type message struct {
 	deliveries int
 	crashes    int
 	suspect    bool
-	attempts   []driver.Attempt
+	lines      []line
 
 	token   driver.Token // of the claim; empty when there is none
 	worker  string       // that holds it
@@ -38,38 +39,65 @@ type message struct {
 	index int // in its heap
 }
 
-// lines of the history that the shelf itself writes.
+// A line is one of a message's history. Where a lease ran out, it names the claim.
+type line struct {
+	driver.Attempt
+	claim driver.Token
+}
+
+// texts of the history that the shelf itself writes.
 const (
 	fellSilent   = "its worker fell silent while holding it"
+	cameBack     = "its worker fell silent while holding it, and came back"
 	unknownDeath = "its worker died while holding it"
 )
 
 // crash counts that the claim ended without a word.
-func (m *message) crash(a driver.Attempt, now time.Time) {
+func (m *message) crash(a driver.Attempt, claim driver.Token, now time.Time) {
 	m.crashes++
 	a.Number, a.Worker, a.Class = m.env.Attempt+1, m.worker, driver.ClassCrash
 	a.Started, a.Duration = m.claimed.Round(0), now.Sub(m.claimed)
-	m.log(&a)
+	m.log(&a, claim)
+}
+
+// takeBack takes back the crash that was counted when the lease of a claim ran out.
+func (m *message) takeBack(claim driver.Token) {
+	before := 0
+	for i := range m.lines {
+		if m.lines[i].Class == driver.ClassLeaseLost {
+			before++
+		}
+	}
+	i := slices.IndexFunc(m.lines, func(l line) bool { return l.claim == claim && l.Class == driver.ClassCrash })
+	if i < 0 || m.crashes == 0 || !ruling.TakesBack(before) {
+		return
+	}
+	m.lines[i].Class, m.lines[i].Error = driver.ClassLeaseLost, cameBack
+	m.crashes--
 }
 
 // log adds to the history, which keeps the newest attempts.
-func (m *message) log(a *driver.Attempt) {
+func (m *message) log(a *driver.Attempt, claim driver.Token) {
 	if a == nil {
 		return
 	}
-	kept := *a
+	kept := line{*a, claim}
 	kept.Error = kept.Error[:min(len(kept.Error), driver.MaxAttemptError)]
 	kept.Stack = kept.Stack[:min(len(kept.Stack), driver.MaxAttemptStack)]
-	m.attempts = append(m.attempts, kept)
-	if over := len(m.attempts) - driver.MaxAttempts; over > 0 {
-		m.attempts = slices.Delete(m.attempts, 0, over)
+	m.lines = append(m.lines, kept)
+	if over := len(m.lines) - driver.MaxAttempts; over > 0 {
+		m.lines = slices.Delete(m.lines, 0, over)
 	}
 }
 
 // letter is what remains of the message when it is buried.
 func (m *message) letter(reason string, now time.Time) Letter {
+	history := make([]driver.Attempt, len(m.lines))
+	for i, l := range m.lines {
+		history[i] = l.Attempt
+	}
 	return Letter{
-		Envelope: m.env, Deliveries: m.deliveries, Crashes: m.crashes, Attempts: m.attempts,
+		Envelope: m.env, Deliveries: m.deliveries, Crashes: m.crashes, Attempts: history,
 		Reason: reason, Died: now.Round(0),
 	}
 }

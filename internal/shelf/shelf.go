@@ -151,7 +151,7 @@ func (s *Shelf) Rescue(now time.Time, tokens ...driver.Token) (n int) {
 		if m == nil || m.token == "" || m.wake.After(now) && !mutant.RescueBlind {
 			continue
 		}
-		m.crash(driver.Attempt{Error: fellSilent}, now)
+		m.crash(driver.Attempt{Error: fellSilent}, m.token, now)
 		m.leave()
 		s.offer(m, now)
 		n++
@@ -218,13 +218,16 @@ func (s *Shelf) forget(m *message) {
 }
 
 // Settle ends the claim of one message for a consumer of suspects or of others. It
-// reports whether the claim stood; else nothing is done.
+// reports whether the claim stood; else a crash is taken back that its end was counted as.
 func (s *Shelf) Settle(now time.Time, suspects bool, t driver.Settlement) bool {
 	m := s.claimed(t.Delivery.Token)
 	if m == nil {
+		if m = s.live[seqOf(t.Delivery.Token)]; m != nil {
+			m.takeBack(t.Delivery.Token)
+		}
 		return false
 	}
-	m.log(t.Attempt)
+	m.log(t.Attempt, "")
 	switch t.Verdict {
 	case driver.Ack:
 		s.forget(m)

@@ -22,7 +22,7 @@ func (s *Shelf) ReleaseDead(now time.Time, d driver.Death) (toll driver.Toll) {
 	for i, sentence := range ruling.OfDead(d, holds) {
 		m := held[i]
 		if sentence != ruling.Back {
-			m.crash(word, now)
+			m.crash(word, "", now)
 		}
 		if sentence == ruling.Buried {
 			s.bury(m, driver.ReasonCrashed, now)

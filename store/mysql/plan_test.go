@@ -61,6 +61,9 @@ func TestHotStatementsWalkAnIndex(t *testing.T) {
 		"mark": {s.ClaimMark + " (?, ?)", []any{"t", "w", 1, 2, 5, 6}}, "history": {s.Attempts, []any{"x5"}},
 		"what the dead hold": {s.Holds, []any{"w"}},
 		"lock it":            {s.HoldsOf + " (?, ?) order by seq" + s.Lock, []any{"w", 5, 6}},
+		"charged":            {s.Charged + s.Lock, []any{5, "x5"}},
+		"returned":           {s.Returned, []any{"x5"}},
+		"take back":          {s.TakeBack, []any{"x5", "t"}},
 		"suspects":           {s.SuspectReady, []any{"q1"}}, "old suspects": {s.SuspectsOld, []any{1}}, "claim of one": {
 			s.ClaimSuspect, []any{"q1", 1}},
 		"count of suspects": {s.Suspects + " (?, ?)", []any{"q1", "q2"}}, "keep suspects": {s.SuspectKeep, []any{1, "q1"}},
