@@ -28,9 +28,10 @@ import (
 var migrations embed.FS
 
 // How often a consumer looks, since the server tells nobody of changes: while
-// messages come often, and when it has been idle for long.
+// messages come often, and when it has been idle for long. In between the pauses grow with
+// the time without a message (store.Pace), so a shorter first one costs few looks.
 const (
-	busyPoll = 5 * time.Millisecond
+	busyPoll = time.Millisecond
 	idlePoll = 250 * time.Millisecond
 )
 
