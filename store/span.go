@@ -79,10 +79,10 @@ func (s *span) apart(ctx context.Context, standing []int) fate {
 	}
 	s.again = standing
 	s.group.store.width.narrow()
-	if s.undo(ctx, false) {
-		return undone
+	if s.undo(ctx, false) != nil {
+		return wrecked
 	}
-	return wrecked
+	return undone
 }
 
 // proof makes sure that the transaction stands after an effect. Where the
@@ -157,8 +157,8 @@ func (s *span) settle(ctx context.Context) (standing []int, err error) {
 func (s *span) failed(ctx context.Context, standing []int, n int, err error) fate {
 	g, i := s.group, standing[n]
 	var stuck *driver.StuckError
-	final := !errors.Is(err, errSlow) && (len(standing) == 1 || g.units[i].Context.Err() != nil ||
-		errors.Is(err, driver.ErrTimeout) || errors.As(err, &stuck))
+	late := g.units[i].Context.Err() != nil || errors.Is(err, driver.ErrTimeout) || errors.As(err, &stuck)
+	final := !errors.Is(err, errSlow) && (len(standing) == 1 || late)
 	s.again = slices.Clone(standing)
 	if final {
 		g.errs[i] = err
@@ -168,10 +168,15 @@ func (s *span) failed(ctx context.Context, standing []int, n int, err error) fat
 	}
 	g.store.width.narrow()
 	doubtful := g.store.Parts.Classify(err) == driver.ClassTransient && !errors.Is(err, driver.ErrTxEnded)
-	if s.undo(ctx, doubtful) {
+	lost := s.undo(ctx, doubtful)
+	switch {
+	case lost == nil:
 		return undone
-	}
-	if final {
+	case final && !late && len(g.seen) > 1 && g.store.Parts.Fault(lost) == FaultStatementTimeout:
+		// The handler has not ended the transaction: somebody before it may have left the time
+		// limit that going back ran into, and whatever else it met.
+		s.again = standing
+	case final:
 		s.culprit = i
 		if doubtful {
 			// The connection was lost while the handler read its rows, or had it raw.
@@ -181,22 +186,22 @@ func (s *span) failed(ctx context.Context, standing []int, n int, err error) fat
 	return wrecked
 }
 
-// undo goes back to where the span began. It reports whether the transaction
-// still stands. Doubtful is a failure that may be the connection's.
-func (s *span) undo(ctx context.Context, doubtful bool) bool {
+// undo goes back to where the span began. An error says why the transaction does not
+// stand any more. Doubtful is a failure that may be the connection's.
+func (s *span) undo(ctx context.Context, doubtful bool) error {
 	if !s.nested {
 		s.conn.Rollback(ctx)
 		if s.raw != nil && !doubtful {
-			return true // its handler had it alone: nothing else is to be run in it
+			return nil // its handler had it alone: nothing else is to be run in it
 		}
 		_, err := s.conn.Begin(ctx, s.raw != nil) // a raw one asks the server at once
 		if s.raw != nil {
 			s.conn.Rollback(ctx)
 		}
-		return err == nil
+		return err
 	}
 	_, err := s.conn.Exec(ctx, s.group.store.SQL.RollbackTo)
-	return err == nil
+	return err
 }
 
 // A width is how many units are settled together. It grows while effects succeed,

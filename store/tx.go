@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -18,7 +19,7 @@ type unitTx struct {
 	conn  Conn
 	user  UserConn
 	raw   *sql.Tx
-	given <-chan struct{} // the end of the handler's own context
+	given context.Context //nolint:containedctx // the handler's own
 	life  context.Context //nolint:containedctx // ends with it, and when the handler has returned
 	kill  context.CancelFunc
 
@@ -30,7 +31,7 @@ type unitTx struct {
 
 func newUnitTx(ctx context.Context, s *Store, c Conn, raw *sql.Tx) *unitTx {
 	life, kill := context.WithCancel(ctx)
-	return &unitTx{store: s, conn: c, user: c.User(), raw: raw, given: ctx.Done(), life: life, kill: kill}
+	return &unitTx{store: s, conn: c, user: c.User(), raw: raw, given: ctx, life: life, kill: kill}
 }
 
 // enter begins a statement: the caller holds the mutex afterwards, and calls
@@ -42,7 +43,9 @@ func (t *unitTx) enter(ctx context.Context) (context.Context, func(), error) {
 		t.mu.Unlock()
 		return nil, nil, driver.ErrTxDone
 	}
-	if err := context.Cause(t.life); err != nil {
+	// A context ends before those that are made of it: for a moment the handler may know of its
+	// end while its life lasts.
+	if err := cmp.Or(context.Cause(t.given), context.Cause(t.life)); err != nil {
 		t.mu.Unlock()
 		return nil, nil, err
 	}
@@ -55,7 +58,9 @@ func (t *unitTx) enter(ctx context.Context) (context.Context, func(), error) {
 }
 
 // within reports whether ctx ends only when the handler's own context does.
-func (t *unitTx) within(ctx context.Context) bool { return ctx.Done() == nil || ctx.Done() == t.given }
+func (t *unitTx) within(ctx context.Context) bool {
+	return ctx.Done() == nil || ctx.Done() == t.given.Done()
+}
 
 // ExecContext runs a statement.
 func (t *unitTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {

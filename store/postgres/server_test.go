@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/testserver"
@@ -212,5 +215,71 @@ func TestAStoreWhoseHostsAreAllReadOnlyIsUnavailable(t *testing.T) {
 	dsn := strings.Replace(one.DSN("postgres", ""), one.Addr(), one.Addr()+",127.0.0.1:1", 1)
 	if _, err := postgres.Open(t.Context(), dsn, store.Options{}); !errors.Is(err, driver.ErrUnavailable) {
 		t.Errorf("%v, want ErrUnavailable", err)
+	}
+}
+
+// A lateBack is an engine whose connections run into a time limit when they go back to a
+// savepoint, once.
+type lateBack struct {
+	store.Engine
+	to    string // the statement
+	armed *atomic.Bool
+}
+
+func (e lateBack) Exclusive(ctx context.Context, fn func(context.Context, store.Conn) error) error {
+	return e.Engine.Exclusive(ctx, func(ctx context.Context, c store.Conn) error {
+		return fn(ctx, lateConn{Conn: c, engine: e})
+	})
+}
+
+// A lateConn is a connection of a lateBack.
+type lateConn struct {
+	store.Conn
+	engine lateBack
+}
+
+func (c lateConn) Exec(ctx context.Context, stmt string, args ...any) (int64, error) {
+	if stmt == c.engine.to && c.engine.armed.CompareAndSwap(true, false) {
+		return 0, &pgconn.PgError{Severity: "ERROR", Code: "57014", Message: "canceling statement due to statement timeout"}
+	}
+	return c.Conn.Exec(ctx, stmt, args...)
+}
+
+// Whoever meets a neighbour's setting, and cannot be undone for its time limit, is not to blame.
+func TestATimeLimitThatANeighbourLeftIsNobodysFailure(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, servers.PostgreSQL(t).DSN(), store.Options{Server: store.ServerOptions{Effects: 1}})
+	armed := &atomic.Bool{}
+	armed.Store(true)
+	s.Engine = lateBack{Engine: s.Engine, to: s.SQL.RollbackTo, armed: armed}
+	for _, id := range []string{"a", "b"} {
+		if err := send(t, s, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := s.Consume(t.Context(), driver.Subscription{Queues: []string{"q"}, Lease: patience, Worker: "w"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ds, err := c.Receive(t.Context(), 2)
+	if err != nil || len(ds) != 2 {
+		t.Fatal(len(ds), err)
+	}
+	errs := s.Transact(t.Context(), []driver.Unit{
+		{Delivery: ds[0], Timeout: patience, Context: t.Context(), Effect: func(ctx context.Context, tx driver.Tx) error {
+			_, err := tx.ExecContext(ctx, "set statement_timeout = '17s'")
+			return err
+		}},
+		{Delivery: ds[1], Timeout: patience, Context: t.Context(), Effect: func(ctx context.Context, tx driver.Tx) error {
+			var limit string
+			if err := tx.QueryRowContext(ctx, "show statement_timeout").Scan(&limit); err != nil || limit == "17s" {
+				return fmt.Errorf("the time limit is %s: %w", limit, err)
+			}
+			return nil
+		}},
+	})
+	if errs[0] != nil || errs[1] != nil || armed.Load() {
+		t.Errorf("outcomes %v, not undone %v", errs, armed.Load())
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,6 +117,48 @@ func TestTxIsDeadOnceItsEffectHasReturned(t *testing.T) {
 	}
 	if n := count(t, s, "select count(*) from effect where id = 'late'"); n != 0 {
 		t.Errorf("%d late effects", n)
+	}
+}
+
+// An ending is a context that those which are made of it hear of late, since it is none of
+// package context's own.
+type ending struct {
+	context.Context //nolint:containedctx // it is one
+	end   chan struct{}
+	ended atomic.Bool
+}
+
+func (e *ending) Done() <-chan struct{} { return e.end }
+
+func (e *ending) Err() error {
+	if e.ended.Load() {
+		return context.Canceled
+	}
+	return nil
+}
+
+// A handler learns of its end before what is made of its context does. It must not write in
+// between.
+func TestNoStatementRunsOnceAHandlerKnowsOfItsEnd(t *testing.T) {
+	t.Parallel()
+	const times = 100
+	s, _, ds := group(t, times)
+	for _, d := range ds {
+		ctx := &ending{Context: context.Background(), end: make(chan struct{})}
+		errs := s.Transact(t.Context(), []driver.Unit{{
+			Delivery: d, Context: ctx, Effect: func(_ context.Context, tx driver.Tx) error {
+				ctx.ended.Store(true)
+				close(ctx.end)
+				_, err := tx.ExecContext(context.Background(), "insert into effect values (?)", d.ID)
+				return err
+			},
+		}})
+		if !errors.Is(errs[0], context.Canceled) {
+			t.Fatalf("it wrote after its end: %v", errs[0])
+		}
+	}
+	if n := count(t, s, "select count(*) from effect"); n != 0 {
+		t.Errorf("%d effects", n)
 	}
 }
 
