@@ -124,8 +124,8 @@ func TestTxIsDeadOnceItsEffectHasReturned(t *testing.T) {
 // package context's own.
 type ending struct {
 	context.Context //nolint:containedctx // it is one
-	end   chan struct{}
-	ended atomic.Bool
+	end             chan struct{}
+	ended           atomic.Bool
 }
 
 func (e *ending) Done() <-chan struct{} { return e.end }
