@@ -114,7 +114,7 @@ func (w *witness) event(e worker.Event) {
 // history is told of the attempts that the store has kept.
 func (w *witness) history(class string, n int) {
 	switch driver.Class(class) {
-	case driver.ClassReject, driver.ClassTransient, driver.ClassCrash:
+	case driver.ClassReject, driver.ClassTransient, driver.ClassCrash, driver.ClassLeaseLost:
 	default:
 		w.t.Errorf("%d attempts of class %s in the history of dead letters", n, class)
 	}
