@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,6 +95,7 @@ func kill(how string) {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
 	case "stack":
+		debug.SetMaxStack(32 << 20) // a gigabyte takes seconds, and shows nothing more
 		_ = deeper(1)
 	}
 }

@@ -248,7 +248,9 @@ func (c lateConn) Exec(ctx context.Context, stmt string, args ...any) (int64, er
 // Whoever meets a neighbour's setting, and cannot be undone for its time limit, is not to blame.
 func TestATimeLimitThatANeighbourLeftIsNobodysFailure(t *testing.T) {
 	t.Parallel()
-	s := openStore(t, servers.PostgreSQL(t).DSN(), store.Options{Server: store.ServerOptions{Effects: 1}})
+	s := openStore(t, servers.PostgreSQL(t).DSN(), store.Options{
+		GroupBudget: time.Minute, SlowEffect: time.Minute, Server: store.ServerOptions{Effects: 1},
+	})
 	armed := &atomic.Bool{}
 	armed.Store(true)
 	s.Engine = lateBack{Engine: s.Engine, to: s.SQL.RollbackTo, armed: armed}
