@@ -76,13 +76,18 @@ func TestAReportOfTortureIsARunOfEachFaultThatItInjected(t *testing.T) {
 		"store": "mysql", "durability": "power-safe",
 		"messages": {"accepted": 1234}, "findings": [{}], "host": {"go": "go1"}, "faults": [
 		{"fault": "P-1", "injected": 7, "worst_ns": 1500000000}, {"fault": "D-1", "injected": 0}],
-		"operations": {"made": 5}}}}`))
+		"operations": {"made": 5}, "processes": {"executors": 1}}}}`))
 	if err != nil || len(rs) != 2 || rs[0].Held() || rs[1].Fault != "O" || rs[1].Times != 5 {
 		t.Fatalf("%+v, %v", rs, err)
 	}
 	want := "torture: 7 times, 1,234 messages, 0 lost, 0 doubled, 1 other findings; work went on within 1.5 s; 0001-01-01"
 	if got := guarantee.Figure(rs[0]); got != want {
 		t.Errorf("figure is %q", got)
+	}
+	rs, err = guarantee.Decode([]byte(`{"summary": {"report": {"store": "mysql", "messages": {"accepted": 9},
+		"faults": [{"fault": "M-15", "injected": 7}], "operations": {"made": 5}, "processes": {"executors": 0}}}}`))
+	if err != nil || len(rs) != 1 || rs[0].Fault != "M-15" {
+		t.Errorf("operations to which nothing has happened are a run: %+v, %v", rs, err)
 	}
 	for _, bad := range []string{"{}", "", `{"summary": {"report": {}}}`, "nonsense"} {
 		if _, err := guarantee.Decode([]byte(bad)); err == nil {

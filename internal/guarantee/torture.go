@@ -33,8 +33,13 @@ type report struct {
 	Operations struct {
 		Made int `json:"made"`
 	} `json:"operations"`
-	Findings []json.RawMessage `json:"findings"`
-	Host     runs.Host         `json:"host"`
+	Processes struct {
+		Executors int `json:"executors"` // that were killed
+	} `json:"processes"`
+	CutBefore int               `json:"commits_cut_before"`
+	CutAfter  int               `json:"commits_cut_after"`
+	Findings  []json.RawMessage `json:"findings"`
+	Host      runs.Host         `json:"host"`
 }
 
 // errNoReport: it is neither a record of runs nor a report of torture.
@@ -64,6 +69,9 @@ func Decode(text []byte) (rs []runs.Run, err error) {
 		rs = append(rs, one)
 	}
 	made := base
-	made.Fault, made.Times = operations, r.Operations.Made
+	made.Fault = operations
+	if r.Processes.Executors+r.CutBefore+r.CutAfter > 0 { // else nothing has happened to them
+		made.Times = r.Operations.Made
+	}
 	return slices.DeleteFunc(append(rs, made), func(r runs.Run) bool { return r.Times == 0 }), nil
 }
