@@ -46,7 +46,7 @@ func (c Content) Hide(marks posthorn.Secrets) (shown Content, paths []string, er
 	if c.Body == nil {
 		return c, nil, nil
 	}
-	r := redaction{body: c.Body, from: json.NewDecoder(bytes.NewReader(c.Body))}
+	r := redactionOf(c.Body)
 	if err := r.value("payload", marks); err != nil {
 		return Content{}, nil, err
 	}
@@ -60,6 +60,13 @@ type redaction struct {
 	out   []byte // of the body up to done
 	done  int64
 	names []string
+}
+
+// redactionOf begins with a body. Its numbers need not fit a float64.
+func redactionOf(body []byte) *redaction {
+	r := &redaction{body: body, from: json.NewDecoder(bytes.NewReader(body))}
+	r.from.UseNumber()
+	return r
 }
 
 // value goes through the next value, which is at a path.

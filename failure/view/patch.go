@@ -1,7 +1,6 @@
 package view
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -19,7 +18,7 @@ func hidePatch(patch json.RawMessage, marks posthorn.Secrets) (shown json.RawMes
 		return patch, nil
 	}
 	var steps []map[string]json.RawMessage
-	r := redaction{body: patch, from: json.NewDecoder(bytes.NewReader(patch))}
+	r := redactionOf(patch)
 	err := json.Unmarshal(patch, &steps)
 	if err == nil {
 		err = r.patch(steps, marks)

@@ -144,6 +144,20 @@ func TestAPatchIsJudgedByTheTypesOfTheMessagesThatItIsAbout(t *testing.T) {
 	}
 }
 
+func TestANumberOfAnySizeIsShownAsItIs(t *testing.T) {
+	content := view.OfBody([]byte(`{"far":1e700,"token":"x","long":12345678901234567890}`))
+	shown, paths, err := content.Hide(payments().Secrets())
+	if want := `{"far":1e700,"token":"***","long":12345678901234567890}`; err != nil || string(shown.Body) != want ||
+		!slices.Equal(paths, []string{"payload.token"}) {
+		t.Errorf("%s, %q, %v", shown.Body, paths, err)
+	}
+	patch := `[{"op":"add","path":"/far","value":1e700}]`
+	o := view.OfOperation(store.Operation{Patch: json.RawMessage(patch)}, payments())
+	if string(o.Patch) != patch {
+		t.Errorf("%s is shown as %s", patch, o.Patch)
+	}
+}
+
 // Whatever the body is, hiding keeps it JSON, or leaves it alone.
 func FuzzHide(f *testing.F) {
 	for _, body := range []string{
