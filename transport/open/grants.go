@@ -37,11 +37,15 @@ func whereTables(dsn string) (database string, n store.Names, err error) {
 	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
 		rest = rest[i+1:]
 	}
-	u, err := url.Parse("//" + rest)
+	u, err := url.Parse("store://" + rest) // without the scheme a third slash would be part of the path
 	if err != nil {
 		return "", n, fmt.Errorf("%w: it does not parse as a URL", store.ErrDSN) // err has the address
 	}
 	database = strings.TrimPrefix(u.Path, "/")
+	if strings.ContainsAny(database, "/@") { // what stands there may be a password behind a slash too many
+		return "", n, fmt.Errorf("%w: the name of its database has a slash or an @; user and password stand before the host",
+			store.ErrDSN)
+	}
 	q, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return "", n, fmt.Errorf("%w: its parameters do not parse", store.ErrDSN)
