@@ -9,7 +9,7 @@ TESTFLAGS ?=
 RUNFLAGS  ?=
 
 # SQLite comes as C that was translated into Go. Watching each of its reads and writes finds no
-# race of ours, as in a driver of C, and took most of the tests' time (ADR 43).
+# race of ours, as in a driver of C, and was most of what the tests of SQLite cost (ADR 43).
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false \
 	-gcflags=modernc.org/memory=-race=false
 

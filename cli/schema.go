@@ -223,7 +223,7 @@ func (s *session) printGrants(f printFlags, args []string) error {
 
 // grantNotes are what an administrator has to know beside the statements.
 func grantNotes(role store.Role) []string {
-	const after = "Run this after migrate up, and again after an upgrade that made a table."
+	const after = "Run this after migrate up, and again after an upgrade with a migration."
 	switch role {
 	case store.RoleOwner:
 		return []string{"Run this before migrate up, which this user runs."}
