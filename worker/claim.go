@@ -17,13 +17,16 @@ const horizon = 100 * time.Millisecond
 // take claims messages until taking ends.
 func (w *Worker) take(taking context.Context) {
 	var suspect *parcel // it is begun when nothing else is in hand
-	alone := false      // claim when nothing is in hand
+	var next verdict.Next
 	for taking.Err() == nil {
 		if suspect != nil && w.hand.len() == 1 {
 			w.begin([]*parcel{suspect})
 			suspect = nil
 		}
-		room := w.room(alone || suspect != nil || w.rules.Isolated)
+		if w.rules.Isolated || suspect != nil {
+			next = verdict.Single
+		}
+		room := w.room(next)
 		if room <= 0 {
 			w.waitForRoom(taking)
 			continue
@@ -35,7 +38,7 @@ func (w *Worker) take(taking context.Context) {
 		}
 		failpoint.Pass(failpoint.AfterClaim)
 		w.weather.good(w.opts.Log)
-		alone, suspect = w.accept(ds, time.Now())
+		next, suspect = w.accept(ds, time.Now())
 	}
 	if suspect != nil {
 		w.giveUp([]*parcel{suspect})
@@ -45,11 +48,12 @@ func (w *Worker) take(taking context.Context) {
 // room is how many messages may be claimed now; 0 says to wait. While there is
 // work ahead of the slots it waits until a good part of the room is free, so
 // that claims come in batches.
-func (w *Worker) room(alone bool) int {
-	if alone {
-		if w.hand.len() > 0 {
-			return 0
-		}
+func (w *Worker) room(next verdict.Next) int {
+	switch {
+	case next == verdict.AtOnce:
+	case w.hand.len() > 0:
+		return 0
+	case next == verdict.Single:
 		return w.allowed(1)
 	}
 	ahead := min(w.opts.Prefetch, w.pace.ahead(horizon))
@@ -77,7 +81,7 @@ func (w *Worker) waitForRoom(taking context.Context) {
 
 // accept takes deliveries in hand and hands them to the slots, but for suspects, which go
 // back or wait (verdict.Sort). The suspect that is returned is to be handled alone.
-func (w *Worker) accept(ds []driver.Delivery, claimed time.Time) (alone bool, suspect *parcel) {
+func (w *Worker) accept(ds []driver.Delivery, claimed time.Time) (next verdict.Next, suspect *parcel) {
 	ps := make([]*parcel, len(ds))
 	for i, d := range ds {
 		ps[i] = w.newParcel(d, claimed)
@@ -89,7 +93,7 @@ func (w *Worker) accept(ds []driver.Delivery, claimed time.Time) (alone bool, su
 		suspect = ps[sorted.Alone]
 	}
 	w.begin(chosen(ps, sorted.Begin))
-	return suspect != nil || len(sorted.Begin) == 0, suspect
+	return sorted.Next, suspect
 }
 
 // chosen are the parcels with these indexes.

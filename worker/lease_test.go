@@ -3,7 +3,6 @@ package worker_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -185,43 +184,6 @@ func TestMessageWhoseWorkersDiedTooOftenIsBuriedUnrunWithTheEvidence(t *testing.
 		if a.Class != driver.ClassCrash || a.Worker != "test" {
 			t.Errorf("attempt: %+v", a)
 		}
-	}
-}
-
-func TestSuspectsRunAlone(t *testing.T) {
-	t.Parallel()
-	s := newStore(t)
-	suspects := sendJobs(t, s, 3)
-	crash(t, s, 3)
-	crash(t, s, 3)
-	sendJobs(t, s, 20)
-	suspect := map[string]bool{}
-	for _, id := range suspects {
-		suspect[id] = true
-	}
-	var inside, ran atomic.Int64
-	r := start(t, s, handle(func(ctx context.Context, _ job) error {
-		n := inside.Add(1)
-		defer inside.Add(-1)
-		d, _ := posthorn.DeliveryFrom(ctx)
-		if suspect[d.ID] {
-			ran.Add(1)
-			if d.Crashes != 2 || n != 1 {
-				return fmt.Errorf("suspect with %d crashes has company of %d", d.Crashes, n-1)
-			}
-			claimed := count(t, s, "select count(*) from posthorn_message where state = 2")
-			if claimed != 1 {
-				return fmt.Errorf("%d messages are claimed beside a suspect", claimed-1)
-			}
-		}
-		return nil
-	}, noRetry()), worker.Options{Concurrency: 4})
-	r.until(23, func(e worker.Event) bool { return e.Verdict == driver.Ack || e.Verdict == driver.Bury })
-	for _, e := range r.seen(verdict(driver.Bury)) {
-		t.Errorf("%v", e.Err)
-	}
-	if ran.Load() != 3 {
-		t.Errorf("%d suspects ran, want 3", ran.Load())
 	}
 }
 

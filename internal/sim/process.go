@@ -65,7 +65,7 @@ type process struct {
 	units   []*parcel // to be committed
 	over    []*parcel // to be settled
 	suspect *parcel   // it is begun when nothing else is in hand
-	alone   bool      // claim when nothing is in hand
+	next    verdict.Next
 	record  []flight.Entry
 
 	receiving, committing, settling bool

@@ -40,8 +40,11 @@ func (p *process) take() {
 
 // room is how many messages may be claimed now.
 func (p *process) room() int {
-	if p.alone || p.suspect != nil || p.isolated {
+	switch {
+	case p.isolated || p.suspect != nil || p.next == verdict.Single:
 		return 1 - len(p.hand)
+	case p.next == verdict.Emptied && len(p.hand) > 0:
+		return 0
 	}
 	busy := 0
 	for _, c := range p.hand {
@@ -104,7 +107,7 @@ func (p *process) accept(ds []driver.Delivery) {
 	}
 	sorted := p.rules.Sort(ds, len(p.hand) == 0)
 	p.hand = append(p.hand, cs...)
-	p.alone = sorted.Alone != verdict.Nobody || len(sorted.Begin) == 0
+	p.next = sorted.Next
 	if sorted.Alone != verdict.Nobody {
 		p.suspect = cs[sorted.Alone]
 	}

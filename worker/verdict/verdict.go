@@ -20,9 +20,9 @@ import (
 // anybody's: a deploy, a kill by hand.
 const suspectAfter = 2
 
-// passedOver is how often a suspect may be given back before others have to wait
+// patience is how often a suspect may be given back before others have to wait
 // for it.
-const passedOver = 10
+const patience = 10
 
 // ErrCrashed: the message's workers died too often while they held it.
 var ErrCrashed = errors.New("its worker died too often while holding it")
@@ -46,29 +46,70 @@ func (r Rules) Admit(d driver.Delivery, known bool) error {
 }
 
 // A Sorting says what is to be done with deliveries that were received together, each
-// given by its index.
+// given by its index, and when the worker claims again.
 type Sorting struct {
 	Begin []int
 	Back  []int // they go back before they have begun
 	Alone int   // it is begun when nothing else is in hand; Nobody: there is none
+	Next  Next
 }
 
 // Nobody as Sorting.Alone.
 const Nobody = -1
 
+// A Next is how a worker claims the next time.
+type Next uint8
+
+// The ways to claim.
+const (
+	AtOnce  Next = iota // as many as there is room for
+	Emptied             // as many, but not before nothing is in hand
+	Single              // one, and not before nothing is in hand
+)
+
 // Sort keeps suspects apart from the others. They go back while there are others to
 // handle, since a crash would be noted against all that is in hand; where there is nothing
-// else, one by one is claimed. Idle means that nothing is in hand beside them. A suspect that
-// was passed over too often is kept until the others are done.
+// else, one by one is claimed. Idle means that nothing is in hand beside them. For a suspect
+// that was passed over too often the worker makes room: it begins nothing more until its hand
+// is empty. The suspect goes back meanwhile, too: kept, it would be charged with the deaths
+// that those cause who still run.
 func (r Rules) Sort(ds []driver.Delivery, idle bool) Sorting {
 	s := Sorting{Alone: Nobody}
+	overdue := Nobody
 	for i, d := range ds {
-		switch {
-		case d.Crashes < suspectAfter || d.Crashes >= r.MaxCrashes || r.Isolated:
+		if r.Isolated || !r.suspects(d) {
 			s.Begin = append(s.Begin, i)
-		case s.Alone == Nobody && (len(ds) == 1 && idle || d.Deliveries-d.Attempt-d.Crashes > passedOver):
-			s.Alone = i
-		default:
+			continue
+		}
+		s.Back = append(s.Back, i)
+		if overdue == Nobody && (len(ds) == 1 && idle || passedOver(d)) {
+			overdue = i
+		}
+	}
+	switch {
+	case overdue != Nobody && idle:
+		return alone(overdue, len(ds))
+	case overdue != Nobody:
+		s.Next = Emptied
+	case len(s.Begin) == 0:
+		s.Next = Single
+	}
+	return s
+}
+
+// suspects reports whether the message may have killed its workers, and is to be handled.
+func (r Rules) suspects(d driver.Delivery) bool {
+	return d.Crashes >= suspectAfter && d.Crashes < r.MaxCrashes
+}
+
+// passedOver reports whether it was given back too often before it had begun.
+func passedOver(d driver.Delivery) bool { return d.Deliveries-d.Attempt-d.Crashes > patience }
+
+// alone begins one of n when the others are back.
+func alone(one, n int) Sorting {
+	s := Sorting{Alone: one, Next: Single}
+	for i := range n {
+		if i != one {
 			s.Back = append(s.Back, i)
 		}
 	}

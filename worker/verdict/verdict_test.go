@@ -20,24 +20,31 @@ func crashed(crashes ...int) (ds []driver.Delivery) {
 	return ds
 }
 
+// overdue makes the last delivery one that was passed over too often.
+func overdue(ds []driver.Delivery) []driver.Delivery {
+	ds[len(ds)-1].Deliveries += 11
+	return ds
+}
+
 func TestASuspectIsBegunOnlyWithNothingElseInHand(t *testing.T) {
 	t.Parallel()
-	passedOver := crashed(0, 2)
-	passedOver[1].Deliveries = 14
 	nobody := verdict.Nobody
-	both := verdict.Sorting{Begin: []int{0}, Back: []int{1}, Alone: nobody}
 	for name, c := range map[string]struct {
 		ds       []driver.Delivery
 		idle     bool
 		isolated bool
 		want     verdict.Sorting
 	}{
-		"alone":                    {crashed(2), true, false, verdict.Sorting{Alone: 0}},
-		"beside what is in hand":   {crashed(2), false, false, verdict.Sorting{Back: []int{0}, Alone: nobody}},
-		"beside others":            {crashed(0, 3), true, false, both},
-		"passed over too often":    {passedOver, false, false, verdict.Sorting{Begin: []int{0}, Alone: 1}},
+		"alone": {crashed(2), true, false, verdict.Sorting{Alone: 0, Next: verdict.Single}},
+		"beside what is in hand": {crashed(2), false, false,
+			verdict.Sorting{Back: []int{0}, Alone: nobody, Next: verdict.Single}},
+		"beside others": {crashed(0, 3), true, false, verdict.Sorting{Begin: []int{0}, Back: []int{1}, Alone: nobody}},
+		"passed over too often, beside what is in hand": {overdue(crashed(0, 2)), false, false,
+			verdict.Sorting{Begin: []int{0}, Back: []int{1}, Alone: nobody, Next: verdict.Emptied}},
+		"passed over too often": {overdue(crashed(0, 5, 2, 2)), true, false,
+			verdict.Sorting{Back: []int{0, 1, 2}, Alone: 3, Next: verdict.Single}},
 		"to be buried unhandled":   {crashed(5), false, false, verdict.Sorting{Begin: []int{0}, Alone: nobody}},
-		"by who runs nothing else": {crashed(3), true, true, verdict.Sorting{Begin: []int{0}, Alone: nobody}},
+		"by who runs nothing else": {overdue(crashed(3)), true, true, verdict.Sorting{Begin: []int{0}, Alone: nobody}},
 	} {
 		rules := verdict.Rules{MaxCrashes: 5, Isolated: c.isolated}
 		if got := rules.Sort(c.ds, c.idle); !reflect.DeepEqual(got, c.want) {
