@@ -139,8 +139,7 @@ func (w *world) judgeRelease(p *process, d driver.Death) {
 		if !begun && (!live || is.Crashes != was.Crashes || is.Suspect != was.Suspect) {
 			w.fail("innocents", "%s had not begun in %s, and is charged for its death", was.ID, p.id)
 		}
-		beside := d.Begun != nil || p.exposed(was.Token)
-		if (p.killer == nil || !beside) && (!live || is.Crashes > was.Crashes) {
+		if p.killer == nil && (!live || is.Crashes > was.Crashes) {
 			w.messages[was.ID].struck++
 		}
 		if !live {
