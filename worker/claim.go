@@ -23,7 +23,7 @@ func (w *Worker) take(taking context.Context) {
 			w.begin([]*parcel{suspect})
 			suspect = nil
 		}
-		if w.rules.Isolated || suspect != nil {
+		if w.rules.Isolated {
 			next = verdict.Single
 		}
 		room := w.room(next)

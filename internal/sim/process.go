@@ -61,11 +61,11 @@ type process struct {
 	sub     driver.Subscription
 	turns   *share.Schedule
 	hand    []*parcel
-	work    []*parcel // claimed, not begun
-	units   []*parcel // to be committed
-	over    []*parcel // to be settled
-	suspect *parcel   // it is begun when nothing else is in hand
-	next    verdict.Next
+	work    []*parcel    // claimed, not begun
+	units   []*parcel    // to be committed
+	over    []*parcel    // to be settled
+	suspect *parcel      // it is begun when nothing else is in hand
+	next    verdict.Next // how it claims
 	record  []flight.Entry
 
 	receiving, committing, settling bool

@@ -41,7 +41,7 @@ func (p *process) take() {
 // room is how many messages may be claimed now.
 func (p *process) room() int {
 	switch {
-	case p.isolated || p.suspect != nil || p.next == verdict.Single:
+	case p.isolated || p.next == verdict.Single:
 		return 1 - len(p.hand)
 	case p.next == verdict.Emptied && len(p.hand) > 0:
 		return 0

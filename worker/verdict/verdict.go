@@ -50,7 +50,7 @@ func (r Rules) Admit(d driver.Delivery, known bool) error {
 type Sorting struct {
 	Begin []int
 	Back  []int // they go back before they have begun
-	Alone int   // it is begun when nothing else is in hand; Nobody: there is none
+	Alone int   // it is begun when nothing else is in hand, and Next is Single; Nobody: there is none
 	Next  Next
 }
 
@@ -70,7 +70,7 @@ const (
 // Sort keeps suspects apart from the others. They go back while there are others to
 // handle, since a crash would be noted against all that is in hand; where there is nothing
 // else, one by one is claimed. Idle means that nothing is in hand beside them. For a suspect
-// that was passed over too often the worker makes room: it begins nothing more until its hand
+// that was passed over too often the worker makes room: it claims nothing more until its hand
 // is empty. The suspect goes back meanwhile, too: kept, it would be charged with the deaths
 // that those cause who still run.
 func (r Rules) Sort(ds []driver.Delivery, idle bool) Sorting {
