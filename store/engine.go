@@ -69,9 +69,14 @@ type UserConn interface {
 	// Enter turns the guard on for a handler, whose statements end with life.
 	// Leave closes what the handler left open, turns the guard off, and says
 	// what the handler did to the session that outlives its transaction; empty
-	// means nothing. The connection will not be used again then.
-	Enter(life context.Context)
+	// means nothing. The connection will not be used again then. Together with others
+	// that were settled and have not run yet, a handler is refused what may end the
+	// transaction without saying so.
+	Enter(life context.Context, together bool)
 	Leave() (dirty string)
+	// MayEnd reports whether the handler has run, or was refused, what may end the
+	// transaction without saying so.
+	MayEnd() bool
 	// Refused is what the guard refused last since Enter, as
 	// driver.ErrTxRefused, or nil: a handler cannot swallow it.
 	Refused() error

@@ -75,7 +75,7 @@ func (g *group) round(ctx context.Context, c Conn) error {
 		if n == 0 {
 			break
 		}
-		sp := &span{group: g, conn: c, raw: raw, units: g.todo[:n], nested: g.store.Spans == 1 || g.shares(n, done)}
+		sp := &span{group: g, conn: c, raw: raw, units: g.todo[:n], nested: g.store.MustAsk || g.shares(n, done)}
 		rest := g.todo[n:]
 		switch f, err := sp.do(ctx); {
 		case err != nil:
@@ -117,16 +117,22 @@ func (g *group) spanOf(done int, first driver.Unit, began time.Time) int {
 	if done > 0 && time.Since(began) > g.store.opts.GroupBudget {
 		return 0
 	}
-	if g.alone || g.lonely(first) || g.single[g.todo[0]] {
+	if g.alone || g.lonely(first) || g.apart(g.todo[0]) {
 		return min(1, len(g.todo))
 	}
 	n := 0
 	for limit := g.store.width.get(g.store.Spans); n < min(limit, len(g.todo)); n++ {
-		if i := g.todo[n]; g.lonely(g.units[i]) || n > 0 && g.single[i] {
+		if i := g.todo[n]; g.lonely(g.units[i]) || n > 0 && g.apart(i) {
 			break
 		}
 	}
 	return n
+}
+
+// apart reports whether a unit has a span of its own: it has failed once beside
+// others, or effects of its kind run what may end the transaction.
+func (g *group) apart(i int) bool {
+	return g.single[i] || g.store.Spans > 1 && g.store.enders.known(g.units[i].Delivery.Kind)
 }
 
 // commit ends a round. When a shared commit fails, nothing says whose fault it
@@ -218,7 +224,7 @@ func (g *group) effect(c Conn, i int, raw *sql.Tx, alone bool) (queued []Queued,
 	began := time.Now()
 	user := c.User()
 	t := newUnitTx(ctx, g.store, c, raw)
-	user.Enter(t.life)
+	user.Enter(t.life, !alone)
 	g.seen = append(g.seen, i)
 	limit := time.Duration(0)
 	if u.Timeout > 0 {
@@ -240,6 +246,9 @@ func (g *group) effect(c Conn, i int, raw *sql.Tx, alone bool) (queued []Queued,
 	}
 	if g.recall(u, began); g.slowly(ctx, i, err) {
 		return nil, errSlow
+	}
+	if g.ending(u, user.MayEnd()) && !alone && !isStuck(err) {
+		return nil, errTogether
 	}
 	if refused := user.Refused(); err == nil && refused != nil {
 		if cause := context.Cause(ctx); cause != nil {

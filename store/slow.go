@@ -30,12 +30,17 @@ func (g *group) within(u driver.Unit) (time.Duration, error) {
 	return u.Timeout, driver.ErrTimeout
 }
 
+// isStuck reports whether an effect has not returned.
+func isStuck(err error) bool {
+	var stuck *driver.StuckError
+	return errors.As(err, &stuck)
+}
+
 // slowly reports whether the effect of unit i has run into the bound, and has
 // returned. What it returned then is not believed: a statement that was cut off may
 // have been swallowed.
 func (g *group) slowly(ctx context.Context, i int, err error) bool {
-	var stuck *driver.StuckError
-	if !errors.Is(context.Cause(ctx), errSlow) || errors.As(err, &stuck) {
+	if !errors.Is(context.Cause(ctx), errSlow) || isStuck(err) {
 		return false
 	}
 	g.slow[i] = true

@@ -42,7 +42,7 @@ func (s *span) effects(ctx context.Context, standing []int) fate {
 	for n, i := range standing {
 		more, err := s.group.effect(s.conn, i, s.raw, len(standing) == 1)
 		queued = append(queued, more...)
-		if err == nil {
+		if err == nil && (!s.group.store.MustAsk || len(standing) == 1) {
 			err = s.proof(ctx)
 		}
 		if err != nil {
@@ -55,7 +55,7 @@ func (s *span) effects(ctx context.Context, standing []int) fate {
 			return wrecked
 		}
 	}
-	if len(queued) > 0 && s.flush(ctx, queued) != nil {
+	if s.finish(ctx, queued, len(standing)) != nil {
 		return s.apart(ctx, standing)
 	}
 	s.ran = standing
@@ -63,16 +63,23 @@ func (s *span) effects(ctx context.Context, standing []int) fate {
 	return kept
 }
 
-// flush runs what the effects of the span have queued, in one round trip.
-func (s *span) flush(ctx context.Context, queued []Queued) error {
-	if err := s.conn.Do(ctx, &Write{Run: queued}); err != nil {
-		return err
+// finish runs what the effects of a span of n units have queued, in as few round trips
+// as the database can, and makes sure that the transaction stands at its end.
+func (s *span) finish(ctx context.Context, queued []Queued, n int) error {
+	if len(queued) > 0 {
+		if err := s.conn.Do(ctx, &Write{Run: queued}); err != nil {
+			return err
+		}
 	}
-	return s.proof(ctx)
+	if len(queued) > 0 || s.group.store.MustAsk && n > 1 {
+		return s.proof(ctx)
+	}
+	return nil
 }
 
-// apart undoes the span after a queued statement failed. Each unit runs again in a
-// span of its own, where it turns out whose statement it was.
+// apart undoes the span after a queued statement failed, or after the transaction turned
+// out to have ended. Each unit runs again in a span of its own, where it turns out whose
+// doing it was.
 func (s *span) apart(ctx context.Context, standing []int) fate {
 	for _, i := range standing {
 		s.group.single[i] = true
@@ -85,11 +92,11 @@ func (s *span) apart(ctx context.Context, standing []int) fate {
 	return undone
 }
 
-// proof makes sure that the transaction stands after an effect. Where the
-// connection knows it only by asking, the span has one unit, and its savepoint is
-// released.
+// proof makes sure that the transaction stands. Where the connection knows it only by
+// asking, the span's savepoint is released, which fails if it is gone: with the
+// transaction in which it was set.
 func (s *span) proof(ctx context.Context) error {
-	if s.group.store.Spans > 1 {
+	if !s.group.store.MustAsk {
 		if s.conn.Whole() {
 			return nil
 		}
@@ -156,9 +163,8 @@ func (s *span) settle(ctx context.Context) (standing []int, err error) {
 // unit's own time.
 func (s *span) failed(ctx context.Context, standing []int, n int, err error) fate {
 	g, i := s.group, standing[n]
-	var stuck *driver.StuckError
-	late := g.units[i].Context.Err() != nil || errors.Is(err, driver.ErrTimeout) || errors.As(err, &stuck)
-	final := !errors.Is(err, errSlow) && (len(standing) == 1 || late)
+	late := g.units[i].Context.Err() != nil || errors.Is(err, driver.ErrTimeout) || isStuck(err)
+	final := !errors.Is(err, errSlow) && !errors.Is(err, errTogether) && (len(standing) == 1 || late)
 	s.again = slices.Clone(standing)
 	if final {
 		g.errs[i] = err

@@ -87,9 +87,12 @@ type Parts struct {
 	// means that hints can be trusted, and it looks after Options.Poll.
 	Fast time.Duration
 	// Spans is how many units may be settled together before their effects run. It
-	// is 1 where a handler may be able to commit what was settled for others, and
-	// where a savepoint costs nothing: then each unit has one of its own.
+	// is 1 where a savepoint costs nothing: then each unit has one of its own.
 	Spans int
+	// MustAsk says that only the server knows whether the transaction still stands
+	// after an effect. It is asked at the end of a span, by the release of the
+	// span's savepoint.
+	MustAsk bool
 	// Marks says that the database keeps what was deleted for a while, so that
 	// claims had better begin where the last one ended.
 	Marks  bool
@@ -110,6 +113,7 @@ type Store struct {
 	hub     hub
 	traces  traces
 	slow    traces // the kinds whose effects keep others waiting
+	enders  traces // the kinds whose effects run what may end the transaction
 	width   width
 	away    atomic.Pointer[time.Time] // when a call last failed because the store was
 	behind  atomic.Int64              // grows when something may have come to stand before consumers' marks

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -101,8 +100,7 @@ func (g *group) again(rest []int, culprit int) {
 	all := slices.Concat(g.seen, rest)
 	slices.Sort(all)
 	all = slices.DeleteFunc(slices.Compact(all), func(i int) bool {
-		var stuck *driver.StuckError
-		return i == culprit || errors.As(g.errs[i], &stuck)
+		return i == culprit || isStuck(g.errs[i])
 	})
 	g.alone, g.todo, g.seen = true, g.slowLast(all), nil
 }

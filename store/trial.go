@@ -90,7 +90,7 @@ func (r *rehearsal) run(ctx context.Context, c Conn) error {
 	}
 	defer g.run.close()
 	sp := &span{group: g, conn: c, raw: r.raw, units: []int{0}}
-	if r.store.Spans == 1 {
+	if r.store.MustAsk {
 		if _, err := c.Exec(ctx, r.store.SQL.Savepoint); err != nil {
 			return err
 		}

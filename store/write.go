@@ -122,6 +122,18 @@ func (s *Statements) Plainly(ctx context.Context, q Session, ws []*Write) error 
 		}
 		failpoint.Pass(failpoint.MidClaim)
 	}
+	return run(ctx, q, ws)
+}
+
+// run runs what handlers have queued.
+func run(ctx context.Context, q Session, ws []*Write) error {
+	for _, w := range ws {
+		for _, stmt := range w.Run {
+			if _, err := q.Exec(ctx, stmt.Query, stmt.Args...); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
@@ -220,7 +232,7 @@ func (s *Statements) take(ctx context.Context, q Session, t *Take) error {
 	n := 0
 	err = q.Query(ctx, stmt, []any{t.Queue, t.Limit}, func(r Row) error {
 		n++
-		return t.Row(first{r, func(seq int64) { held = append(held, seq) }})
+		return t.Row(First(r, func(seq int64) { held = append(held, seq) }))
 	})
 	if err != nil || n == 0 {
 		return err
@@ -229,7 +241,10 @@ func (s *Statements) take(ctx context.Context, q Session, t *Take) error {
 	return err
 }
 
-// first is a row that tells the value of its first column, an *int64.
+// First is a row that tells the value of its first column, which is read as an *int64.
+func First(r Row, tell func(int64)) Row { return first{r, tell} }
+
+// first is such a row.
 type first struct {
 	Row
 	tell func(int64)

@@ -55,6 +55,9 @@ type Connector struct {
 	// CheckArgs says why a handler must not pass these arguments; nil allows all. A
 	// driver may take some that change the text after Check has read it.
 	CheckArgs func(args []sqldriver.NamedValue) string
+	// Ends reports whether a statement may end the transaction without saying so,
+	// as a procedure may that it calls; nil: none can. Check has let it through.
+	Ends func(query string) bool
 	// Mark says what a statement leaves in the session that the dialect cannot
 	// find there; nil: nothing.
 	Mark func(query string) Mark
@@ -74,7 +77,7 @@ func (c Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 		return nil, errors.Join(errNoInterface, opened.Close())
 	}
 	gc := &Conn{
-		Raw: raw, Guard: &Guard{}, check: c.Check, checkArgs: c.CheckArgs, mark: c.Mark, standing: c.Standing,
+		Raw: raw, Guard: &Guard{}, check: c.Check, checkArgs: c.CheckArgs, mark: c.Mark, standing: c.Standing, ends: c.Ends,
 		rows: map[*rows]bool{}, stmts: map[*stmt]bool{},
 	}
 	if c.Install != nil {
@@ -94,6 +97,7 @@ type Conn struct {
 	Raw
 	Guard    *Guard
 	check    func(sqldriver.Conn, string) string
+	ends     func(string) bool
 	mark     func(string) Mark
 	standing func(sqldriver.Conn) bool
 
@@ -127,6 +131,10 @@ func (c *Conn) allow(query string) error {
 			c.Guard.Refuse(why)
 			return c.Guard.Refused()
 		}
+	}
+	if c.ends != nil && c.ends(query) && c.Guard.mayEnd() {
+		c.Guard.Refuse("it may commit what was settled for others: the message has to run apart from them")
+		return c.Guard.Refused()
 	}
 	if c.mark != nil {
 		c.Guard.note(c.mark(query))

@@ -24,14 +24,17 @@ type Guard struct {
 	dirty     string
 	marked    bool
 	cut       bool
+	together  bool // others are settled that have not run yet
+	ending    bool // what may end the transaction was met
 }
 
 // Enter says that a handler is inside, until Leave; its statements end with
-// life.
-func (g *Guard) Enter(life context.Context) {
+// life. Together with others that have been settled and have not run yet, what may
+// end the transaction is refused to it.
+func (g *Guard) Enter(life context.Context, together bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.refused, g.cut = "", false
+	g.refused, g.cut, g.together, g.ending = "", false, together, false
 	if safety.Guard {
 		g.life = life
 	}
@@ -82,6 +85,23 @@ func (g *Guard) Refused() error {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", driver.ErrTxRefused, g.refused)
+}
+
+// mayEnd notes a statement that may end the transaction without saying so, and
+// reports whether it has to be refused.
+func (g *Guard) mayEnd() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ending = true
+	return g.together
+}
+
+// MayEnd reports whether, since Enter, a statement was met that may end the
+// transaction without saying so.
+func (g *Guard) MayEnd() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ending
 }
 
 // Soil notes what will outlive the handler's transaction: the connection must

@@ -163,6 +163,13 @@ func (a address) with(name, value string) address {
 	return a
 }
 
+// several is the address for connections on which a packet may have several statements.
+func (a address) several() address {
+	a.config = a.config.Clone()
+	a.config.MultiStatements = true
+	return a
+}
+
 // connector opens connections.
 func (a address) connector() (sqldriver.Connector, error) {
 	var out connector

@@ -71,7 +71,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	many := batch{Statements: stmts, names: a.names, maxBytes: known.maxPacket / 4}
 	d := pool.Dialect{
 		Rebind: func(stmt string) string { return stmt }, Now: now, Begin: "begin", Classify: classify, Lost: lost,
-		SQL: stmts, Many: many.run, Inspect: inspectSession,
+		SQL: stmts, Many: many.run, Join: newWriter(stmts, a.names, many.maxBytes).do, Inspect: inspectSession,
 	}
 	x := examiner{pools.App, pool.From(o.Server, len(a.hosts)), a.names}
 	if !o.AsIs {
@@ -80,7 +80,8 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	e := pool.New(d, pools, nil, x.sizes)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: stmts, Names: a.names, Name: "mysql", Durability: known.durability,
-		Fault: Fault, Named: named, DB: pools.App, Fast: busyPoll, Spans: 1, Lanes: x.sizes.Effects, Checks: x.checks(),
+		Fault: Fault, Named: named, DB: pools.App, Fast: busyPoll, Spans: store.DefaultSpan, MustAsk: true,
+		Lanes: x.sizes.Effects, Checks: x.checks(),
 	}, o)
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
@@ -96,6 +97,10 @@ func (s server) pools(a address) (pool.Pools, error) {
 	if err != nil {
 		return pool.Pools{}, err
 	}
+	several, err := a.several().connector()
+	if err != nil {
+		return pool.Pools{}, err
+	}
 	effects, err := a.with("autocommit", "0").connector()
 	if err != nil {
 		return pool.Pools{}, err
@@ -105,8 +110,9 @@ func (s server) pools(a address) (pool.Pools, error) {
 		Guarded: sql.OpenDB(guard.Connector{
 			Connector: watcher{effects, look(s.maria)},
 			Check:     func(_ sqldriver.Conn, query string) string { return refused(query) },
+			Ends:      guard.Remember(mayEnd),
 		}),
-		Control: sql.OpenDB(plain),
+		Control: sql.OpenDB(several),
 		App:     sql.OpenDB(plain),
 	}, nil
 }

@@ -29,6 +29,10 @@ type Dialect struct {
 	// Do writes all but the functions in one round trip, which is a transaction
 	// by itself unless one is open. Nil writes statement by statement.
 	Do func(ctx context.Context, conn *sql.Conn, ws []*store.Write) error
+	// Join stands for Do, on connections that no handler uses, where several
+	// statements may share a round trip. It is part of the transaction that is open,
+	// which begin says that it has to begin itself.
+	Join func(ctx context.Context, conn *sql.Conn, begin bool, ws []*store.Write) error
 	// Unsent reports whether a statement that gave err has not reached the
 	// server, or has been refused by it before anything was committed.
 	Unsent func(error) bool

@@ -118,6 +118,11 @@ func (s *session) ExecMany(ctx context.Context, stmt string, rows [][]any) (out 
 
 // Do writes all but the functions of the writes.
 func (s *session) Do(ctx context.Context, ws ...*store.Write) error {
+	if s.joins() {
+		begin := s.begin
+		s.begin = false
+		return s.ask(ctx, func(ctx context.Context) error { return s.dialect.Join(ctx, s.conn, begin, ws) })
+	}
 	if s.dialect.Do == nil {
 		return s.dialect.SQL.Plainly(ctx, s, ws)
 	}
@@ -127,6 +132,9 @@ func (s *session) Do(ctx context.Context, ws ...*store.Write) error {
 	}
 	return s.ask(ctx, func(ctx context.Context) error { return s.dialect.Do(ctx, s.conn, ws) })
 }
+
+// joins reports whether several statements may share a round trip.
+func (s *session) joins() bool { return s.dialect.Join != nil && s.inner == nil }
 
 // start begins the transaction if that has not been said to the server yet.
 func (s *session) start(ctx context.Context) error {
@@ -163,7 +171,7 @@ func (s *session) Begin(ctx context.Context, raw bool) (*sql.Tx, error) {
 	s.open = true
 	if !raw {
 		s.begin = true
-		if s.dialect.Do != nil {
+		if s.dialect.Do != nil || s.joins() {
 			return nil, nil //nolint:nilnil // there is no raw transaction
 		}
 		return nil, s.start(ctx)
@@ -262,10 +270,13 @@ func (s *session) Whole() bool {
 func (s *session) User() store.UserConn { return s }
 
 // Enter turns the guard on.
-func (s *session) Enter(life context.Context) {
+func (s *session) Enter(life context.Context, together bool) {
 	s.visits++
-	s.inner.Guard.Enter(life)
+	s.inner.Guard.Enter(life, together)
 }
+
+// MayEnd reports whether the handler has met what may end the transaction.
+func (s *session) MayEnd() bool { return s.inner.Guard.MayEnd() }
 
 // Leave closes what was left open and turns the guard off. What the handler did
 // to the session is for Inspect to find, unless the session is gone.

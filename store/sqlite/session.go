@@ -179,7 +179,10 @@ func (s *session) Whole() bool { return true }
 func (s *session) User() store.UserConn { return s }
 
 // Enter turns the guard on.
-func (s *session) Enter(life context.Context) { s.guard.Enter(life) }
+func (s *session) Enter(life context.Context, together bool) { s.guard.Enter(life, together) }
+
+// MayEnd is false: no statement ends a transaction without saying so.
+func (s *session) MayEnd() bool { return s.guard.MayEnd() }
 
 // Leave closes what was left open and turns the guard off. It tells what will
 // outlive the transaction.

@@ -1,0 +1,299 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/failpoint"
+	"github.com/posthorn/posthorn/internal/safety"
+	"github.com/posthorn/posthorn/store"
+)
+
+// A writer writes for many callers in few round trips. The protocol has no pipeline, but
+// a packet may have several statements, which the server runs in their order up to the
+// first that fails; so the clock, the insertions and the acknowledgements of a
+// transaction, and its begin, are one packet. Its commit is another one: so it is known
+// whether a connection that is lost was lost while committing.
+//
+// Only connections that no handler uses take several statements: a handler's statement
+// with a value in it that was not quoted must not become two.
+type writer struct {
+	insert, lock, from, dropLog, claim, claimSuspect, mark string
+
+	maxBytes int // of the arguments of one packet
+}
+
+// clock keeps the server's clock in milliseconds for the statements that follow.
+const clock = `set @posthorn_now = (` + now + `)`
+
+// rowNow and rowLater are the parameters of a row of an insertion, of a message that is
+// due at once, and of any other.
+const (
+	rowNow   = `(?, ?, ?, ?, 0, @posthorn_now, @posthorn_now, @posthorn_now, ?, ?, ?)`
+	rowLater = `(?, ?, ?, ?, greatest(@posthorn_now + ?, ?) > @posthorn_now, greatest(@posthorn_now + ?, ?),
+		greatest(@posthorn_now + ?, ?), @posthorn_now, ?, ?, ?)`
+)
+
+// newWriter makes the statements for tables of these names.
+func newWriter(s store.Statements, n store.Names, maxBytes int) writer {
+	return writer{
+		insert: strings.TrimSuffix(s.Insert, store.InsertRow),
+		lock: n.In(`select seq, coalesce(token, '') from posthorn_message
+			force index (primary) where seq in`),
+		from: n.In(` l straight_join posthorn_message m on m.seq = l.seq`), dropLog: s.DropLog,
+		claim: s.Claim, claimSuspect: s.ClaimSuspect,
+		mark: n.In(`update posthorn_message force index (primary) set state = 2, token = ?, worker = ?,
+			claimed_at = @posthorn_now, wake_at = @posthorn_now + ?` + store.CountDelivery() + ` where seq in`),
+		maxBytes: maxBytes,
+	}
+}
+
+// do is pool.Dialect.Join.
+func (w writer) do(ctx context.Context, conn *sql.Conn, begin bool, ws []*store.Write) error {
+	p := &packet{conn: conn, max: w.maxBytes}
+	if begin {
+		p.add("begin")
+	}
+	for _, one := range ws {
+		one.Lost = nil
+		for _, stmt := range one.Before {
+			p.add(stmt)
+		}
+	}
+	if slices.ContainsFunc(ws, func(one *store.Write) bool { return len(one.Send) > 0 || one.Take != nil }) {
+		p.add(clock)
+	}
+	if err := w.sendAll(ctx, p, ws); err != nil {
+		return err
+	}
+	if err := w.ackAll(ctx, p, ws); err != nil {
+		return err
+	}
+	for _, one := range ws {
+		if one.Take == nil {
+			continue
+		}
+		if err := w.take(ctx, p, one.Take); err != nil {
+			return err
+		}
+	}
+	return p.send(ctx)
+}
+
+// sendAll inserts the messages.
+func (w writer) sendAll(ctx context.Context, p *packet, ws []*store.Write) error {
+	var rows [][]any
+	var texts []string
+	size, any := 0, false
+	insert := func() error {
+		if len(rows) == 0 {
+			return nil
+		}
+		any = true
+		err := p.fit(ctx, w.insert+strings.Join(texts, ", "), slices.Concat(rows...))
+		rows, texts, size = rows[:0], texts[:0], 0
+		return err
+	}
+	for _, one := range ws {
+		for _, m := range one.Send {
+			row, text := rowOf(m)
+			if n := weigh(row); len(rows) == maxRows || size > 0 && size+n > w.maxBytes {
+				if err := insert(); err != nil {
+					return err
+				}
+			}
+			rows, texts, size = append(rows, row), append(texts, text), size+weigh(row)
+		}
+	}
+	if err := insert(); err != nil || !any {
+		return err
+	}
+	if err := p.send(ctx); err != nil {
+		return err
+	}
+	failpoint.Pass(failpoint.MidSend)
+	return nil
+}
+
+// rowOf are the arguments of a message's row, and its text.
+func rowOf(m store.Message) (args []any, text string) {
+	if m.Delay == 0 && m.At == 0 {
+		return []any{m.ID, m.Kind, m.Queue, m.Priority, m.Attempt, m.Header, m.Body}, rowNow
+	}
+	return []any{
+		m.ID, m.Kind, m.Queue, m.Priority, m.Delay, m.At, m.Delay, m.At, m.Delay, m.At, m.Attempt, m.Header, m.Body,
+	}, rowLater
+}
+
+// ackAll removes what was acknowledged: it locks the rows in the order of their keys,
+// and removes those whose claim stands.
+func (w writer) ackAll(ctx context.Context, p *packet, ws []*store.Write) error {
+	var claims []store.Claim
+	for _, one := range ws {
+		claims = append(claims, one.Ack...)
+	}
+	if len(claims) == 0 {
+		return nil
+	}
+	standing := map[int64]string{}
+	for part := range slices.Chunk(claims, maxRows) {
+		if err := w.remove(ctx, p, part, standing); err != nil {
+			return err
+		}
+	}
+	failpoint.Pass(failpoint.MidAck)
+	for _, one := range ws {
+		for _, c := range one.Ack {
+			token, ok := standing[c.Seq]
+			if safety.Fencing && (!ok || token != c.Token) {
+				one.Lost = append(one.Lost, c)
+				continue
+			}
+			delete(standing, c.Seq) // the same claim counts once
+			if c.History {
+				p.add(w.dropLog, c.ID)
+			}
+		}
+	}
+	return p.send(ctx)
+}
+
+// remove removes the claims that stand, and notes those that it found.
+func (w writer) remove(ctx context.Context, p *packet, claims []store.Claim, standing map[int64]string) error {
+	seqs, pairs := make([]any, 0, len(claims)), make([]any, 0, 2*len(claims))
+	for _, c := range claims {
+		seqs, pairs = append(seqs, c.Seq), append(pairs, c.Seq, c.Token)
+	}
+	// With a long list and a small table the server would rather read the whole table; the
+	// list in front keeps it from that.
+	places := `(select ? as seq, ? as token` + strings.Repeat(` union all select ?, ?`, len(claims)-1) + `)`
+	if safety.Fencing {
+		p.add(w.lock+list(len(seqs))+` order by seq for update`, seqs...)
+	}
+	fence := ` and m.token = l.token`
+	if !safety.Fencing {
+		fence = ""
+	}
+	p.add(`delete m from `+places+w.from+fence, pairs...)
+	return p.query(ctx, func(r store.Row) error {
+		var seq int64
+		var token string
+		err := r.Scan(&seq, &token)
+		standing[seq] = token
+		return err
+	})
+}
+
+// take leases messages.
+func (w writer) take(ctx context.Context, p *packet, t *store.Take) error {
+	t.Begin()
+	stmt := w.claim
+	if t.Suspects {
+		stmt = w.claimSuspect
+	}
+	held := []any{t.Token, t.Worker, t.Lease}
+	p.add(stmt, t.Queue, t.Limit)
+	err := p.query(ctx, func(r store.Row) error {
+		return t.Row(store.First(r, func(seq int64) { held = append(held, seq) }))
+	})
+	if err != nil || len(held) == 3 {
+		return err
+	}
+	p.add(w.mark+list(len(held)-3), held...)
+	if err := p.send(ctx); err != nil {
+		return err
+	}
+	failpoint.Pass(failpoint.MidClaim)
+	return nil
+}
+
+// A packet gathers statements.
+type packet struct {
+	conn *sql.Conn
+	max  int // bytes of arguments
+	text strings.Builder
+	args []any
+	size int
+}
+
+// add adds a statement.
+func (p *packet) add(stmt string, args ...any) {
+	if p.text.Len() > 0 {
+		p.text.WriteString("; ")
+	}
+	p.text.WriteString(stmt)
+	p.args, p.size = append(p.args, args...), p.size+weigh(args)
+}
+
+// fit adds a statement whose arguments may be large. What would not fit is sent before;
+// and what is too large for any packet is sent by itself, as a prepared statement if the
+// driver cannot help it, which cannot be one of several.
+func (p *packet) fit(ctx context.Context, stmt string, args []any) error {
+	n := weigh(args)
+	if p.size > 0 && p.size+n > p.max || n > p.max {
+		if err := p.send(ctx); err != nil {
+			return err
+		}
+	}
+	if p.add(stmt, args...); n > p.max {
+		return p.send(ctx)
+	}
+	return nil
+}
+
+// take empties the packet.
+func (p *packet) take() (text string, args []any) {
+	text, args = p.text.String(), p.args
+	p.text.Reset()
+	p.args, p.size = nil, 0
+	return text, args
+}
+
+// send runs the statements, if there are any.
+func (p *packet) send(ctx context.Context) error {
+	if p.text.Len() == 0 {
+		return nil
+	}
+	text, args := p.take()
+	_, err := p.conn.ExecContext(ctx, text, args...)
+	return err
+}
+
+// query runs the statements, one of which returns rows.
+func (p *packet) query(ctx context.Context, scan func(store.Row) error) error {
+	text, args := p.take()
+	rows, err := p.conn.QueryContext(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }() // Err below tells what matters
+	for more := true; more; more = rows.NextResultSet() {
+		for rows.Next() {
+			if err := scan(rows); err != nil {
+				return err
+			}
+		}
+	}
+	return rows.Err()
+}
+
+// perArg is what an argument takes at least, in bytes.
+const perArg = 24
+
+// weigh is how many bytes arguments take, as far as their content is theirs.
+func weigh(args []any) int {
+	size := perArg * len(args)
+	for _, arg := range args {
+		switch v := arg.(type) {
+		case string:
+			size += len(v)
+		case []byte:
+			size += len(v)
+		case sql.NullString:
+			size += len(v.String)
+		}
+	}
+	return size
+}
