@@ -65,6 +65,8 @@ func mariaRefused(k kind) []nasty {
 		"REPLACE INTO Posthorn_Pause values ('q', '', '', 1, null)",
 		"insert into posthorn_document values ('x', 1, '')",
 		"begin not atomic commit; end",
+		"/*!999999 select */ commit", "-- so\n/*M!999999 select */ call ends()", "create /*!999999 temporary */ table own (i int)",
+		"set /*!999999 @kept = 1, */ autocommit = 1",
 	)
 }
 
@@ -73,7 +75,6 @@ func mariaEnds(k kind) []nasty {
 	ended := nasty{want: driver.ErrTxEnded, early: true, after: either}
 	out := all(ended, func(s ...string) does { return says(s[0], k.ghost()) },
 		"call ends()", "call ddl()", "call sets()", "execute immediate 'commit'",
-
 		"execute immediate 'create or replace table other (i int)'", "execute immediate 'set autocommit = 1'")
 	ended.early = false
 	out = append(out, all(ended, func(s ...string) does { return says(s[0], k.ghost()) },
@@ -103,6 +104,7 @@ func mariaAllowed() []nasty {
 		"select 'commit; rollback'", `insert into stray values ('it\'s; commit')`, "select 1 as `commit`",
 		"insert into stray select id from posthorn_message", "set statement max_statement_time = 5 for select 1",
 		"do release_lock('nothing')", "select count(*) from posthorn_meta", "do get_lock('own', 1) + release_lock('own')",
+		"select /*! straight_join */ id from stray", "select '/*!', 1",
 	)
 	return append(out,
 		nasty{name: "sql error swallowed",

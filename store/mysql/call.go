@@ -3,7 +3,6 @@ package mysql
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -21,21 +20,10 @@ const (
 // askWithin bounds the question after a call, which has no context of its own.
 const askWithin = 5 * time.Second
 
-// mayEnd reports whether a statement may end the transaction without saying so. It
-// is read for less than isCall is: whoever runs it must not have settled anything
-// for others, so all that is not known to be harmless counts. What a query or DO calls is
-// functions, and what a change starts is triggers; neither can commit
-// (https://dev.mysql.com/doc/refman/8.4/en/stored-program-restrictions.html).
-func mayEnd(query string) bool {
-	if strings.Contains(query, "/*!") || strings.Contains(query, "/*M!") {
-		return true // whether it is a comment is for the server to say, by its version
-	}
-	switch firstWords(query)[0] {
-	case "select", "insert", "replace", "update", "delete", "with", "values", "do":
-		return false
-	}
-	return true
-}
+// mayEnd reports whether a statement that was not refused may end the transaction
+// without saying so. It is read for less than isCall is: whoever runs it must not have
+// settled anything for others, so all that is not known to be harmless counts.
+func mayEnd(query string) bool { return !harmless(firstWords(query)[0]) }
 
 // isCall reports whether a statement may end the transaction without saying so.
 func isCall(query string) bool {

@@ -17,6 +17,9 @@ func refuse(query string, names store.Names) string {
 	if why != "" {
 		return why
 	}
+	if disguised(query) {
+		return "what the server runs of a comment depends on its version: it might end the handler's transaction"
+	}
 	words := firstWords(query)
 	switch words[0] {
 	case "create", "drop":
@@ -36,6 +39,31 @@ func refuse(query string, names store.Names) string {
 	}
 	return words[0] + " would commit the handler's transaction"
 }
+
+// harmless reports whether a verb cannot end a transaction, whatever follows it. What a
+// query or DO calls is functions, and what a change starts is triggers; neither can commit
+// (https://dev.mysql.com/doc/refman/8.4/en/stored-program-restrictions.html).
+func harmless(verb string) bool {
+	switch verb {
+	case "select", "insert", "replace", "update", "delete", "with", "values", "do":
+		return true
+	}
+	return false
+}
+
+// disguised reports whether what a statement does may depend on the version of the
+// server, which runs the text of a comment, /*!99999 … */, or does not
+// (https://dev.mysql.com/doc/refman/8.4/en/comments.html). The verb must not, and
+// behind one that is not harmless nothing must.
+func disguised(query string) bool {
+	if !strings.Contains(query, "/*!") && !strings.Contains(query, "/*M!") {
+		return false
+	}
+	return !harmless(firstWords(query)[0]) || conditional(skipPlain(query))
+}
+
+// conditional reports whether a text begins with a comment that the server may run.
+func conditional(s string) bool { return strings.HasPrefix(s, "/*!") || strings.HasPrefix(s, "/*M!") }
 
 // refuseSet looks at the name in "set [scope] name = value"; a later name in
 // the same statement is found by the inspection.
@@ -76,15 +104,22 @@ func firstWords(query string) (words [4]string) {
 // skipSpace skips what may stand before a word. What the server runs of a
 // comment, /*! … */, is text.
 func skipSpace(s string) string {
+	for s = skipPlain(s); conditional(s); s = skipPlain(s) {
+		_, s, _ = strings.Cut(s, "!")
+		s = strings.TrimLeft(s, "0123456789")
+	}
+	return s
+}
+
+// skipPlain skips spaces, comments that no server runs, and what may stand before a
+// word without being one.
+func skipPlain(s string) string {
 	for {
 		s = strings.TrimLeft(s, " \t\r\n\f\v@.(`")
 		switch {
 		case strings.HasPrefix(s, "--"), strings.HasPrefix(s, "#"):
 			_, s, _ = strings.Cut(s, "\n")
-		case strings.HasPrefix(s, "/*!"), strings.HasPrefix(s, "/*M!"):
-			_, s, _ = strings.Cut(s, "!")
-			s = strings.TrimLeft(s, "0123456789")
-		case strings.HasPrefix(s, "/*"):
+		case strings.HasPrefix(s, "/*") && !conditional(s):
 			_, s, _ = strings.Cut(s, "*/")
 		default:
 			return s
