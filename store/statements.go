@@ -323,7 +323,7 @@ func inspect(s *Statements) {
 	s.Depths = `select queue, state, count(*), min(due_at) from posthorn_message group by state, queue`
 	s.LetterCounts = `select queue, count(*) from posthorn_letter where discarded_at is null group by queue`
 	s.Find = `select seq, id, kind, queue, priority, state, attempt, deliveries, crashes, due_at, wake_at, sent_at,
-			  coalesce(claimed_at, 0), coalesce(worker, ''), suspect, header, body
+			  case when state = 2 then claimed_at else 0 end, case when state = 2 then worker else '' end, suspect, header, body
 			from posthorn_message where id = ?`
 	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (priority > ?
 			  or priority = ? and (due_at < ? or due_at = ? and seq < ?))`
