@@ -199,11 +199,14 @@ func (c *consumer) look(ctx context.Context, queues []string) (sight, error) {
 
 func (c *consumer) see(ctx context.Context, queues []string) (seen sight, err error) {
 	c.looked = time.Now()
+	ready := c.store.SQL.Ready
+	if c.sub.Suspects {
+		ready = c.store.SQL.SuspectReady
+	}
 	err = c.store.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
 		seen = sight{}
-		ready := c.store.SQL.Ready
-		if c.sub.Suspects {
-			ready = c.store.SQL.SuspectReady
+		if c.store.SQL.Look != "" {
+			return seen.askOnce(ctx, q, c.store.SQL.Look, ready, queues)
 		}
 		for _, queue := range queues {
 			found := func(Row) error { seen.ready = append(seen.ready, queue); return nil }
@@ -211,15 +214,29 @@ func (c *consumer) see(ctx context.Context, queues []string) (seen sight, err er
 				return err
 			}
 		}
-		if c.store.SQL.Look != "" {
-			return q.Query(ctx, c.store.SQL.Look, nil, func(r Row) error { return r.Scan(&seen.now, &seen.wake) })
-		}
 		if seen.now, err = q.Now(ctx); err != nil {
 			return err
 		}
 		return q.Query(ctx, c.store.SQL.NextWake, nil, func(r Row) error { return r.Scan(&seen.wake) })
 	})
 	return seen, err
+}
+
+// askOnce asks by one query.
+func (s *sight) askOnce(ctx context.Context, q Session, look, ready string, queues []string) error {
+	there := make([]bool, len(queues))
+	columns := []any{&s.now, &s.wake}
+	for i := range there {
+		columns = append(columns, &there[i])
+	}
+	look += strings.Repeat(`, exists(`+ready+`)`, len(queues))
+	err := q.Query(ctx, look, listed(queues), func(r Row) error { return r.Scan(columns...) })
+	for i, queue := range queues {
+		if err == nil && there[i] {
+			s.ready = append(s.ready, queue)
+		}
+	}
+	return err
 }
 
 // until is how long to wait at most after a look that has shown nothing.

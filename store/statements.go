@@ -28,7 +28,8 @@ type Statements struct {
 	Gates                                         string // of gates.go: now, now, since, id
 	Promote                                       string // seq, now: ends the wait of a row whose time has come
 	Ready                                         string // queue → 1 if it has a ready row, else nothing
-	// Look stands for Now and NextWake together: → now, earliest wake.
+	// Look stands for Now and NextWake together: → now, earliest wake. Whether queues
+	// have ready rows is asked by the same query: a list of columns ends it.
 	Look string
 	// Claim takes ready rows: token, worker, now, lease end, queue, limit →
 	// columns of scanClaim. With a ClaimMark it only locks them: queue, limit;

@@ -31,7 +31,7 @@ var migrations embed.FS
 // messages come often, and when it has been idle for long. In between the pauses grow with
 // the time without a message (store.Pace), so a shorter first one costs few looks.
 const (
-	busyPoll = time.Millisecond
+	busyPoll = 400 * time.Microsecond
 	idlePoll = 250 * time.Millisecond
 )
 

@@ -17,6 +17,7 @@ func statements() store.Statements {
 	s, g := store.Portable(), gates()
 	s.Ask(g)
 	s.Now = now
+	s.Look = now + `, (` + s.NextWake + `)`
 	s.SkipLocked = ` for update skip locked`
 	// Without an order: the server would lock all that is due before it sorts.
 	s.Later = `select seq from posthorn_message force index (posthorn_message_wake)

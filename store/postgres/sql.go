@@ -7,10 +7,10 @@ func statements() store.Statements {
 	s, g := store.Portable(), gates()
 	s.Ask(g)
 	s.Now = `select ` + clock
-	s.Look = `select ` + clock + `, min(due_at) from posthorn_message where ` + g.Delayed.Stands
 	s.SkipLocked = ` for update skip locked`
 	s.Later = `select seq from posthorn_message where ` + g.Delayed.Through() + ` order by due_at limit 500` + s.SkipLocked
 	s.NextWake = `select min(due_at) from posthorn_message where ` + g.Delayed.Stands
+	s.Look = `select ` + clock + `, (` + s.NextWake + `)`
 	s.HeldBack = store.HeldBackWhere(g.Delayed.Stands + ` order by due_at`)
 	s.Load = `select most, used from (` + places + `) as p (most, used, processes)`
 	s.TrialCheck = `set constraints all immediate`
