@@ -36,6 +36,18 @@ func postgreSQL() kind {
 			`create function blows() returns trigger language plpgsql as $$ begin
 			   perform set_config('search_path', 'nowhere', false); return new; end $$`,
 			`create trigger blow before insert on fuse for each row execute function blows()`,
+			`create table slow_fuse (id int)`,
+			`create constraint trigger blow after insert on slow_fuse deferrable initially deferred
+			   for each row execute function blows()`,
+			`create table slow_lock (id int)`,
+			`create function holds() returns trigger language plpgsql as $$ begin perform pg_advisory_lock(78); return new; end $$`,
+			`create constraint trigger hold after insert on slow_lock deferrable initially deferred
+			   for each row execute function holds()`,
+			`create table relay (id int)`,
+			`create function defers() returns trigger language plpgsql as $$ begin
+			   set constraints all deferred; insert into slow_lock values (1); return new; end $$`,
+			`create constraint trigger defer after insert on relay deferrable initially deferred
+			   for each row execute function defers()`,
 		},
 		virgin: `select concat_ws('|', pg_backend_pid(), current_user, session_user, current_database(),
 			current_schemas(true), current_setting('search_path'), current_setting('transaction_isolation'),
@@ -139,6 +151,7 @@ func postgresDirty() []nasty {
 		"select set_config('x.' || 'y', 'z', 1 = 0)", "prepare kept as select 1",
 		"declare kept cursor with hold for select 1",
 		"select sneaks()", "select locks()", "select listens()", "select keeps()", "insert into fuse values (1)",
+		"insert into slow_fuse values (1)", "insert into slow_lock values (1)", "insert into relay values (1)",
 		"do $$ begin set work_mem = '1MB'; end $$", "deallocate all",
 	)
 }

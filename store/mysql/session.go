@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/posthorn/posthorn/store/guard"
+	"github.com/posthorn/posthorn/store/pool"
 )
 
 // counters are what the server counts of a session whose state may differ
@@ -77,8 +78,12 @@ func text(v sqldriver.Value) string {
 	return fmt.Sprint(v)
 }
 
-// inspectSession says what a handler left in the session.
-func inspectSession(ctx context.Context, conn *sql.Conn) (dirty string, err error) {
+// inspectSession says what a handler left in the session. A commit runs nothing of the
+// application's own, so that after it nothing more can be found than before it.
+func inspectSession(ctx context.Context, conn *sql.Conn, when pool.When) (dirty string, err error) {
+	if when == pool.Rest {
+		return "", nil
+	}
 	err = conn.Raw(func(c any) error {
 		g, ok := c.(*guard.Conn)
 		if !ok {

@@ -44,7 +44,7 @@ type Dialect struct {
 	Many func(ctx context.Context, conn *sql.Conn, stmt string, rows [][]any) ([]int64, error)
 	// Inspect says what handlers have left in the session; empty means that it
 	// is as it was when it was opened.
-	Inspect func(ctx context.Context, conn *sql.Conn) (left string, err error)
+	Inspect func(ctx context.Context, conn *sql.Conn, when When) (left string, err error)
 	// Whole reports whether a commit would keep the transaction. Nil: it would.
 	Whole func(conn *sql.Conn) bool
 	// Wipe undoes what handlers have left in the session that outlives the
@@ -55,6 +55,16 @@ type Dialect struct {
 	// Local says that Inspect finds things that end with the transaction, too.
 	Local bool
 }
+
+// When says when a session is inspected.
+type When uint8
+
+// The moments.
+const (
+	After  When = iota // a transaction
+	Before             // its commit; what else that would run of the application's own is to be run first
+	Rest               // after a commit; nothing was found before it
+)
 
 // DefaultEffects is how many connections run effects.
 const DefaultEffects = 4

@@ -34,6 +34,7 @@ type session struct {
 	begin   bool   // it is begun together with the next statement
 	soiled  string // what Inspect found
 	visits  int    // of handlers since Inspect
+	seen    bool   // Inspect has found nothing before the commit, and no handler has been inside since
 }
 
 func (e *Engine) newSession(conn *sql.Conn, expires time.Time) (*session, error) {
@@ -197,13 +198,14 @@ func (s *session) Commit(ctx context.Context) (err error) {
 	} else {
 		err = errAborted
 	}
+	s.seen = s.seen && err == nil
 	return s.note(err)
 }
 
 // Rollback ends the transaction if there is one.
 func (s *session) Rollback(ctx context.Context) {
 	_ = s.wipe(ctx, true)
-	s.open = false
+	s.open, s.seen = false, false
 	if s.begin { // nothing has been said
 		s.begin = false
 		return
@@ -242,14 +244,21 @@ func (s *session) Inspect(ctx context.Context) (left string) {
 	case s.open && s.visits == 1 && !s.dialect.Local:
 		return "" // it is found after the end as well
 	}
+	when := After
+	switch {
+	case s.open:
+		when = Before
+	case s.seen:
+		when = Rest
+	}
 	err := s.ask(ctx, func(ctx context.Context) (err error) {
-		left, err = s.dialect.Inspect(ctx, s.conn)
+		left, err = s.dialect.Inspect(ctx, s.conn, when)
 		return err
 	})
 	if err != nil {
 		left = "session cannot be inspected"
 	}
-	if !s.open {
+	if s.seen = s.open && left == ""; !s.open {
 		s.visits, s.soiled = 0, left
 		s.inner.Guard.Unmark()
 	}
@@ -272,6 +281,7 @@ func (s *session) User() store.UserConn { return s }
 // Enter turns the guard on.
 func (s *session) Enter(life context.Context, together bool) {
 	s.visits++
+	s.seen = false
 	s.inner.Guard.Enter(life, together)
 }
 

@@ -120,9 +120,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	d := pool.Dialect{
 		Rebind: rebinder(), Now: statements().Now, Begin: "begin", Classify: classify, Lost: lost, Many: pipeline,
 		Do: newWriter(a.names).do, Unsent: unsent, Idle: idle,
-		Local: true, Whole: whole, Inspect: func(ctx context.Context, conn *sql.Conn) (string, error) {
-			return inspectSession(ctx, conn, config.User)
-		},
+		Local: true, Whole: whole, Inspect: newInspector(config.User).inspect,
 	}
 	e := pool.New(a.forPooler(d), pool.Pools{Guarded: guarded, Control: stdlib.OpenDB(a.control()), App: app},
 		a.ears(way), sizes)

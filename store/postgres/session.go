@@ -14,6 +14,7 @@ import (
 
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/guard"
+	"github.com/posthorn/posthorn/store/pool"
 )
 
 // errNotPgx: the connection is not pgx's.
@@ -70,27 +71,50 @@ func lost(err error) bool {
 	return pg.Code[:2] == "08" || pg.Severity == "FATAL" || pg.Severity == "PANIC"
 }
 
-// leftovers finds what handlers left in the session. The names are qualified:
-// the search path may be a handler's.
-const leftovers = `select coalesce(
-  (select 'role ' || current_user where current_user <> $1 or session_user <> $1),
-  (select 'setting ' || name from pg_catalog.pg_settings where source = 'session' limit 1),
+// leftovers finds what handlers left in the session, and is what finds settings, or
+// nothing. The names are qualified: the search path may be a handler's.
+const (
+	leftovers = `select coalesce(
+  (select 'role ' || current_user where current_user <> $1 or session_user <> $1), %s
   (select 'temporary schema' where pg_catalog.pg_my_temp_schema() <> 0),
   (select 'advisory lock' from pg_catalog.pg_locks
    where locktype = 'advisory' and pid = pg_catalog.pg_backend_pid() limit 1),
   (select 'listen ' || c from pg_catalog.pg_listening_channels() c limit 1),
   (select 'cursor ' || name from pg_catalog.pg_cursors where name <> '' limit 1),
   (select 'prepared statement ' || name from pg_catalog.pg_prepared_statements where from_sql limit 1), '')`
+	settings = `(select 'setting ' || name from pg_catalog.pg_settings where source = 'session' limit 1),`
+)
 
-// inspectSession says what handlers left in the session. Settings of the
+// An inspector looks at the sessions of a user.
+type inspector struct{ user, whole, rest string }
+
+func newInspector(user string) inspector {
+	return inspector{user, fmt.Sprintf(leftovers, settings), fmt.Sprintf(leftovers, "")}
+}
+
+// inspect says what handlers left in the session. Settings of the
 // application's own, whose names have a dot, are in no catalog: what a function
 // has set outside the text of a statement ends here.
-func inspectSession(ctx context.Context, conn *sql.Conn, user string) (left string, err error) {
-	err = conn.QueryRowContext(ctx, leftovers, user).Scan(&left)
-	if err == nil && left == "" && status(conn) == 'I' {
-		_, err = conn.ExecContext(ctx, "reset all")
+//
+// To look at the settings makes a row of each of some hundreds, which is most of what this
+// costs. So after a commit they are not looked at again if they were before it. What a
+// commit runs of the application's own, deferred triggers, runs before that look then
+// (PostgreSQL manual, SET CONSTRAINTS); what is set by one that defers another, and
+// that one to the commit, is reset without being found.
+func (i inspector) inspect(ctx context.Context, conn *sql.Conn, when pool.When) (left string, err error) {
+	b, look := &pgx.Batch{}, i.whole
+	switch when {
+	case pool.Before:
+		b.Queue("set constraints all immediate")
+	case pool.Rest:
+		look = i.rest
+	case pool.After:
 	}
-	if err != nil {
+	b.Queue(look, i.user).QueryRow(func(row pgx.Row) error { return row.Scan(&left) })
+	if when != pool.Before {
+		b.Queue("reset all") // whoever has left something loses the connection
+	}
+	if err := native(conn, func(c *pgx.Conn) error { return c.SendBatch(ctx, b).Close() }); err != nil {
 		return "", fmt.Errorf("inspect session: %w", err)
 	}
 	return left, nil
