@@ -14,6 +14,10 @@ import (
 // message that waits in a worker cannot be taken by another one.
 const horizon = 100 * time.Millisecond
 
+// maxAhead bounds the bodies that are claimed ahead of the slots, in bytes, as far as
+// what is claimed next is like what was claimed before.
+const maxAhead = 16 << 20
+
 // take claims messages until taking ends.
 func (w *Worker) take(taking context.Context) {
 	var suspect *parcel // it is begun when nothing else is in hand
@@ -86,6 +90,7 @@ func (w *Worker) accept(ds []driver.Delivery, claimed time.Time) (next verdict.N
 	for i, d := range ds {
 		ps[i] = w.newParcel(d, claimed)
 	}
+	w.pace.claimed(ds)
 	sorted := w.rules.Sort(ds, w.hand.len() == 0)
 	w.hand.add(ps)
 	w.giveUp(chosen(ps, sorted.Back))
@@ -147,6 +152,22 @@ type pace struct {
 	since time.Time
 	n     int
 	rate  float64 // per second
+	size  float64 // of a body, in bytes
+}
+
+// claimed notes how large the bodies are. Larger ones are believed at once.
+func (p *pace) claimed(ds []driver.Delivery) {
+	if len(ds) == 0 {
+		return
+	}
+	sum := 0
+	for _, d := range ds {
+		sum += len(d.Body)
+	}
+	mean := float64(sum) / float64(len(ds))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.size = max(mean, 0.8*p.size+0.2*mean)
 }
 
 // settled counts messages that are done with.
@@ -164,9 +185,10 @@ func (p *pace) settled(n int) {
 	}
 }
 
-// ahead is how many messages are settled in d at the present pace.
+// ahead is how many messages are settled in d at the present pace, as far as their
+// bodies may be held.
 func (p *pace) ahead(d time.Duration) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return int(p.rate * d.Seconds())
+	return int(min(p.rate*d.Seconds(), maxAhead/max(p.size, 1)))
 }

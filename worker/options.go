@@ -21,7 +21,7 @@ import (
 // The defaults of Options.
 const (
 	DefaultConcurrency  = 8
-	DefaultPrefetch     = 500
+	DefaultPrefetch     = 2000
 	DefaultLease        = 30 * time.Second
 	DefaultDrainTimeout = 25 * time.Second
 	DefaultRetention    = 30 * 24 * time.Hour
@@ -48,7 +48,7 @@ type Options struct {
 	Queues       []string      // empty means posthorn.DefaultQueue; an earlier queue is served first
 	Weights      []int         // of the queues, see driver.Subscription; empty: by their order
 	Concurrency  int           // handlers that run at once; 0 means 8
-	Prefetch     int           // most messages claimed beyond Concurrency (ADR 6); 0 means 500, negative none
+	Prefetch     int           // most messages claimed beyond Concurrency (ADR 6); 0 means 2000, negative none
 	Lease        time.Duration // of a claim; 0 means 30 s
 	Renew        time.Duration // how often leases are renewed; 0 means a third of Lease
 	DrainTimeout time.Duration // for handlers to finish when the worker stops; 0 means 25 s
