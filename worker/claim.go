@@ -146,6 +146,13 @@ func (w *Worker) slot(slots *sync.WaitGroup) {
 	finished = true
 }
 
+// The times over which a pace is measured. The first one is short: until there is a
+// pace, nothing is claimed ahead.
+const (
+	spell      = horizon / 5
+	firstSpell = 4 * time.Millisecond
+)
+
 // A pace is how many messages a worker settles in a second.
 type pace struct {
 	mu    sync.Mutex
@@ -174,12 +181,17 @@ func (p *pace) claimed(ds []driver.Delivery) {
 func (p *pace) settled(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.n += n
 	now := time.Now()
 	if p.since.IsZero() {
-		p.since = now
+		p.since = now // what was settled by now took a time that nobody knows
+		return
 	}
-	if passed := now.Sub(p.since); passed >= horizon/5 {
+	p.n += n
+	switch passed := now.Sub(p.since); {
+	case p.rate == 0 && passed >= firstSpell:
+		p.rate = float64(p.n) / passed.Seconds()
+		p.since, p.n = now, 0
+	case passed >= spell:
 		p.rate = 0.5*p.rate + 0.5*float64(p.n)/passed.Seconds()
 		p.since, p.n = now, 0
 	}
