@@ -121,7 +121,8 @@ func (g *group) spanOf(done int, first driver.Unit, began time.Time) int {
 		return min(1, len(g.todo))
 	}
 	n := 0
-	for limit := g.store.width.get(g.store.Spans); n < min(limit, len(g.todo)); n++ {
+	limit := g.store.width.get(g.store.Spans, g.store.opts.GroupBudget-time.Since(began))
+	for ; n < min(limit, len(g.todo)); n++ {
 		if i := g.todo[n]; g.lonely(g.units[i]) || n > 0 && g.apart(i) {
 			break
 		}

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
+	"time"
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/mutant"
@@ -39,6 +39,7 @@ const (
 // effects runs the effects of units whose claims stand.
 func (s *span) effects(ctx context.Context, standing []int) fate {
 	var queued []Queued
+	began := time.Now()
 	for n, i := range standing {
 		more, err := s.group.effect(s.conn, i, s.raw, len(standing) == 1)
 		queued = append(queued, more...)
@@ -59,7 +60,7 @@ func (s *span) effects(ctx context.Context, standing []int) fate {
 		return s.apart(ctx, standing)
 	}
 	s.ran = standing
-	s.group.store.width.widen()
+	s.group.store.width.widen(time.Since(began), len(standing))
 	return kept
 }
 
@@ -208,29 +209,4 @@ func (s *span) undo(ctx context.Context, doubtful bool) error {
 	}
 	_, err := s.conn.Exec(ctx, s.group.store.SQL.RollbackTo)
 	return err
-}
-
-// A width is how many units are settled together. It grows while effects succeed,
-// and shrinks when one fails, since then its neighbours have run in vain. It is
-// safe for concurrent use.
-type width struct{ n atomic.Int32 }
-
-// DefaultSpan is how many units are settled together at most.
-const DefaultSpan = 64
-
-// get is the width now, at least 1 and at most limit.
-func (w *width) get(limit int) int {
-	w.n.CompareAndSwap(0, 8)
-	return max(1, min(int(w.n.Load()), limit))
-}
-
-func (w *width) widen() {
-	if n := w.n.Load(); n < DefaultSpan {
-		w.n.CompareAndSwap(n, n+1+n/8)
-	}
-}
-
-func (w *width) narrow() {
-	n := w.n.Load()
-	w.n.CompareAndSwap(n, max(1, n/4))
 }

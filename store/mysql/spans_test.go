@@ -1,0 +1,91 @@
+package mysql_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+)
+
+// commitSizes are how many effects each transaction has committed.
+type commitSizes struct {
+	store.Meter
+	mu sync.Mutex
+	of []int
+}
+
+// Committed notes a transaction.
+func (c *commitSizes) Committed(effects int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.of = append(c.of, effects)
+}
+
+// LeftDirty and Crashed are nothing to it.
+func (*commitSizes) LeftDirty(string) {}
+
+// Crashed is nothing to it.
+func (*commitSizes) Crashed(int) {}
+
+// transact runs one effect for each of n messages and wants them done.
+func (r *rig) transact(n int, also effect) {
+	r.Helper()
+	ds := r.claims(n)
+	units := make([]driver.Unit, n)
+	for i, d := range ds {
+		units[i] = r.unit(d, also)
+	}
+	for i, err := range r.store.Transact(r.soon(), units) {
+		r.committed(ds[i], err)
+	}
+}
+
+// A span is settled before its effects run, and none of it can be left for another
+// transaction. So it is no wider than the budget of a transaction, as far as is known.
+func TestASpanOfSlowEffectsIsNarrow(t *testing.T) {
+	t.Parallel()
+	d, c := servers.MariaDB(t), &commitSizes{}
+	r := newRigAt(t, d.Server, d.Name, store.Options{Meter: c})
+	r.transact(100, nothing) // spans are wide now
+	if wide := slices.Max(c.of); wide < 50 {
+		t.Errorf("transactions of quick effects had %v", c.of)
+	}
+	c.of = nil
+	r.transact(150, func(ctx context.Context, _ driver.Tx) error {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	if late := c.of[len(c.of)-1]; late > 8 {
+		t.Errorf("transactions of effects that take 5 ms had %v, want 25 ms a transaction in the end", c.of)
+	}
+}
+
+// A handler that calls a procedure is refused it beside others that are settled, runs
+// again apart from them, and the next of its kind does so at once.
+func TestWhoCallsAProcedureRunsApart(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(`create procedure harmless() insert into effect values ('called')`)
+	calls := 0
+	call := func(ctx context.Context, tx driver.Tx) error {
+		calls++
+		_, _ = tx.ExecContext(ctx, `call harmless()`) // it swallows that it is refused
+		return nil
+	}
+	r.transact(20, nothing)
+	r.transact(5, call)
+	if n := r.marks("called"); n != 5 || calls != 6 {
+		t.Errorf("5 messages made %d calls in %d runs, want 5 in 6: one is refused and remembered", n, calls)
+	}
+	r.transact(5, call)
+	if n := r.marks("called"); n != 10 || calls != 11 {
+		t.Errorf("10 messages made %d calls in %d runs, want 10 in 11", n, calls)
+	}
+}
