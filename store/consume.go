@@ -206,7 +206,7 @@ func (c *consumer) see(ctx context.Context, queues []string) (seen sight, err er
 	err = c.store.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
 		seen = sight{}
 		if c.store.SQL.Look != "" {
-			return seen.askOnce(ctx, q, c.store.SQL.Look, ready, queues)
+			return seen.askOnce(ctx, q, c.store.SQL.Look+strings.Repeat(`, exists(`+ready+`)`, len(queues)), queues)
 		}
 		for _, queue := range queues {
 			found := func(Row) error { seen.ready = append(seen.ready, queue); return nil }
@@ -222,14 +222,13 @@ func (c *consumer) see(ctx context.Context, queues []string) (seen sight, err er
 	return seen, err
 }
 
-// askOnce asks by one query.
-func (s *sight) askOnce(ctx context.Context, q Session, look, ready string, queues []string) error {
+// askOnce asks by one query, which has a column for each queue.
+func (s *sight) askOnce(ctx context.Context, q Session, look string, queues []string) error {
 	there := make([]bool, len(queues))
 	columns := []any{&s.now, &s.wake}
 	for i := range there {
 		columns = append(columns, &there[i])
 	}
-	look += strings.Repeat(`, exists(`+ready+`)`, len(queues))
 	err := q.Query(ctx, look, listed(queues), func(r Row) error { return r.Scan(columns...) })
 	for i, queue := range queues {
 		if err == nil && there[i] {

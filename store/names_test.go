@@ -20,7 +20,7 @@ import (
 	"github.com/posthorn/posthorn/store/sqlite"
 )
 
-var servers testserver.Shared
+var servers = testserver.Shared{Options: testserver.Options{InMemory: true}}
 
 func TestMain(m *testing.M) { os.Exit(servers.Main(m).Run()) }
 

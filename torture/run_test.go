@@ -27,7 +27,7 @@ import (
 const processArg = "torture-process"
 
 // servers are private to this test process.
-var servers testserver.Shared
+var servers = testserver.Shared{Options: testserver.Options{InMemory: true}}
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == processArg {

@@ -57,7 +57,7 @@ type planTx struct{ plan }
 func (planTx) Kind() string { return "plan_tx" }
 
 // servers are private to this test process.
-var servers testserver.Shared
+var servers = testserver.Shared{Options: testserver.Options{InMemory: true}}
 
 func TestMain(m *testing.M) {
 	is, err := played()

@@ -17,7 +17,7 @@ import (
 const appEnv = "POSTHORN_FLEETTEST_APP"
 
 // servers are private to this test process.
-var servers testserver.Shared
+var servers = testserver.Shared{Options: testserver.Options{InMemory: true}}
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(appEnv) {

@@ -65,7 +65,8 @@ func mariaRefused(k kind) []nasty {
 		"REPLACE INTO Posthorn_Pause values ('q', '', '', 1, null)",
 		"insert into posthorn_document values ('x', 1, '')",
 		"begin not atomic commit; end",
-		"/*!999999 select */ commit", "-- so\n/*M!999999 select */ call ends()", "create /*!999999 temporary */ table own (i int)",
+		"/*!999999 select */ commit", "-- so\n/*M!999999 select */ call ends()",
+		"create /*!999999 temporary */ table own (i int)",
 		"set /*!999999 @kept = 1, */ autocommit = 1",
 	)
 }

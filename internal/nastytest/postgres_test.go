@@ -40,7 +40,8 @@ func postgreSQL() kind {
 			`create constraint trigger blow after insert on slow_fuse deferrable initially deferred
 			   for each row execute function blows()`,
 			`create table slow_lock (id int)`,
-			`create function holds() returns trigger language plpgsql as $$ begin perform pg_advisory_lock(78); return new; end $$`,
+			`create function holds() returns trigger language plpgsql as $$ begin
+			   perform pg_advisory_lock(78); return new; end $$`,
 			`create constraint trigger hold after insert on slow_lock deferrable initially deferred
 			   for each row execute function holds()`,
 			`create table relay (id int)`,

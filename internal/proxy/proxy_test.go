@@ -19,7 +19,7 @@ import (
 )
 
 // servers are shared by the tests with real servers.
-var servers testserver.Shared
+var servers = testserver.Shared{Options: testserver.Options{InMemory: true}}
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(servers.Main(m)) }
 

@@ -3,6 +3,7 @@
 package testserver
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"io/fs"
@@ -25,11 +26,11 @@ type place struct {
 }
 
 // newPlace takes the directory that is given, or makes one.
-func newPlace(dir string, who *account) (*place, error) {
-	if dir == "" {
-		return makePlace(who)
+func newPlace(o Options, who *account) (*place, error) {
+	if o.Dir == "" {
+		return makePlace(who, o.InMemory || o.Volatile)
 	}
-	dir, err := filepath.Abs(dir)
+	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("place server: %w", err)
 	}
@@ -39,8 +40,11 @@ func newPlace(dir string, who *account) (*place, error) {
 	return &place{dir: dir}, nil
 }
 
-func makePlace(who *account) (*place, error) {
+func makePlace(who *account, inMemory bool) (*place, error) {
 	parent := os.TempDir()
+	if inMemory {
+		parent = cmp.Or(memory(), parent)
+	}
 	if who.reaches(parent) != nil {
 		parent = "/tmp"
 	}

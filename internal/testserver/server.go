@@ -42,6 +42,10 @@ type Options struct {
 	// server, but not a power cut.
 	Volatile bool
 
+	// InMemory lets the data lie in memory, where there is room: for tests that are not
+	// about a disk. Files are made slowly on a disk where many were just removed.
+	InMemory bool
+
 	// Env is added to the server's environment, as NAME=value.
 	Env []string
 }
@@ -124,7 +128,7 @@ func launch(p product, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{product: p, options: o, programs: progs, account: who}
-	if s.place, err = newPlace(o.Dir, who); err != nil {
+	if s.place, err = newPlace(o, who); err != nil {
 		return nil, err
 	}
 	if err = s.fill(); err == nil {

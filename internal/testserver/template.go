@@ -64,7 +64,7 @@ func templateName(p product, progs programs) (string, error) {
 
 // makeTemplate runs the product's installer.
 func makeTemplate(p product, progs programs, who *account, dir string) (err error) {
-	scratch, err := makePlace(who)
+	scratch, err := makePlace(who, false)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // servers are shared by the tests that do a server no harm.
-var servers testserver.Shared
+var servers = testserver.Shared{Options: testserver.Options{InMemory: true}}
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(servers.Main(m)) }
 

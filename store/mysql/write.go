@@ -84,31 +84,29 @@ func (w writer) do(ctx context.Context, conn *sql.Conn, begin bool, ws []*store.
 
 // sendAll inserts the messages.
 func (w writer) sendAll(ctx context.Context, p *packet, ws []*store.Write) error {
-	var rows [][]any
-	var texts []string
-	size, any := 0, false
-	insert := func() error {
-		if len(rows) == 0 {
-			return nil
-		}
-		any = true
-		err := p.fit(ctx, w.insert+strings.Join(texts, ", "), slices.Concat(rows...))
-		rows, texts, size = rows[:0], texts[:0], 0
-		return err
-	}
+	var ms []store.Message
 	for _, one := range ws {
-		for _, m := range one.Send {
-			row, text := rowOf(m)
-			if n := weigh(row); len(rows) == maxRows || size > 0 && size+n > w.maxBytes {
-				if err := insert(); err != nil {
-					return err
-				}
-			}
-			rows, texts, size = append(rows, row), append(texts, text), size+weigh(row)
-		}
+		ms = append(ms, one.Send...)
 	}
-	if err := insert(); err != nil || !any {
-		return err
+	if len(ms) == 0 {
+		return nil
+	}
+	for rest := ms; len(rest) > 0; {
+		var (
+			args  []any
+			texts []string
+		)
+		for size := 0; len(texts) < min(len(rest), maxRows); {
+			row, text := rowOf(rest[len(texts)])
+			if size += weigh(row); size > w.maxBytes && len(texts) > 0 {
+				break
+			}
+			args, texts = append(args, row...), append(texts, text)
+		}
+		if err := p.fit(ctx, w.insert+strings.Join(texts, ", "), args); err != nil {
+			return err
+		}
+		rest = rest[len(texts):]
 	}
 	if err := p.send(ctx); err != nil {
 		return err

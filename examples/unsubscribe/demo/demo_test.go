@@ -19,7 +19,7 @@ import (
 )
 
 // servers are shared by the tests: none does them harm.
-var servers testserver.Shared
+var servers = testserver.Shared{Options: testserver.Options{InMemory: true}}
 
 // application is built when the first test asks for it.
 var application program

@@ -1,0 +1,4 @@
+package testserver
+
+// memory is a directory in memory that has room; there is none.
+func memory() string { return "" }
