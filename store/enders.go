@@ -8,8 +8,10 @@ import (
 
 // What a handler runs may end the transaction without saying so: a procedure of
 // MySQL may commit. In a span of several units that would commit the settlements of
-// those that have not run. So it is refused there, whatever the handler makes of the
-// refusal, and its unit runs again in a span of its own. Its kind is remembered.
+// those that have not run. And it may go back to a savepoint, which may be one that
+// another unit of the span has left. So both are refused there, whatever the handler
+// makes of the refusal, and its unit runs again in a span of its own, whose end releases
+// all savepoints in it. Its kind is remembered.
 
 // errTogether: an effect met what may end the transaction beside others that were
 // settled. It never leaves the package.

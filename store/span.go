@@ -46,6 +46,7 @@ func (s *span) effects(ctx context.Context, standing []int) fate {
 		if err == nil && (!s.group.store.MustAsk || len(standing) == 1) {
 			err = s.proof(ctx)
 		}
+		s.clock(time.Since(began), standing[:n+1])
 		if err != nil {
 			return s.failed(ctx, standing, n, err)
 		}
@@ -55,13 +56,40 @@ func (s *span) effects(ctx context.Context, standing []int) fate {
 			s.again = standing
 			return wrecked
 		}
+		if n < len(standing)-1 && time.Since(began) > s.patience() {
+			return s.shorter(ctx, standing)
+		}
 	}
 	if s.finish(ctx, queued, len(standing)) != nil {
 		return s.apart(ctx, standing)
 	}
 	s.ran = standing
-	s.group.store.width.widen(time.Since(began), len(standing))
+	s.group.store.width.widen()
 	return kept
+}
+
+// clock notes how long the effects of some units took. Those that run apart say nothing
+// of the others.
+func (s *span) clock(took time.Duration, ran []int) {
+	if g := s.group; !g.alone && !g.apart(ran[0]) && !g.lonely(g.units[ran[0]]) {
+		g.store.width.took(took, len(ran))
+	}
+}
+
+// patience is how long the effects of a span may take together. Its width was a guess,
+// and what it has settled is locked, so that its leases cannot be renewed.
+func (s *span) patience() time.Duration {
+	return s.group.store.opts.GroupBudget + max(s.group.store.opts.SlowEffect, 0)
+}
+
+// shorter undoes a span that takes too long, for which nobody is to blame. Its units run
+// again in spans that are as narrow as their time allows.
+func (s *span) shorter(ctx context.Context, standing []int) fate {
+	s.again = standing
+	if s.undo(ctx, false) != nil {
+		return wrecked
+	}
+	return undone
 }
 
 // finish runs what the effects of a span of n units have queued, in as few round trips

@@ -31,18 +31,23 @@ func (w *width) get(limit int, left time.Duration) int {
 	return max(1, n)
 }
 
-// widen notes that n effects have succeeded in a time.
-func (w *width) widen(took time.Duration, n int) {
-	each := int64(took) / int64(max(n, 1))
-	if old := w.each.Load(); old > 0 {
+// took notes that n effects took a time.
+func (w *width) took(d time.Duration, n int) {
+	each := int64(d) / int64(max(n, 1))
+	if old := w.each.Load(); old > 0 && each < old { // slower ones are believed at once
 		each = (3*old + each) / 4
 	}
 	w.each.Store(max(each, 1))
+}
+
+// widen notes that a span has succeeded.
+func (w *width) widen() {
 	if n := w.n.Load(); n < DefaultSpan {
 		w.n.CompareAndSwap(n, n+1+n/8)
 	}
 }
 
+// narrow notes that a span has failed.
 func (w *width) narrow() {
 	n := w.n.Load()
 	w.n.CompareAndSwap(n, max(1, n/4))

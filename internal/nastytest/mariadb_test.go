@@ -67,7 +67,7 @@ func mariaRefused(k kind) []nasty {
 		"begin not atomic commit; end",
 		"/*!999999 select */ commit", "-- so\n/*M!999999 select */ call ends()",
 		"create /*!999999 temporary */ table own (i int)",
-		"set /*!999999 @kept = 1, */ autocommit = 1",
+		"set /*!999999 @kept = 1, */ autocommit = 1", "/*/ select */ create table own (i int)",
 	)
 }
 
@@ -75,7 +75,8 @@ func mariaRefused(k kind) []nasty {
 func mariaEnds(k kind) []nasty {
 	ended := nasty{want: driver.ErrTxEnded, early: true, after: either}
 	out := all(ended, func(s ...string) does { return says(s[0], k.ghost()) },
-		"call ends()", "call ddl()", "call sets()", "execute immediate 'commit'",
+		"call ends()", "call ddl()", "call sets()", "execute immediate 'commit'", "/*/ select */ call ends()",
+		"/* select ? */ call ends()", "--\x01 select\ncall ends()",
 		"execute immediate 'create or replace table other (i int)'", "execute immediate 'set autocommit = 1'")
 	ended.early = false
 	out = append(out, all(ended, func(s ...string) does { return says(s[0], k.ghost()) },
@@ -106,6 +107,7 @@ func mariaAllowed() []nasty {
 		"insert into stray select id from posthorn_message", "set statement max_statement_time = 5 for select 1",
 		"do release_lock('nothing')", "select count(*) from posthorn_meta", "do get_lock('own', 1) + release_lock('own')",
 		"select /*! straight_join */ id from stray", "select '/*!', 1",
+		"explain select '/*! no comment */'", "/* what? */ select 1",
 	)
 	return append(out,
 		nasty{name: "sql error swallowed",

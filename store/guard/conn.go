@@ -55,8 +55,9 @@ type Connector struct {
 	// CheckArgs says why a handler must not pass these arguments; nil allows all. A
 	// driver may take some that change the text after Check has read it.
 	CheckArgs func(args []sqldriver.NamedValue) string
-	// Ends reports whether a statement may end the transaction without saying so,
-	// as a procedure may that it calls; nil: none can. Check has let it through.
+	// Ends reports whether a statement may undo or commit what others have done in the
+	// transaction: by a procedure that commits, or by a savepoint that was there before.
+	// Nil: none can. Check has let it through.
 	Ends func(query string) bool
 	// Mark says what a statement leaves in the session that the dialect cannot
 	// find there; nil: nothing.
@@ -133,7 +134,7 @@ func (c *Conn) allow(query string) error {
 		}
 	}
 	if c.ends != nil && c.ends(query) && c.Guard.mayEnd() {
-		c.Guard.Refuse("it may commit what was settled for others: the message has to run apart from them")
+		c.Guard.Refuse("it may undo or commit what others have done: the message has to run apart from them")
 		return c.Guard.Refused()
 	}
 	if c.mark != nil {

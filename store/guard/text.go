@@ -36,6 +36,17 @@ func (x Syntax) RefuseTransactionControl(query string) string {
 	return ""
 }
 
+// UsesSavepoints reports whether one of a query's statements sets, releases or goes back to
+// a savepoint. In a transaction that handlers share, it may be another one's.
+func (x Syntax) UsesSavepoints(query string) bool {
+	for _, words := range x.statementWords(query) {
+		if isSavepoint(words[0]) {
+			return true
+		}
+	}
+	return false
+}
+
 func isSavepoint(verb string) bool {
 	return verb == "savepoint" || verb == "release" || verb == "rollback"
 }

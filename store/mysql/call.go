@@ -23,7 +23,10 @@ const askWithin = 5 * time.Second
 // mayEnd reports whether a statement that was not refused may end the transaction
 // without saying so. It is read for less than isCall is: whoever runs it must not have
 // settled anything for others, so all that is not known to be harmless counts.
-func mayEnd(query string) bool { return !harmless(firstWords(query)[0]) }
+func mayEnd(query string) bool {
+	_, plain := skipLead(query)
+	return !plain || !harmless(firstWords(query)[0])
+}
 
 // isCall reports whether a statement may end the transaction without saying so.
 func isCall(query string) bool {

@@ -11,7 +11,8 @@ import (
 // refuse says why a handler must not run a statement: it would end the
 // transaction, by itself or by the commit that the server adds
 // (https://dev.mysql.com/doc/refman/8.4/en/implicit-commit.html), or change the
-// server for everybody. What a procedure does is found by the unit's savepoint.
+// server for everybody. A procedure that may do so runs apart from others (mayEnd), and
+// is found by its unit's savepoint.
 func refuse(query string, names store.Names) string {
 	why := cmp.Or(guard.MySQL.RefuseTransactionControl(query), guard.MySQL.RefuseOwnTables(query, names))
 	if why != "" {
@@ -59,11 +60,32 @@ func disguised(query string) bool {
 	if !strings.Contains(query, "/*!") && !strings.Contains(query, "/*M!") {
 		return false
 	}
-	return !harmless(firstWords(query)[0]) || conditional(skipPlain(query))
+	rest, _ := skipLead(query)
+	return conditional(rest) || !harmless(firstWords(query)[0]) && conditionalInside(query)
 }
 
 // conditional reports whether a text begins with a comment that the server may run.
 func conditional(s string) bool { return strings.HasPrefix(s, "/*!") || strings.HasPrefix(s, "/*M!") }
+
+// conditionalInside reports whether a text has such a comment outside of quotes.
+func conditionalInside(s string) bool {
+	quote := byte(0)
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case quote != 0 && c == '\\' && quote != '`':
+			i++
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '\'', c == '"', c == '`':
+			quote = c
+		case conditional(s[i:]):
+			return true
+		}
+	}
+	return false
+}
 
 // refuseSet looks at the name in "set [scope] name = value"; a later name in
 // the same statement is found by the inspection.
@@ -115,14 +137,37 @@ func skipSpace(s string) string {
 // word without being one.
 func skipPlain(s string) string {
 	for {
-		s = strings.TrimLeft(s, " \t\r\n\f\v@.(`")
-		switch {
-		case strings.HasPrefix(s, "--"), strings.HasPrefix(s, "#"):
-			_, s, _ = strings.Cut(s, "\n")
-		case strings.HasPrefix(s, "/*") && !conditional(s):
-			_, s, _ = strings.Cut(s, "*/")
-		default:
-			return s
+		lead, _ := skipLead(s)
+		rest := strings.TrimLeft(lead, "@.`")
+		if rest == lead {
+			return rest
 		}
+		s = rest
+	}
+}
+
+// skipLead skips spaces, parentheses, and comments that no server runs. They are plain
+// if nobody can read them otherwise: neither the server, nor the driver, which puts
+// arguments in the place of question marks outside of what it takes for comments and strings.
+func skipLead(s string) (rest string, plain bool) {
+	plain = true
+	for {
+		s = strings.TrimLeft(s, " \t\r\n\f\v(")
+		var comment string
+		switch {
+		case strings.HasPrefix(s, "--"):
+			comment, s, _ = strings.Cut(s, "\n")
+			plain = plain && strings.TrimLeft(comment[2:], " \t\r") != comment[2:]
+		case strings.HasPrefix(s, "#"):
+			comment, s, _ = strings.Cut(s, "\n")
+		case strings.HasPrefix(s, "/*") && !conditional(s):
+			comment, s, _ = strings.Cut(s[len("/*"):], "*/")
+			plain = plain && !strings.HasPrefix(comment, "/") && !strings.Contains(comment, "/*")
+		default:
+			return s, plain
+		}
+		plain = plain && !strings.ContainsFunc(comment, func(r rune) bool {
+			return r == '?' || r < ' ' && !strings.ContainsRune("\t\r\n\f\v", r)
+		})
 	}
 }

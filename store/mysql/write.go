@@ -62,9 +62,6 @@ func (w writer) do(ctx context.Context, conn *sql.Conn, begin bool, ws []*store.
 			p.add(stmt)
 		}
 	}
-	if slices.ContainsFunc(ws, func(one *store.Write) bool { return len(one.Send) > 0 || one.Take != nil }) {
-		p.add(clock)
-	}
 	if err := w.sendAll(ctx, p, ws); err != nil {
 		return err
 	}
@@ -91,6 +88,7 @@ func (w writer) sendAll(ctx context.Context, p *packet, ws []*store.Write) error
 	if len(ms) == 0 {
 		return nil
 	}
+	p.add(clock)
 	for rest := ms; len(rest) > 0; {
 		var (
 			args  []any
@@ -150,8 +148,11 @@ func (w writer) ackAll(ctx context.Context, p *packet, ws []*store.Write) error 
 				continue
 			}
 			delete(standing, c.Seq) // the same claim counts once
-			if c.History {
-				p.add(w.dropLog, c.ID)
+			if !c.History {
+				continue
+			}
+			if err := p.fit(ctx, w.dropLog, []any{c.ID}); err != nil {
+				return err
 			}
 		}
 	}
@@ -192,6 +193,7 @@ func (w writer) take(ctx context.Context, p *packet, t *store.Take) error {
 		stmt = w.claimSuspect
 	}
 	held := []any{t.Token, t.Worker, t.Lease}
+	p.add(clock) // what came before may have waited
 	p.add(stmt, t.Queue, t.Limit)
 	err := p.query(ctx, func(r store.Row) error {
 		return t.Row(store.First(r, func(seq int64) { held = append(held, seq) }))

@@ -34,6 +34,7 @@ type session struct {
 	begin   bool   // it is begun together with the next statement
 	soiled  string // what Inspect found
 	visits  int    // of handlers since Inspect
+	why     error  // what has aborted the transaction while Inspect prepared its commit
 	seen    bool   // Inspect has found nothing before the commit, and no handler has been inside since
 }
 
@@ -197,6 +198,9 @@ func (s *session) Commit(ctx context.Context) (err error) {
 		_, err = s.Exec(ctx, "commit")
 	} else {
 		err = errAborted
+		if s.why != nil {
+			err = s.why
+		}
 	}
 	s.seen = s.seen && err == nil
 	return s.note(err)
@@ -205,7 +209,7 @@ func (s *session) Commit(ctx context.Context) (err error) {
 // Rollback ends the transaction if there is one.
 func (s *session) Rollback(ctx context.Context) {
 	_ = s.wipe(ctx, true)
-	s.open, s.seen = false, false
+	s.open, s.seen, s.why = false, false, nil
 	if s.begin { // nothing has been said
 		s.begin = false
 		return
@@ -255,10 +259,13 @@ func (s *session) Inspect(ctx context.Context) (left string) {
 		left, err = s.dialect.Inspect(ctx, s.conn, when)
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil && s.open && !s.Whole() && !s.broken:
+		s.why = err // and of the commit, which says so
+	case err != nil:
 		left = "session cannot be inspected"
 	}
-	if s.seen = s.open && left == ""; !s.open {
+	if s.seen = s.open && err == nil && left == ""; !s.open {
 		s.visits, s.soiled = 0, left
 		s.inner.Guard.Unmark()
 	}
@@ -281,7 +288,7 @@ func (s *session) User() store.UserConn { return s }
 // Enter turns the guard on.
 func (s *session) Enter(life context.Context, together bool) {
 	s.visits++
-	s.seen = false
+	s.seen, s.why = false, nil
 	s.inner.Guard.Enter(life, together)
 }
 

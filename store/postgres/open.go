@@ -114,8 +114,8 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	refused := guard.Remember(func(query string) string { return refuse(query, a.names) })
 	guarded := sql.OpenDB(guard.Connector{
 		Connector: stdlib.GetConnector(*config), Mark: guard.Remember(guard.MarkOf), Standing: standing,
-		CheckArgs: refuseArgs,
-		Check:     func(conn sqldriver.Conn, query string) string { return cmp.Or(illegible(conn), refused(query)) },
+		CheckArgs: refuseArgs, Ends: guard.Remember(guard.PostgreSQL.UsesSavepoints),
+		Check: func(conn sqldriver.Conn, query string) string { return cmp.Or(illegible(conn), refused(query)) },
 	})
 	d := pool.Dialect{
 		Rebind: rebinder(), Now: statements().Now, Begin: "begin", Classify: classify, Lost: lost, Many: pipeline,

@@ -114,10 +114,11 @@ func (i inspector) inspect(ctx context.Context, conn *sql.Conn, when pool.When) 
 	if when != pool.Before {
 		b.Queue("reset all") // whoever has left something loses the connection
 	}
-	if err := native(conn, func(c *pgx.Conn) error { return c.SendBatch(ctx, b).Close() }); err != nil {
-		return "", fmt.Errorf("inspect session: %w", err)
+	err = native(conn, func(c *pgx.Conn) error { return c.SendBatch(ctx, b).Close() })
+	if err != nil && when != pool.Before { // else it is what a commit would have said
+		err = fmt.Errorf("inspect session: %w", err)
 	}
-	return left, nil
+	return left, err
 }
 
 // status is what the server has said last of the transaction: 'I' none, 'T' one,
