@@ -44,26 +44,53 @@ func (r *rig) transact(n int, also effect) {
 	}
 }
 
+// widened is a rig whose spans have become wider than they begin, and their sizes.
+func widened(t *testing.T, o store.Options) (*rig, *commitSizes) {
+	t.Helper()
+	d, c := servers.MariaDB(t), &commitSizes{}
+	o.Meter, o.GroupBudget = c, 250*time.Millisecond
+	r := newRigAt(t, d.Server, d.Name, o)
+	for c.of = []int{0}; slices.Max(c.of) < 12; {
+		r.transact(50, nothing)
+	}
+	c.of = nil
+	return r, c
+}
+
+// lasting is an effect that takes a while.
+func lasting(d time.Duration) effect {
+	return func(ctx context.Context, _ driver.Tx) error {
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+		}
+		return nil
+	}
+}
+
 // A span is settled before its effects run, and none of it can be left for another
 // transaction. So it is no wider than the budget of a transaction, as far as is known.
 func TestASpanOfSlowEffectsIsNarrow(t *testing.T) {
 	t.Parallel()
-	d, c := servers.MariaDB(t), &commitSizes{}
-	r := newRigAt(t, d.Server, d.Name, store.Options{Meter: c})
-	r.transact(100, nothing) // spans are wide now
-	if wide := slices.Max(c.of); wide < 50 {
-		t.Errorf("transactions of quick effects had %v", c.of)
-	}
-	c.of = nil
-	r.transact(150, func(ctx context.Context, _ driver.Tx) error {
-		select {
-		case <-time.After(5 * time.Millisecond):
-		case <-ctx.Done():
-		}
-		return nil
-	})
+	r, c := widened(t, store.Options{})
+	r.transact(40, lasting(50*time.Millisecond))
 	if late := c.of[len(c.of)-1]; late > 8 {
-		t.Errorf("transactions of effects that take 5 ms had %v, want 25 ms a transaction in the end", c.of)
+		t.Errorf("transactions of effects that take 50 ms had %v, want 250 ms a transaction in the end", c.of)
+	}
+}
+
+// What was quick is slow all of a sudden: a span that takes too long is undone, for which
+// nobody is to blame, and its units run again in narrower ones.
+func TestASpanThatTakesTooLongIsUndone(t *testing.T) {
+	t.Parallel()
+	r, c := widened(t, store.Options{SlowEffect: 100 * time.Millisecond})
+	runs, slow := 0, lasting(80*time.Millisecond)
+	r.transact(12, func(ctx context.Context, tx driver.Tx) error {
+		runs++
+		return slow(ctx, tx)
+	})
+	if runs <= 12 || slices.Max(c.of) > 5 {
+		t.Errorf("12 messages ran %d times, in transactions of %v, want some twice, and 250 ms a transaction", runs, c.of)
 	}
 }
 
