@@ -32,9 +32,9 @@ type Statements struct {
 	// have ready rows is asked by the same query: a list of columns ends it.
 	Look string
 	// Claim takes ready rows: token, worker, now, lease end, queue, limit →
-	// columns of scanClaim. With a ClaimMark it only locks them: queue, limit;
-	// then ClaimMark and a list of sequences marks them: token, worker, now,
-	// lease end, seq….
+	// columns of scanClaim. Where the dialect claims by a writer of its own, it only
+	// locks them: queue, limit; then ClaimMark and a list of sequences marks them: token,
+	// worker, lease, seq….
 	Claim, ClaimMark string
 	// The same for suspects: ClaimSuspect: as Claim; SuspectReady: as Ready.
 	ClaimSuspect, SuspectReady string

@@ -102,7 +102,7 @@ func Apply(ctx context.Context, q Session, ws []*Write) error {
 }
 
 // Plainly writes all but the functions, statement by statement: for a database
-// that is in the process, and for those whose protocol has no pipeline.
+// that is in the process, and for connections that take no more at once.
 func (s *Statements) Plainly(ctx context.Context, q Session, ws []*Write) error {
 	if err := before(ctx, q, ws); err != nil {
 		return err
@@ -214,47 +214,16 @@ func (s *Statements) dropLogs(ctx context.Context, q Session, w *Write, touched 
 	return nil
 }
 
-// take leases messages. Where there is a ClaimMark, Claim only locks them.
+// take leases messages.
 func (s *Statements) take(ctx context.Context, q Session, t *Take) error {
 	t.Begin()
 	now, err := q.Now(ctx)
 	if err != nil {
 		return err
 	}
-	held := []any{t.Token, t.Worker, now, now + t.Lease}
 	stmt := s.Claim
 	if t.Suspects {
 		stmt = s.ClaimSuspect
 	}
-	if s.ClaimMark == "" {
-		return q.Query(ctx, stmt, append(held, t.Queue, t.Limit), t.Row)
-	}
-	n := 0
-	err = q.Query(ctx, stmt, []any{t.Queue, t.Limit}, func(r Row) error {
-		n++
-		return t.Row(First(r, func(seq int64) { held = append(held, seq) }))
-	})
-	if err != nil || n == 0 {
-		return err
-	}
-	_, err = q.Exec(ctx, s.ClaimMark+list(n), held...)
-	return err
-}
-
-// First is a row that tells the value of its first column, which is read as an *int64.
-func First(r Row, tell func(int64)) Row { return first{r, tell} }
-
-// first is such a row.
-type first struct {
-	Row
-	tell func(int64)
-}
-
-// Scan reads the row.
-func (f first) Scan(dest ...any) error {
-	err := f.Row.Scan(dest...)
-	if seq, ok := dest[0].(*int64); ok {
-		f.tell(*seq)
-	}
-	return err
+	return q.Query(ctx, stmt, []any{t.Token, t.Worker, now, now + t.Lease, t.Queue, t.Limit}, t.Row)
 }

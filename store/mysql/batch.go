@@ -18,8 +18,7 @@ const maxRows = 200
 // in the order of their keys; the others run one by one.
 type batch struct {
 	store.Statements
-	names    store.Names
-	maxBytes int // of the bodies of one statement
+	names store.Names
 }
 
 // The forms for many rows. With a long list and a small table the server would
@@ -38,8 +37,6 @@ func extendAll(n int) string {
 // run is pool.Dialect.Many.
 func (b batch) run(ctx context.Context, conn *sql.Conn, stmt string, rows [][]any) ([]int64, error) {
 	switch stmt {
-	case b.Insert:
-		return b.insertAll(ctx, conn, rows)
 	case b.Ack:
 		return ofClaims{shared: 0, names: b.names, fenced: safety.Fencing, change: deleteAll}.run(ctx, conn, rows)
 	case b.Extend:
@@ -62,29 +59,6 @@ func exec(ctx context.Context, conn *sql.Conn, stmt string, args []any) (int64, 
 		return 0, err
 	}
 	return res.RowsAffected()
-}
-
-// insertAll inserts as many rows at once as a packet takes.
-func (b batch) insertAll(ctx context.Context, conn *sql.Conn, rows [][]any) ([]int64, error) {
-	for rest := rows; len(rest) > 0; {
-		var args []any
-		n, size := 0, 0
-		for n < min(len(rest), maxRows) {
-			if body, ok := rest[n][len(rest[n])-1].([]byte); ok {
-				size += len(body)
-			}
-			if n > 0 && size > b.maxBytes {
-				break
-			}
-			args = append(args, rest[n]...)
-			n++
-		}
-		if _, err := exec(ctx, conn, b.Insert+strings.Repeat(", "+store.InsertRow, n-1), args); err != nil {
-			return nil, err
-		}
-		rest = rest[n:]
-	}
-	return slices.Repeat([]int64{1}, len(rows)), nil
 }
 
 // ofClaims is a change of rows whose claim stands. A row of arguments ends with

@@ -68,10 +68,10 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	}
 	o.MaxBody = min(cmp.Or(o.MaxBody, driver.MaxBody), known.maxBody())
 	stmts := a.names.Of(statements())
-	many := batch{Statements: stmts, names: a.names, maxBytes: known.maxPacket / 4}
+	many := batch{Statements: stmts, names: a.names}
 	d := pool.Dialect{
 		Rebind: func(stmt string) string { return stmt }, Now: now, Begin: "begin", Classify: classify, Lost: lost,
-		SQL: stmts, Many: many.run, Join: newWriter(stmts, a.names, many.maxBytes).do, Inspect: inspectSession,
+		SQL: stmts, Many: many.run, Join: newWriter(stmts, a.names, known.maxPacket/4).do, Inspect: inspectSession,
 	}
 	x := examiner{pools.App, pool.From(o.Server, len(a.hosts)), a.names}
 	if !o.AsIs {

@@ -58,7 +58,7 @@ func TestHotStatementsWalkAnIndex(t *testing.T) {
 		"later": {s.Later, []any{5000}}, "expired": {s.Expired, []any{0, 5000}},
 		"next wake": {s.NextWake, nil}, "ack": {s.Ack, []any{5, "t"}}, "extend": {s.Extend, []any{1, 5, "t"}},
 		"promote": {s.Promote, []any{5, 1}}, "held": {s.Held, []any{5, "t"}}, "find": {s.Find, []any{"x5"}},
-		"mark": {s.ClaimMark + " (?, ?)", []any{"t", "w", 1, 2, 5, 6}}, "history": {s.Attempts, []any{"x5"}},
+		"mark": {s.ClaimMark + " (?, ?)", []any{"t", "w", 1, 5, 6}}, "history": {s.Attempts, []any{"x5"}},
 		"what the dead hold": {s.Holds, []any{"w"}},
 		"lock it":            {s.HoldsOf + " (?, ?) order by seq" + s.Lock, []any{"w", 5, 6}},
 		"charged":            {s.Charged + s.Lock, []any{5, "x5"}},
@@ -140,7 +140,7 @@ func TestAListOfRowsIsLookedUpEvenInASmallTable(t *testing.T) {
 	} {
 		given := args
 		if name == "mark" {
-			given = append([]any{"t", "w", 1, 2}, args...)
+			given = append([]any{"t", "w", 1}, args...)
 		}
 		for _, step := range r.plan(stmt, given...) {
 			if step.access != "range" || step.key != "PRIMARY" {

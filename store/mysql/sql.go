@@ -25,8 +25,8 @@ func statements() store.Statements {
 	s.Expired = `select seq from posthorn_message force index (posthorn_message_wake)
 		where ` + g.Leased.Stands + ` and wake_at > ? and ` + g.Leased.Opens + ` limit 500`
 	s.Claim, s.ClaimSuspect = claim(store.Ready), claim(g.Suspect.Stands)
-	s.ClaimMark = `update posthorn_message force index (primary)
-		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?` + store.CountDelivery() + `
+	s.ClaimMark = `update posthorn_message force index (primary) set state = 2, token = ?, worker = ?,
+		claimed_at = @posthorn_now, wake_at = @posthorn_now + ?` + store.CountDelivery() + `
 		where seq in`
 	s.Claims = `select seq, token from posthorn_message force index (primary) where seq in`
 	s.Load = `select least(@@max_connections, coalesce(nullif(@@max_user_connections, 0), 1000000)),

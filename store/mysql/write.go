@@ -44,9 +44,7 @@ func newWriter(s store.Statements, n store.Names, maxBytes int) writer {
 			force index (primary) where seq in`),
 		from: n.In(` l straight_join posthorn_message m on m.seq = l.seq`), dropLog: s.DropLog,
 		claim: s.Claim, claimSuspect: s.ClaimSuspect,
-		mark: n.In(`update posthorn_message force index (primary) set state = 2, token = ?, worker = ?,
-			claimed_at = @posthorn_now, wake_at = @posthorn_now + ?` + store.CountDelivery() + ` where seq in`),
-		maxBytes: maxBytes,
+		mark: s.ClaimMark, maxBytes: maxBytes,
 	}
 }
 
@@ -196,7 +194,7 @@ func (w writer) take(ctx context.Context, p *packet, t *store.Take) error {
 	p.add(clock) // what came before may have waited
 	p.add(stmt, t.Queue, t.Limit)
 	err := p.query(ctx, func(r store.Row) error {
-		return t.Row(store.First(r, func(seq int64) { held = append(held, seq) }))
+		return t.Row(first{r, func(seq int64) { held = append(held, seq) }})
 	})
 	if err != nil || len(held) == 3 {
 		return err
@@ -207,6 +205,21 @@ func (w writer) take(ctx context.Context, p *packet, t *store.Take) error {
 	}
 	failpoint.Pass(failpoint.MidClaim)
 	return nil
+}
+
+// first is a row that tells the value of its first column, an *int64.
+type first struct {
+	store.Row
+	tell func(int64)
+}
+
+// Scan reads the row.
+func (f first) Scan(dest ...any) error {
+	err := f.Row.Scan(dest...)
+	if seq, ok := dest[0].(*int64); ok {
+		f.tell(*seq)
+	}
+	return err
 }
 
 // A packet gathers statements.
