@@ -112,21 +112,23 @@ func txDead(r *rig) {
 func txOutlived(r *rig) {
 	l, c := newLedger(r), r.consume()
 	ds := l.claims(c, "unit", 6)
-	waits := make([]func(), len(ds))
+	var waits []func() // one for each run: an effect may run again
 	us := make([]driver.Unit, len(ds))
 	for i, d := range ds {
 		us[i] = l.unit(d, func(_ context.Context, tx driver.Tx) error {
-			waits[i] = start(func() { l.untilDone(tx) })
+			waits = append(waits, start(func() { l.untilDone(tx) }))
 			return nil
 		})
 	}
 	us[3] = l.unit(ds[3], func(_ context.Context, tx driver.Tx) error {
-		waits[3] = start(func() { l.untilDone(tx) })
+		waits = append(waits, start(func() { l.untilDone(tx) }))
 		return errEffect
 	})
 	errs := l.transact(us...)
+	for _, wait := range waits {
+		wait()
+	}
 	for i, d := range ds {
-		waits[i]()
 		l.whole(c, errs[i], d)
 	}
 	if !errors.Is(errs[3], errEffect) {

@@ -213,8 +213,8 @@ func (g *group) held(ctx context.Context, d driver.Delivery) (held bool, err err
 
 // effect runs the unit's effect under the session guard and its deadline.
 //
-// What it queued is run at once where it is alone in its span, else with what the
-// others of the span queue.
+// What it queued is run at once where it is alone in its span, or the guard has to see
+// it run, else with what the others of the span queue.
 func (g *group) effect(c Conn, i int, raw *sql.Tx, alone bool) (queued []Queued, err error) {
 	u := g.units[i]
 	ctx, cancel := u.Context, context.CancelFunc(func() {})
@@ -234,7 +234,7 @@ func (g *group) effect(c Conn, i int, raw *sql.Tx, alone bool) (queued []Queued,
 	failpoint.Pass(failpoint.BeforeEffect)
 	err = g.run.do(func() error {
 		err := u.Effect(ctx, t)
-		if err != nil || !alone {
+		if err != nil || !alone && !g.store.GuardsRuns {
 			return err
 		}
 		return t.flush()

@@ -86,9 +86,12 @@ type Parts struct {
 	// Fast is how soon a consumer may look again while messages come often; 0
 	// means that hints can be trusted, and it looks after Options.Poll.
 	Fast time.Duration
-	// Spans is how many units may be settled together before their effects run. It
-	// is 1 where a savepoint costs nothing: then each unit has one of its own.
+	// Spans is how many units may be settled together before their effects run.
 	Spans int
+	// GuardsRuns says that the guard judges a statement when it is run, not by its text:
+	// what an effect has queued is run at its end, while the guard watches it, and not
+	// with what the others of its span have queued.
+	GuardsRuns bool
 	// MustAsk says that only the server knows whether the transaction still stands
 	// after an effect. It is asked at the end of a span, by the release of the
 	// span's savepoint.

@@ -133,8 +133,7 @@ func (c *Conn) allow(query string) error {
 			return c.Guard.Refused()
 		}
 	}
-	if c.ends != nil && c.ends(query) && c.Guard.mayEnd() {
-		c.Guard.Refuse("it may undo or commit what others have done: the message has to run apart from them")
+	if c.ends != nil && c.ends(query) && c.Guard.RefuseEnding() {
 		return c.Guard.Refused()
 	}
 	if c.mark != nil {

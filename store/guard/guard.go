@@ -25,7 +25,7 @@ type Guard struct {
 	marked    bool
 	cut       bool
 	together  bool // others are settled that have not run yet
-	ending    bool // what may end the transaction was met
+	endings   int  // statements that were met that may end the transaction
 }
 
 // Enter says that a handler is inside, until Leave; its statements end with
@@ -34,7 +34,7 @@ type Guard struct {
 func (g *Guard) Enter(life context.Context, together bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.refused, g.cut, g.together, g.ending = "", false, together, false
+	g.refused, g.cut, g.together, g.endings = "", false, together, 0
 	if safety.Guard {
 		g.life = life
 	}
@@ -87,21 +87,24 @@ func (g *Guard) Refused() error {
 	return fmt.Errorf("%w: %s", driver.ErrTxRefused, g.refused)
 }
 
-// mayEnd notes a statement that may end the transaction without saying so, and
-// reports whether it has to be refused.
-func (g *Guard) mayEnd() bool {
+// RefuseEnding notes a statement that may undo or commit what others have done in the
+// transaction. Together with others it is refused, which is what it reports.
+func (g *Guard) RefuseEnding() (refused bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.ending = true
+	g.endings++
+	if g.together {
+		g.refused = "it may undo or commit what others have done: the message has to run apart from them"
+	}
 	return g.together
 }
 
-// MayEnd reports whether, since Enter, a statement was met that may end the
-// transaction without saying so.
-func (g *Guard) MayEnd() bool {
+// Endings is how many statements were met since Enter that may undo or commit what
+// others have done in the transaction.
+func (g *Guard) Endings() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.ending
+	return g.endings
 }
 
 // Soil notes what will outlive the handler's transaction: the connection must

@@ -293,7 +293,7 @@ func (s *session) Enter(life context.Context, together bool) {
 }
 
 // MayEnd reports whether the handler has met what may end the transaction.
-func (s *session) MayEnd() bool { return s.inner.Guard.MayEnd() }
+func (s *session) MayEnd() bool { return s.inner.Guard.Endings() > 0 }
 
 // Leave closes what was left open and turns the guard off. What the handler did
 // to the session is for Inspect to find, unless the session is gone.

@@ -61,6 +61,30 @@ func TestDeferredViolationAtCommitIsItsOwnersAndTheSessionGoesOn(t *testing.T) {
 	settled(t, s, map[string]bool{"m0": true, "m1": false, "m2": true, "m3": false, "m4": true})
 }
 
+// A handler goes back to a savepoint that another one of its transaction has left. The
+// second kind runs the same statements beside others, which were compiled alone.
+func TestNobodyGoesBackToTheSavepointOfAnother(t *testing.T) {
+	s, _, ds := group(t, 8)
+	for _, kind := range []string{"one", "two"} {
+		run := func(d driver.Delivery, stmt string) driver.Unit {
+			u := unit(t, d, func(ctx context.Context, tx driver.Tx) error {
+				_, _ = tx.ExecContext(ctx, stmt) // there may be no such savepoint
+				return nil
+			})
+			u.Delivery.Kind = kind
+			return u
+		}
+		errs := s.Transact(t.Context(), []driver.Unit{
+			unit(t, ds[0], nil), run(ds[1], "savepoint mine"), run(ds[2], "rollback to mine"), unit(t, ds[3], nil),
+		})
+		if err := errors.Join(errs...); err != nil {
+			t.Error(err)
+		}
+		settled(t, s, map[string]bool{ds[0].ID: true, ds[1].ID: true, ds[2].ID: true, ds[3].ID: true})
+		ds = ds[4:]
+	}
+}
+
 func TestEffectOfALostClaimIsNotRun(t *testing.T) {
 	s, c, ds := group(t, 3)
 	given := driver.Settlement{Delivery: ds[1], Verdict: driver.Release, Delay: time.Hour}

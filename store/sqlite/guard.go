@@ -79,6 +79,9 @@ func (s sentry) authorize(
 		g.Refuse(why)
 		return engine.AuthorizerDeny
 	}
+	if a == engine.AuthSavepoint && g.RefuseEnding() { // it may be one that another has left
+		return engine.AuthorizerDeny
+	}
 	if why := soils(a, arg1, arg2); why != "" {
 		g.Soil(why)
 	}

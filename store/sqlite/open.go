@@ -95,7 +95,8 @@ func open(ctx context.Context, a address, o store.Options) (_ *store.Store, err 
 	e.writes = store.NewCombiner(1, e.transaction)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: a.names.Of(statements()), Names: a.names, Name: "sqlite", Durability: a.durability(),
-		Fault: Fault, DB: app, Spans: 1, MustAsk: true, Checks: checks(readers, a),
+		Fault: Fault, DB: app, Spans: store.DefaultSpan, MustAsk: true, GuardsRuns: true,
+		Checks: checks(readers, a),
 	}, o)
 	if err != nil {
 		return nil, errors.Join(err, e.Close())

@@ -181,8 +181,8 @@ func (s *session) User() store.UserConn { return s }
 // Enter turns the guard on.
 func (s *session) Enter(life context.Context, together bool) { s.guard.Enter(life, together) }
 
-// MayEnd is false: no statement ends a transaction without saying so.
-func (s *session) MayEnd() bool { return s.guard.MayEnd() }
+// MayEnd reports whether the handler has met a savepoint that may be another's.
+func (s *session) MayEnd() bool { return s.guard.Endings() > 0 }
 
 // Leave closes what was left open and turns the guard off. It tells what will
 // outlive the transaction.
@@ -217,7 +217,8 @@ const maxKept = 100
 // Run runs a handler's statement, and keeps it prepared: compiling a small
 // statement costs more than running it. The guard was asked when it was
 // compiled, and is asked again whenever SQLite compiles it anew; one that
-// soiled the session is not kept, so that it soils it each time.
+// soiled the session is not kept, so that it soils it each time, nor is one that uses a
+// savepoint: beside others it is refused.
 func (s *session) Run(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	if p := s.users[query]; p != nil {
 		return p.ExecContext(ctx, args...)
@@ -225,15 +226,16 @@ func (s *session) Run(ctx context.Context, query string, args ...any) (sql.Resul
 	if len(s.users) >= maxKept {
 		return s.conn.ExecContext(ctx, query, args...)
 	}
+	endings := s.guard.Endings()
 	p, err := s.conn.PrepareContext(guard.Keep(ctx), query)
 	if err != nil {
 		return nil, err
 	}
-	if s.guard.Dirty() == "" {
+	if s.guard.Dirty() == "" && s.guard.Endings() == endings {
 		s.users[query] = p
 		return p.ExecContext(ctx, args...)
 	}
-	defer func() { _ = p.Close() }() // the connection is given up anyway
+	defer func() { _ = p.Close() }()
 	return p.ExecContext(ctx, args...)
 }
 
