@@ -281,12 +281,12 @@ func TestWhoLostAnOperationChangesNothing(t *testing.T) {
 		deaden(t, s, numbered(5)...)
 		o, err := s.StartOperation(t.Context(), store.Operation{Action: store.ActionRetry})
 		try(t, err)
-		ts, err := s.TakeOperations(t.Context(), "slow", 50*time.Millisecond)
+		ts, err := s.TakeOperations(t.Context(), "slow", time.Second)
 		try(t, err)
 		if none, err := s.TakeOperations(t.Context(), "other", time.Minute); len(none) != 0 || err != nil {
 			t.Errorf("it was taken twice: %v, %v", none, err)
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(1100 * time.Millisecond) // until the slow one's time is over
 		turn := takeOver(t, s, o.ID)
 		if _, err = s.Advance(t.Context(), &ts[0]); !errors.Is(err, store.ErrFenced) {
 			t.Errorf("the slow one: %v", err)
