@@ -59,3 +59,42 @@ func TestABrokenDeferredConstraintIsNamed(t *testing.T) {
 		t.Errorf("the one that breaks it got %v, want the server's error 23503", err)
 	}
 }
+
+// A handler leaves a time limit that ends both what its neighbour does and the look for
+// what it has left. It is the neighbour's loss for that transaction only.
+func TestATimeLimitThatEndsTheInspectionHarmsNobodyElse(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, postgreSQL(), 1)
+	for _, stmt := range []string{
+		`create table dawdle (id int)`,
+		`create function dawdles() returns trigger language plpgsql as $$ begin perform pg_sleep(0.5); return null; end $$`,
+		`create constraint trigger dawdle after insert on dawdle deferrable initially deferred
+			for each row execute function dawdles()`,
+	} {
+		if _, err := r.store.DB().ExecContext(t.Context(), stmt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.consume()
+	run := func(stmts ...string) posthorn.Effect {
+		return func(ctx context.Context, tx *posthorn.Tx) (err error) {
+			for _, stmt := range stmts {
+				if _, err = tx.ExecContext(ctx, stmt); err != nil {
+					return err
+				}
+			}
+			d, _ := posthorn.DeliveryFrom(ctx)
+			_, err = tx.ExecContext(ctx, r.kind.insert, d.ID)
+			return err
+		}
+	}
+	ds := r.claims("limits", "sleeps")
+	errs := r.store.Transact(t.Context(), []driver.Unit{
+		r.unit(ds[0], run(`insert into dawdle values (1)`, `set statement_timeout = '100ms'`)),
+		r.unit(ds[1], run(`select pg_sleep(0.2)`)),
+	})
+	r.done(ds[1].ID, errs[1])
+	if errs[0] == nil || !strings.Contains(errs[0].Error(), "57014") {
+		t.Errorf("who set the limit got %v, want the server's error 57014", errs[0])
+	}
+}

@@ -70,7 +70,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	stmts := a.names.Of(statements())
 	many := batch{Statements: stmts, names: a.names}
 	d := pool.Dialect{
-		Rebind: func(stmt string) string { return stmt }, Now: now, Begin: "begin", Classify: classify, Lost: lost,
+		Rebind: func(stmt string) string { return stmt }, Now: now, Begin: "begin", Fault: Fault, Lost: lost,
 		SQL: stmts, Many: many.run, Join: newWriter(stmts, a.names, known.maxPacket/4).do, Inspect: inspectSession,
 	}
 	x := examiner{pools.App, pool.From(o.Server, len(a.hosts)), a.names}

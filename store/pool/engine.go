@@ -20,12 +20,12 @@ import (
 // A Dialect is what differs between the servers. Its functions may be called
 // concurrently, for different connections.
 type Dialect struct {
-	Rebind   func(stmt string) string // writes the parameters of a statement
-	Now      string                   // → the server's clock in milliseconds
-	Begin    string
-	Classify func(error) driver.Class
-	Lost     func(error) bool // whether the connection must not be used again
-	SQL      store.Statements
+	Rebind func(stmt string) string // writes the parameters of a statement
+	Now    string                   // → the server's clock in milliseconds
+	Begin  string
+	Fault  func(error) store.Fault // what an error is about
+	Lost   func(error) bool        // whether the connection must not be used again
+	SQL    store.Statements
 	// Do writes all but the functions in one round trip, which is a transaction
 	// by itself unless one is open. Nil writes statement by statement.
 	Do func(ctx context.Context, conn *sql.Conn, ws []*store.Write) error

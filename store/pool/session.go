@@ -67,7 +67,7 @@ func (s *session) explain(err error, committing bool) error {
 		return err
 	}
 	_ = s.note(err)
-	if s.broken || s.dialect.Classify(err) == driver.ClassTransient {
+	if s.broken || s.dialect.Fault(err).Class() == driver.ClassTransient {
 		return &fault{err: err, committing: committing && s.broken && !mutant.CommitFails}
 	}
 	return err
@@ -233,6 +233,9 @@ func (s *session) wipe(ctx context.Context, rollback bool) error {
 	return s.ask(ctx, func(ctx context.Context) error { return s.dialect.Wipe(ctx, s.conn, rollback) })
 }
 
+// uninspected: a session could not be looked at.
+const uninspected = "session cannot be inspected"
+
 // Inspect looks for what handlers have left behind. What cannot be looked at is
 // not clean. What the guard knows, Leave has told.
 func (s *session) Inspect(ctx context.Context) (left string) {
@@ -262,8 +265,11 @@ func (s *session) Inspect(ctx context.Context) (left string) {
 	switch {
 	case err != nil && s.open && !s.Whole() && !s.broken:
 		s.why = err // and of the commit, which says so
+		if s.dialect.Fault(err) == store.FaultStatementTimeout { // whose time limit it was nobody knows
+			left = uninspected
+		}
 	case err != nil:
-		left = "session cannot be inspected"
+		left = uninspected
 	}
 	if s.seen = s.open && err == nil && left == ""; !s.open {
 		s.visits, s.soiled = 0, left

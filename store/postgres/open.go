@@ -118,7 +118,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 		Check: func(conn sqldriver.Conn, query string) string { return cmp.Or(illegible(conn), refused(query)) },
 	})
 	d := pool.Dialect{
-		Rebind: rebinder(), Now: statements().Now, Begin: "begin", Classify: classify, Lost: lost, Many: pipeline,
+		Rebind: rebinder(), Now: statements().Now, Begin: "begin", Fault: Fault, Lost: lost, Many: pipeline,
 		Do: newWriter(a.names).do, Unsent: unsent, Idle: idle,
 		Local: true, Whole: whole, Inspect: newInspector(config.User).inspect,
 	}
