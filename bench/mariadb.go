@@ -25,8 +25,8 @@ func mariadbKind() kind {
 
 func launchMariaDB(dir string) (host, error) {
 	s, err := startServer(dir, testserver.MariaDB, map[string]string{
-		"max_connections": connections, "innodb_buffer_pool_size": "256M",
-		"innodb_log_file_size": "256M", // no flush of all pages within a run
+		"max_connections": connections, "innodb_buffer_pool_size": "2G",
+		"innodb_log_file_size": "2G", // no flush of all pages within a run
 	})
 	if err != nil {
 		return nil, err

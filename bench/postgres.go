@@ -29,8 +29,8 @@ func postgresKind() kind {
 
 func launchPostgres(dir string) (host, error) {
 	s, err := startServer(dir, testserver.PostgreSQL, map[string]string{
-		"max_connections": connections, "shared_buffers": "256MB",
-		"max_wal_size": "4GB", // no checkpoint within a run
+		"max_connections": connections, "shared_buffers": "2GB",
+		"max_wal_size": "8GB", "checkpoint_timeout": "30min", // no checkpoint within a run
 	})
 	if err != nil {
 		return nil, err
