@@ -2,6 +2,7 @@ package nastytest_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -77,14 +78,13 @@ func TestATimeLimitThatEndsTheInspectionHarmsNobodyElse(t *testing.T) {
 	}
 	r.consume()
 	run := func(stmts ...string) posthorn.Effect {
-		return func(ctx context.Context, tx *posthorn.Tx) (err error) {
-			for _, stmt := range stmts {
-				if _, err = tx.ExecContext(ctx, stmt); err != nil {
-					return err
-				}
-			}
+		return func(ctx context.Context, tx *posthorn.Tx) error {
 			d, _ := posthorn.DeliveryFrom(ctx)
-			_, err = tx.ExecContext(ctx, r.kind.insert, d.ID)
+			_, err := tx.ExecContext(ctx, r.kind.insert, d.ID)
+			for _, stmt := range stmts {
+				_, more := tx.ExecContext(ctx, stmt)
+				err = errors.Join(err, more)
+			}
 			return err
 		}
 	}
