@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/finetimer"
 	"github.com/posthorn/posthorn/internal/mutant"
 	"github.com/posthorn/posthorn/internal/ruling"
 	"github.com/posthorn/posthorn/internal/safety"
@@ -60,7 +61,8 @@ type consumer struct {
 	marks   map[string]*marks // by queue; nil where the database leaves nothing behind
 	hinted  bool              // there is probably something
 	misses  int               // hints in a row that led to nothing
-	echo    time.Duration     // when to look again after the last hint; 0: it has died away
+	heard   time.Time         // when the last hint came
+	fine    *finetimer.Timer  // nil until it is needed
 	calls   sync.RWMutex      // Close waits for calls under way
 }
 
@@ -96,7 +98,7 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 			return nil, c.store.explain("receive", cmp.Or(ctx.Err(), err))
 		}
 		if len(ds) > 0 {
-			c.misses, c.echo, c.found = 0, 0, time.Now()
+			c.misses, c.found = 0, time.Now()
 			c.hinted = len(ds) == limit
 			return ds, nil
 		}
@@ -266,42 +268,50 @@ func seqOf(t driver.Token) int64 {
 // rand128 is unique for each claim: 26 characters of base32, 130 bits.
 func rand128() string { return crand.Text() }
 
-// Echoes of a hint: when to look again after one that led to nothing. A hint
-// may come before what it is about can be seen: a file event is raised by the
-// write of a commit, and the commit is visible after its fsync only.
-const (
-	firstEcho = 300 * time.Microsecond
-	lastEcho  = 64 * time.Millisecond
-)
+// leastWait is the shortest wait.
+const leastWait = 300 * time.Microsecond
 
 // patientAfter is how many hints in a row may lead to nothing before they are
 // believed more slowly: a busy neighbour on the same database must not keep an
-// idle worker busy.
-const patientAfter = 4
+// idle worker busy. They are in a row while no more than calm lies between two.
+const (
+	patientAfter = 4
+	calm         = 100 * time.Millisecond
+)
 
 // wait ends when there may be something new, at the latest after next.
 func (c *consumer) wait(ctx context.Context, next time.Duration) {
-	if c.echo > 0 {
-		next = min(next, c.echo)
-	}
 	if mutant.NoPoll {
 		next = time.Hour
 	}
-	timer := time.NewTimer(max(next, firstEcho))
-	defer timer.Stop()
+	late, stop := c.alarm(max(next, leastWait))
+	defer stop()
 	select {
 	case <-c.ears.wake:
 		c.store.pauses.hint()
-		c.misses++
-		c.echo = firstEcho
-		sleep(ctx, min(time.Duration(c.misses-patientAfter)*time.Millisecond, 20*time.Millisecond))
-	case <-timer.C:
-		if c.echo *= 2; c.echo == 0 || c.echo > lastEcho {
-			c.echo, c.misses = 0, 0
+		if time.Since(c.heard) > calm {
+			c.misses = 0
 		}
+		c.misses, c.heard = c.misses+1, time.Now()
+		sleep(ctx, min(time.Duration(c.misses-patientAfter)*time.Millisecond, 20*time.Millisecond))
+	case <-late:
 	case <-c.ears.closed:
 	case <-ctx.Done():
 	}
+}
+
+// alarm is heard after d, unless it is stopped.
+func (c *consumer) alarm(d time.Duration) (heard <-chan struct{}, stop func()) {
+	if d < finetimer.Below {
+		if c.fine == nil {
+			c.fine = finetimer.New()
+		}
+		c.fine.Reset(d)
+		return c.fine.C, c.fine.Stop
+	}
+	ring := make(chan struct{})
+	timer := time.AfterFunc(d, func() { close(ring) })
+	return ring, func() { timer.Stop() }
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -339,6 +349,10 @@ func (c *consumer) Close() error {
 	c.store.hub.leave(c.ears)
 	c.calls.Lock()
 	defer c.calls.Unlock()
+	if c.fine != nil {
+		c.fine.Close()
+		c.fine = nil
+	}
 	return nil
 }
 

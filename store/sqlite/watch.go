@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"context"
+	"database/sql"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -8,26 +10,29 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-)
 
-// quiet is how long the watch does not listen after a hint: the writes of one
-// commit come as many events.
-const quiet = 500 * time.Microsecond
+	"github.com/posthorn/posthorn/internal/finetimer"
+)
 
 // A watch sees that a database file changed, by this process or another: every
 // commit writes to the WAL file beside it. That is how a message dispatched by
-// another process is picked up at once without polling. Events may be lost;
-// they are hints.
+// another process is picked up at once without polling.
+//
+// The event comes with the write of a commit, which can be seen after its fsync only. So
+// from an event on the watch asks SQLite whether anything was committed
+// (https://www.sqlite.org/pragma.html#pragma_data_version), which is cheap, and tells of
+// changes that can be seen. Events may be lost; what it tells are hints.
 type watch struct {
-	path string
-	log  *slog.Logger
-	end  chan struct{}
-	once sync.Once
-	wg   sync.WaitGroup
+	path    string
+	log     *slog.Logger
+	version versions
+	end     chan struct{}
+	once    sync.Once
+	wg      sync.WaitGroup
 }
 
-func newWatch(path string, log *slog.Logger) *watch {
-	return &watch{path: path, log: log, end: make(chan struct{})}
+func newWatch(path string, pool *sql.DB, log *slog.Logger) *watch {
+	return &watch{path: path, log: log, version: versions{pool: pool}, end: make(chan struct{})}
 }
 
 // start begins to watch. Where the system has no way to, consumers poll.
@@ -45,28 +50,59 @@ func (w *watch) start(changed func()) {
 	}
 	w.wg.Go(func() {
 		defer func() { _ = fs.Close() }()
+		defer w.version.close()
 		w.run(fs, changed)
 	})
 }
 
+// When the version is asked for after an event, or after the last change: in short steps
+// at first, then less and less often, until an event of which nothing came is forgotten.
+// After a change nobody listens for a while, since under load there is always one.
+const (
+	step      = 100 * time.Microsecond
+	shortFor  = 1500 * time.Microsecond
+	forgotten = time.Second // a commit whose fsync takes longer is found by the poll
+	quiet     = 500 * time.Microsecond
+)
+
+// until is how long to wait until the version is asked for again, a time after the last
+// event; 0 says that it need not be.
+func until(since time.Duration) time.Duration {
+	switch {
+	case since < shortFor:
+		return step
+	case since < forgotten:
+		return since / 2
+	}
+	return 0
+}
+
 func (w *watch) run(fs *fsnotify.Watcher, changed func()) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	timer := finetimer.New()
+	defer timer.Close()
+	var last time.Time
+	events := fs.Events // nil while the timer comes first: the writes of one commit are many events
 	for {
 		select {
-		case ev, ok := <-fs.Events:
+		case ev, ok := <-events:
 			if !ok {
 				return
 			}
-			if !strings.HasPrefix(ev.Name, w.path) || !ev.Has(fsnotify.Write|fsnotify.Create) {
-				continue
+			if strings.HasPrefix(ev.Name, w.path) && ev.Has(fsnotify.Write|fsnotify.Create) {
+				events, last = nil, time.Now()
+				timer.Reset(step)
 			}
-			changed()
-			timer.Reset(quiet)
-			select {
-			case <-timer.C:
-			case <-w.end:
-				return
+		case <-timer.C:
+			events = fs.Events
+			seen, err := w.version.changed()
+			if seen || err != nil { // what cannot be told may be a change
+				changed()
+			}
+			if seen {
+				events, last = nil, time.Now() // the event of the next commit may have come already
+				timer.Reset(quiet)
+			} else if pause := until(time.Since(last)); pause > 0 && err == nil {
+				timer.Reset(pause)
 			}
 		case err := <-fs.Errors: // an overflow is a hint, too
 			w.log.Debug("file events were lost", "error", err)
@@ -81,4 +117,50 @@ func (w *watch) run(fs *fsnotify.Watcher, changed func()) {
 func (w *watch) stop() {
 	w.once.Do(func() { close(w.end) })
 	w.wg.Wait()
+}
+
+// versions asks on a connection of its own whether anybody else has committed: the number
+// that SQLite gives is a connection's, and means nothing on another one.
+type versions struct {
+	pool *sql.DB
+	conn *sql.Conn
+	stmt *sql.Stmt
+	last int64
+}
+
+// changed reports whether there was a commit since the last call.
+func (v *versions) changed() (bool, error) {
+	now, err := v.ask(context.Background())
+	if err != nil {
+		v.close()
+		return false, err
+	}
+	was := v.last
+	v.last = now
+	return was != now, nil
+}
+
+func (v *versions) ask(ctx context.Context) (now int64, err error) {
+	if v.conn == nil {
+		if v.conn, err = v.pool.Conn(ctx); err != nil {
+			v.conn = nil
+			return 0, err
+		}
+		if v.stmt, err = v.conn.PrepareContext(ctx, "pragma data_version"); err != nil {
+			return 0, err
+		}
+	}
+	err = v.stmt.QueryRowContext(ctx).Scan(&now)
+	return now, err
+}
+
+// close gives the connection back. Errors of what is given up tell nobody anything.
+func (v *versions) close() {
+	if v.stmt != nil {
+		_ = v.stmt.Close()
+	}
+	if v.conn != nil {
+		_ = v.conn.Close()
+	}
+	v.stmt, v.conn, v.last = nil, nil, 0
 }

@@ -1,0 +1,68 @@
+package sqlite
+
+import (
+	"database/sql"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func try(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// It is asked whether somebody has committed, not whether somebody writes.
+func TestAVersionChangesWithACommitAlone(t *testing.T) {
+	t.Parallel()
+	a := address{path: filepath.Join(t.TempDir(), "store.db"), synchronous: "full"}
+	db, err := a.pool(2, "")
+	try(t, err)
+	defer func() { try(t, db.Close()) }()
+	exec := func(q interface {
+		Exec(query string, args ...any) (sql.Result, error)
+	}, stmt string) {
+		t.Helper()
+		_, err := q.Exec(stmt)
+		try(t, err)
+	}
+	exec(db, "create table some (n int)")
+	v := versions{pool: db}
+	defer v.close()
+	want := func(want bool) {
+		t.Helper()
+		if got, err := v.changed(); got != want || err != nil {
+			t.Errorf("changed is %v, %v, want %v", got, err, want)
+		}
+	}
+	want(true) // it has not been asked for before
+	want(false)
+	tx, err := db.Begin()
+	try(t, err)
+	exec(tx, "insert into some values (1)")
+	want(false)
+	try(t, tx.Commit())
+	want(true)
+	want(false)
+	tx, err = db.Begin()
+	try(t, err)
+	exec(tx, "insert into some values (2)")
+	try(t, tx.Rollback())
+	want(false)
+}
+
+// The version is asked for often where a commit is expected, then less and less, and
+// not for ever.
+func TestAnEventOfWhichNothingComesIsForgotten(t *testing.T) {
+	t.Parallel()
+	asked, since := 0, time.Duration(0)
+	for pause := until(0); pause > 0; pause = until(since) {
+		asked++
+		since += pause
+	}
+	if asked > 50 || since < forgotten || until(since) != 0 {
+		t.Errorf("asked %d times in %v", asked, since)
+	}
+}
