@@ -62,7 +62,7 @@ type consumer struct {
 	hinted  bool              // there is probably something
 	misses  int               // hints in a row that led to nothing
 	heard   time.Time         // when the last hint came
-	fine    *finetimer.Timer  // nil until it is needed
+	fine    *finetimer.Timer  // of a Receive that has waited shortly, else nil
 	calls   sync.RWMutex      // Close waits for calls under way
 }
 
@@ -85,6 +85,7 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 		return nil, fmt.Errorf("receive: %w", err)
 	}
 	defer done()
+	defer c.noAlarm()
 	limit = min(max(limit, 1), maxClaim)
 	if c.sub.Suspects {
 		limit = 1
@@ -314,6 +315,15 @@ func (c *consumer) alarm(d time.Duration) (heard <-chan struct{}, stop func()) {
 	return ring, func() { timer.Stop() }
 }
 
+// noAlarm frees what alarm has made: who never closes a consumer, but its store, has
+// nothing left of it.
+func (c *consumer) noAlarm() {
+	if c.fine != nil {
+		c.fine.Close()
+		c.fine = nil
+	}
+}
+
 func sleep(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
@@ -349,10 +359,6 @@ func (c *consumer) Close() error {
 	c.store.hub.leave(c.ears)
 	c.calls.Lock()
 	defer c.calls.Unlock()
-	if c.fine != nil {
-		c.fine.Close()
-		c.fine = nil
-	}
 	return nil
 }
 

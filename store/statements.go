@@ -34,8 +34,9 @@ type Statements struct {
 	// Claim takes ready rows: token, worker, now, lease end, queue, limit →
 	// columns of scanClaim. Where the dialect claims by a writer of its own, it only
 	// locks them: queue, limit; then ClaimMark and a list of sequences marks them: token,
-	// worker, lease, seq….
-	Claim, ClaimMark string
+	// worker, lease, seq…. Where there is ClaimThese, Claim only reads them, too, and that
+	// marks them: token, worker, now, lease end, sequences as JSON.
+	Claim, ClaimMark, ClaimThese string
 	// The same for suspects: ClaimSuspect: as Claim; SuspectReady: as Ready.
 	ClaimSuspect, SuspectReady string
 	SuspectsOld                string // since → sequences of suspects that wait for longer
@@ -50,6 +51,7 @@ type Statements struct {
 	// token.
 	Claims, SkipLocked string
 	Ack                string // seq, token
+	AckThese           string // sequences as JSON, token: the same for many; empty where Ack costs no more
 	DropLog            string // message id
 	Postpone           string // state, due, wake, counted, queue, acquitted, seq, token
 	Letter             string // died, reason, class, error, fingerprint, error type, build, seq, token
@@ -207,7 +209,7 @@ func Portable() Statements {
 			where seq = ? and ` + waiting + ` and ` + wakes,
 		NextWake: `select min(wake_at) from posthorn_message where state = 1`,
 		Extend:   `update posthorn_message set wake_at = ? where seq = ? and token = ?`,
-		Ack:      `delete from posthorn_message where seq = ? and ` + standing(),
+		Ack:      `delete from posthorn_message where seq = ? and ` + Standing(),
 		DropLog:  `delete from posthorn_attempt where message_id = ?`,
 		Postpone: `update posthorn_message
 			set state = ?, due_at = ?, wake_at = ?, attempt = attempt + ?, queue = coalesce(nullif(?, ''), queue),
@@ -240,8 +242,8 @@ func Portable() Statements {
 	return s
 }
 
-// standing is the condition that a claim stands, of a token.
-func standing() string {
+// Standing is the condition that a claim stands, of a token.
+func Standing() string {
 	if !safety.Fencing {
 		return `? <> ''`
 	}

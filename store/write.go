@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/posthorn/posthorn/internal/failpoint"
 )
@@ -174,16 +176,14 @@ func (s *Statements) sendAll(ctx context.Context, q Session, ws []*Write) error 
 }
 
 func (s *Statements) ackAll(ctx context.Context, q Session, ws []*Write) error {
-	var rows [][]any
+	var claims []Claim
 	for _, w := range ws {
-		for _, c := range w.Ack {
-			rows = append(rows, []any{c.Seq, c.Token})
-		}
+		claims = append(claims, w.Ack...)
 	}
-	if len(rows) == 0 {
+	if len(claims) == 0 {
 		return nil
 	}
-	touched, err := q.ExecMany(ctx, s.Ack, rows)
+	touched, err := s.acknowledge(ctx, q, claims)
 	if err != nil {
 		return err
 	}
@@ -195,6 +195,75 @@ func (s *Statements) ackAll(ctx context.Context, q Session, ws []*Write) error {
 		touched = touched[len(w.Ack):]
 	}
 	return nil
+}
+
+// acknowledge removes the messages of the claims that stand: of each it says 1, else 0.
+func (s *Statements) acknowledge(ctx context.Context, q Session, claims []Claim) ([]int64, error) {
+	if lots := byToken(claims); s.AckThese != "" && len(lots)*manyAcks <= len(claims) {
+		if all, err := s.ackThese(ctx, q, lots); all || err != nil {
+			return slices.Repeat([]int64{1}, len(claims)), err
+		}
+	}
+	rows := make([][]any, len(claims))
+	for i, c := range claims {
+		rows[i] = []any{c.Seq, c.Token}
+	}
+	return q.ExecMany(ctx, s.Ack, rows)
+}
+
+// manyAcks is how many acknowledgements of a token are worth a statement for all of them.
+const manyAcks = 8
+
+// byToken are claims in lots of one token each: what was claimed together is mostly
+// acknowledged together.
+func byToken(claims []Claim) (lots [][]Claim) {
+	sorted := slices.Clone(claims)
+	slices.SortFunc(sorted, func(a, b Claim) int { return strings.Compare(a.Token, b.Token) })
+	for len(sorted) > 0 {
+		n := 1
+		for n < len(sorted) && sorted[n].Token == sorted[0].Token {
+			n++
+		}
+		lots, sorted = append(lots, sorted[:n]), sorted[n:]
+	}
+	return lots
+}
+
+// ackThese removes the messages of claims by a statement for each lot. Where one of them
+// does not stand, which that does not say, it undoes what it did, and reports false.
+func (s *Statements) ackThese(ctx context.Context, q Session, lots [][]Claim) (all bool, err error) {
+	if _, err := q.Exec(ctx, "savepoint posthorn_acks"); err != nil {
+		return false, err
+	}
+	all = true
+	for _, lot := range lots {
+		removed, err := q.Exec(ctx, s.AckThese, listOf(lot), lot[0].Token)
+		if err != nil {
+			return false, err
+		}
+		if all = removed == int64(len(lot)); !all {
+			break
+		}
+	}
+	if !all {
+		if _, err := q.Exec(ctx, "rollback to posthorn_acks"); err != nil {
+			return false, err
+		}
+	}
+	_, err = q.Exec(ctx, "release posthorn_acks")
+	return all, err
+}
+
+// listOf are the sequences of claims, as JSON.
+func listOf(claims []Claim) string {
+	out := []byte{'['}
+	for i, c := range claims {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = strconv.AppendInt(out, c.Seq, 10)
+	}
+	return string(append(out, ']'))
 }
 
 // dropLogs removes the history of what was acknowledged, and notes what was not.
@@ -225,5 +294,34 @@ func (s *Statements) take(ctx context.Context, q Session, t *Take) error {
 	if t.Suspects {
 		stmt = s.ClaimSuspect
 	}
-	return q.Query(ctx, stmt, []any{t.Token, t.Worker, now, now + t.Lease, t.Queue, t.Limit}, t.Row)
+	if s.ClaimThese == "" {
+		return q.Query(ctx, stmt, []any{t.Token, t.Worker, now, now + t.Lease, t.Queue, t.Limit}, t.Row)
+	}
+	var taken []Claim
+	err = q.Query(ctx, stmt, []any{t.Queue, t.Limit}, func(r Row) error {
+		return t.Row(Telling(r, func(seq int64) { taken = append(taken, Claim{Seq: seq}) }))
+	})
+	if err != nil || len(taken) == 0 {
+		return err
+	}
+	_, err = q.Exec(ctx, s.ClaimThese, t.Token, t.Worker, now, now+t.Lease, listOf(taken))
+	return err
+}
+
+// Telling is a row of Statements.Claim that tells its sequence when it is scanned.
+func Telling(r Row, tell func(seq int64)) Row { return telling{r, tell} }
+
+// telling is the row of Telling.
+type telling struct {
+	Row
+	tell func(seq int64)
+}
+
+// Scan scans it.
+func (t telling) Scan(dest ...any) error {
+	err := t.Row.Scan(dest...)
+	if seq, ok := dest[0].(*int64); ok {
+		t.tell(*seq)
+	}
+	return err
 }

@@ -194,7 +194,7 @@ func (w writer) take(ctx context.Context, p *packet, t *store.Take) error {
 	p.add(clock) // what came before may have waited
 	p.add(stmt, t.Queue, t.Limit)
 	err := p.query(ctx, func(r store.Row) error {
-		return t.Row(first{r, func(seq int64) { held = append(held, seq) }})
+		return t.Row(store.Telling(r, func(seq int64) { held = append(held, seq) }))
 	})
 	if err != nil || len(held) == 3 {
 		return err
@@ -205,21 +205,6 @@ func (w writer) take(ctx context.Context, p *packet, t *store.Take) error {
 	}
 	failpoint.Pass(failpoint.MidClaim)
 	return nil
-}
-
-// first is a row that tells the value of its first column, an *int64.
-type first struct {
-	store.Row
-	tell func(int64)
-}
-
-// Scan reads the row.
-func (f first) Scan(dest ...any) error {
-	err := f.Row.Scan(dest...)
-	if seq, ok := dest[0].(*int64); ok {
-		f.tell(*seq)
-	}
-	return err
 }
 
 // A packet gathers statements.

@@ -99,6 +99,32 @@ func TestEffectOfALostClaimIsNotRun(t *testing.T) {
 	settled(t, s, map[string]bool{"m0": true, "m1": false, "m2": true})
 }
 
+// Many acknowledgements of one claim are one statement, which tells only how many stood.
+func TestOneLostClaimAmongManyIsFound(t *testing.T) {
+	s, c, ds := group(t, 40)
+	given := driver.Settlement{Delivery: ds[17], Verdict: driver.Release, Delay: time.Hour}
+	if err := c.Settle(t.Context(), given); err != nil {
+		t.Fatal(err)
+	}
+	var acks []driver.Settlement
+	for _, d := range ds {
+		acks = append(acks, driver.Settlement{Delivery: d, Verdict: driver.Ack})
+	}
+	acks = append(acks, acks[3]) // a second time
+	var lost *driver.LeaseLostError
+	if err := c.Settle(t.Context(), acks...); !errors.As(err, &lost) || len(lost.Lost) != 2 {
+		t.Fatalf("settled with %v, want two that are lost", err)
+	}
+	for _, d := range lost.Lost {
+		if d.ID != ds[17].ID && d.ID != ds[3].ID {
+			t.Errorf("%s is lost", d.ID)
+		}
+	}
+	if n := count(t, s, "select count(*) from posthorn_message"); n != 1 {
+		t.Errorf("%d messages are left, want the one that was given back", n)
+	}
+}
+
 func TestUnitWhoseContextHasEndedIsNotBegun(t *testing.T) {
 	s, _, ds := group(t, 2)
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -6,16 +6,18 @@ import "github.com/posthorn/posthorn/store"
 func statements() store.Statements {
 	s := store.Portable()
 	s.Claim, s.ClaimSuspect = claim(store.Ready), claim(store.Suspected)
+	s.ClaimThese = `update posthorn_message set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?` +
+		store.CountDelivery() + ` where seq in (select value from json_each(?))`
+	s.AckThese = `delete from posthorn_message where seq in (select value from json_each(?)) and ` + store.Standing()
 	s.Touched = `select 'rows', total_changes()`
 	s.File = `select file from pragma_database_list where name = 'main'`
 	return s
 }
 
-// claim is a statement that claims messages of one state.
+// claim is a query for messages of one state, as they are once they are claimed. There is
+// one writer: between it and the statement that claims them nobody else writes. An
+// update that returned them would keep them all in a table of its own before.
 func claim(state string) string {
-	return `update posthorn_message
-		set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?` + store.CountDelivery() + `
-		where seq in (select seq from posthorn_message where ` + state + ` and queue = ?
-		  order by priority desc, due_at, seq limit ?)
-		returning seq, id, kind, queue, priority, attempt, deliveries, crashes, due_at, sent_at, header, body`
+	return `select seq, id, kind, queue, priority, attempt, deliveries + 1, crashes, due_at, sent_at, header, body
+		from posthorn_message where ` + state + ` and queue = ? order by priority desc, due_at, seq limit ?`
 }
