@@ -60,6 +60,7 @@ type consumer struct {
 	rescues rescues
 	marks   map[string]*marks // by queue; nil where the database leaves nothing behind
 	hinted  bool              // there is probably something
+	waits   func()            // ends the expectation of a hint; nil: none is expected
 	misses  int               // hints in a row that led to nothing
 	heard   time.Time         // when the last hint came
 	fine    *finetimer.Timer  // of a Receive that has waited shortly, else nil
@@ -85,7 +86,7 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 		return nil, fmt.Errorf("receive: %w", err)
 	}
 	defer done()
-	defer c.noAlarm()
+	defer c.rest()
 	limit = min(max(limit, 1), maxClaim)
 	if c.sub.Suspects {
 		limit = 1
@@ -150,6 +151,9 @@ func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, ne
 		}
 	}
 	c.hinted = false
+	if c.waits == nil {
+		c.waits = c.store.hub.expect.begin()
+	}
 	seen, err := c.look(ctx, c.open)
 	if err != nil || len(seen.ready) == 0 {
 		return nil, c.until(seen), err
@@ -315,9 +319,13 @@ func (c *consumer) alarm(d time.Duration) (heard <-chan struct{}, stop func()) {
 	return ring, func() { timer.Stop() }
 }
 
-// noAlarm frees what alarm has made: who never closes a consumer, but its store, has
-// nothing left of it.
-func (c *consumer) noAlarm() {
+// rest ends what a Receive has begun to wait: who never closes a consumer, but its
+// store, has nothing left of it.
+func (c *consumer) rest() {
+	if c.waits != nil {
+		c.waits()
+		c.waits = nil
+	}
 	if c.fine != nil {
 		c.fine.Close()
 		c.fine = nil

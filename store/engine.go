@@ -18,8 +18,9 @@ type Engine interface {
 	// left dirty is destroyed.
 	Exclusive(ctx context.Context, fn func(context.Context, Conn) error) error
 	// OnChange sets what is called when the database may have changed, by this
-	// process or another. It is a hint, set once before first use.
-	OnChange(fn func())
+	// process or another. It is a hint, set once before first use, which nobody heeds
+	// while none is expected.
+	OnChange(fn func(), expected *Expectation)
 	// Close ends everything and waits for it.
 	Close() error
 }

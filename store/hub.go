@@ -2,6 +2,7 @@ package store
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/posthorn/posthorn/driver"
 )
@@ -12,6 +13,31 @@ type hub struct {
 	mu     sync.Mutex
 	closed bool
 	all    map[*ears]struct{}
+	expect Expectation
+}
+
+// An Expectation says whether anybody would look if there was a hint. An engine that has
+// to work for its hints may save that while nobody would. It is safe for concurrent use.
+type Expectation struct {
+	waiting atomic.Int32
+	begun   chan struct{}
+}
+
+// Any reports whether somebody waits. It is true from before the look of which the
+// result is waited for.
+func (e *Expectation) Any() bool { return e.waiting.Load() > 0 }
+
+// Begun has something when somebody has begun to wait.
+func (e *Expectation) Begun() <-chan struct{} { return e.begun }
+
+// begin notes one who waits, until done is called.
+func (e *Expectation) begin() (done func()) {
+	e.waiting.Add(1)
+	select {
+	case e.begun <- struct{}{}:
+	default: // it was said already
+	}
+	return func() { e.waiting.Add(-1) }
 }
 
 // ears are what one consumer listens with.

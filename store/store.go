@@ -138,7 +138,8 @@ func New(ctx context.Context, p Parts, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read store id: %w", err)
 	}
-	s.Engine.OnChange(s.hub.wake)
+	s.hub.expect.begun = make(chan struct{}, 1)
+	s.Engine.OnChange(s.hub.wake, &s.hub.expect)
 	return s, nil
 }
 

@@ -320,7 +320,7 @@ func (e *Engine) Read(ctx context.Context, fn store.WriteFunc) error {
 }
 
 // OnChange sets who is told of changes.
-func (e *Engine) OnChange(fn func()) {
+func (e *Engine) OnChange(fn func(), _ *store.Expectation) {
 	e.changed = fn
 	if e.ears != nil {
 		e.ears.Listen(fn)

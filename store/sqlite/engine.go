@@ -113,7 +113,7 @@ func (e *files) Read(ctx context.Context, fn func(context.Context, store.Session
 }
 
 // OnChange watches the files for changes by anybody.
-func (e *files) OnChange(fn func()) { e.watch.start(fn) }
+func (e *files) OnChange(fn func(), expected *store.Expectation) { e.watch.start(fn, expected) }
 
 // Close ends everything; what was accepted for writing is written.
 func (e *files) Close() error {

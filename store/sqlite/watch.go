@@ -12,6 +12,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/posthorn/posthorn/internal/finetimer"
+	"github.com/posthorn/posthorn/store"
 )
 
 // A watch sees that a database file changed, by this process or another: every
@@ -36,7 +37,7 @@ func newWatch(path string, pool *sql.DB, log *slog.Logger) *watch {
 }
 
 // start begins to watch. Where the system has no way to, consumers poll.
-func (w *watch) start(changed func()) {
+func (w *watch) start(changed func(), expected *store.Expectation) {
 	fs, err := fsnotify.NewWatcher()
 	if err == nil {
 		err = fs.Add(filepath.Dir(w.path))
@@ -51,18 +52,19 @@ func (w *watch) start(changed func()) {
 	w.wg.Go(func() {
 		defer func() { _ = fs.Close() }()
 		defer w.version.close()
-		w.run(fs, changed)
+		w.run(fs, changed, expected)
 	})
 }
 
 // When the version is asked for after an event, or after the last change: in short steps
 // at first, then less and less often, until an event of which nothing came is forgotten.
-// After a change nobody listens for a while, since under load there is always one.
+// After a change, and while nobody would look, nobody listens for a while: under load
+// there is always one.
 const (
 	step      = 100 * time.Microsecond
 	shortFor  = 1500 * time.Microsecond
 	forgotten = time.Second // a commit whose fsync takes longer is found by the poll
-	quiet     = 500 * time.Microsecond
+	quiet     = time.Millisecond
 )
 
 // until is how long to wait until the version is asked for again, a time after the last
@@ -77,7 +79,7 @@ func until(since time.Duration) time.Duration {
 	return 0
 }
 
-func (w *watch) run(fs *fsnotify.Watcher, changed func()) {
+func (w *watch) run(fs *fsnotify.Watcher, changed func(), expected *store.Expectation) {
 	timer := finetimer.New()
 	defer timer.Close()
 	var last time.Time
@@ -88,12 +90,24 @@ func (w *watch) run(fs *fsnotify.Watcher, changed func()) {
 			if !ok {
 				return
 			}
-			if strings.HasPrefix(ev.Name, w.path) && ev.Has(fsnotify.Write|fsnotify.Create) {
-				events, last = nil, time.Now()
+			if !strings.HasPrefix(ev.Name, w.path) || !ev.Has(fsnotify.Write|fsnotify.Create) {
+				continue
+			}
+			events, last = nil, time.Now()
+			if expected.Any() {
+				timer.Reset(step)
+			} else {
+				timer.Reset(quiet)
+			}
+		case <-expected.Begun():
+			if until(time.Since(last)) > 0 { // of an event that came while nobody waited
 				timer.Reset(step)
 			}
 		case <-timer.C:
 			events = fs.Events
+			if !expected.Any() {
+				continue
+			}
 			seen, err := w.version.changed()
 			if seen || err != nil { // what cannot be told may be a change
 				changed()
