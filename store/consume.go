@@ -151,9 +151,7 @@ func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, ne
 		}
 	}
 	c.hinted = false
-	if c.waits == nil {
-		c.waits = c.store.hub.expect.begin()
-	}
+	c.expect()
 	seen, err := c.look(ctx, c.open)
 	if err != nil || len(seen.ready) == 0 {
 		return nil, c.until(seen), err
@@ -284,8 +282,16 @@ const (
 	calm         = 100 * time.Millisecond
 )
 
+// onceMore is how long after a hint that led to nothing a consumer looks once more: what
+// it may have been about is not always seen at once, the end of a pause of which the list is
+// not read anew yet, or what stands before the marks.
+const onceMore = pausesHinted + wholeEvery
+
 // wait ends when there may be something new, at the latest after next.
 func (c *consumer) wait(ctx context.Context, next time.Duration) {
+	if since := time.Since(c.heard); since < onceMore {
+		next = min(next, onceMore-since)
+	}
 	if mutant.NoPoll {
 		next = time.Hour
 	}
@@ -298,11 +304,30 @@ func (c *consumer) wait(ctx context.Context, next time.Duration) {
 			c.misses = 0
 		}
 		c.misses, c.heard = c.misses+1, time.Now()
-		sleep(ctx, min(time.Duration(c.misses-patientAfter)*time.Millisecond, 20*time.Millisecond))
+		c.beLate(ctx, min(time.Duration(c.misses-patientAfter)*time.Millisecond, 20*time.Millisecond))
 	case <-late:
 	case <-c.ears.closed:
 	case <-ctx.Done():
 	}
+}
+
+// expect says that a hint is expected, before the look of which the result is waited for.
+func (c *consumer) expect() {
+	if c.waits == nil {
+		c.waits = c.store.hub.expect.begin()
+	}
+}
+
+// beLate looks d later than it could, and expects no hint until then.
+func (c *consumer) beLate(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	if c.waits != nil {
+		c.waits()
+		c.waits = nil
+	}
+	sleep(ctx, d)
 }
 
 // alarm is heard after d, unless it is stopped.

@@ -242,6 +242,7 @@ func (g *group) effect(c Conn, i int, raw *sql.Tx, alone bool) (queued []Queued,
 	failpoint.Pass(failpoint.AfterEffect)
 	if dirty := t.end(); dirty != "" {
 		g.dirty = true
+		g.store.traces.note(u.Delivery.Kind, true) // the next of its kind must not cost others a run
 		g.store.opts.Meter.LeftDirty(u.Delivery.Kind)
 		g.store.opts.Log.Warn(leftDirty, "kind", u.Delivery.Kind, "message_id", u.Delivery.ID, "cause", dirty)
 	}
@@ -257,5 +258,8 @@ func (g *group) effect(c Conn, i int, raw *sql.Tx, alone bool) (queued []Queued,
 		}
 		return nil, fmt.Errorf("handler returned nil although %w", refused)
 	}
-	return t.queued, err
+	if err != nil {
+		return nil, err // one that is stuck may still run what it has queued
+	}
+	return t.queued, nil
 }

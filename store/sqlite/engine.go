@@ -120,13 +120,13 @@ func (e *files) Close() error {
 	e.mu.Lock()
 	e.closed = true
 	e.mu.Unlock()
-	e.watch.stop()
+	stopped := e.watch.stop()
 	e.writes.Close(context.Background())
 	if e.sess != nil {
 		e.sess.destroy()
 		e.sess = nil
 	}
-	return errors.Join(e.readers.Close(), e.app.Close(), e.writer.Close())
+	return errors.Join(stopped, e.readers.Close(), e.app.Close(), e.writer.Close())
 }
 
 // reading is the session of the readers' pool.

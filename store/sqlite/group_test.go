@@ -125,6 +125,30 @@ func TestOneLostClaimAmongManyIsFound(t *testing.T) {
 	}
 }
 
+// Whoever leaves something in the session runs apart from then on: others run once.
+func TestWhoSoilsTheSessionCostsOthersOneRunOnly(t *testing.T) {
+	s, _, ds := group(t, 8)
+	for round := range 2 {
+		runs := 0
+		plain := func(context.Context, driver.Tx) error { runs++; return nil }
+		soils := unit(t, ds[1], func(ctx context.Context, tx driver.Tx) error {
+			_, err := tx.ExecContext(ctx, "pragma defer_foreign_keys = on")
+			return err
+		})
+		soils.Delivery.Kind = "soils"
+		errs := s.Transact(t.Context(), []driver.Unit{
+			unit(t, ds[0], plain), soils, unit(t, ds[2], plain), unit(t, ds[3], plain),
+		})
+		if err := errors.Join(errs...); err != nil {
+			t.Error(err)
+		}
+		if round == 1 && runs != 3 {
+			t.Errorf("three effects ran %d times", runs)
+		}
+		ds = ds[4:]
+	}
+}
+
 func TestUnitWhoseContextHasEndedIsNotBegun(t *testing.T) {
 	s, _, ds := group(t, 2)
 	ctx, cancel := context.WithCancelCause(t.Context())

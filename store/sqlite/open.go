@@ -79,7 +79,7 @@ func open(ctx context.Context, a address, o store.Options) (_ *store.Store, err 
 			return nil, err
 		}
 	}
-	readers, err := a.pool(readerConns+1, "query_only(on)") // one is the watch's
+	readers, err := a.pool(readerConns, "query_only(on)")
 	if err != nil {
 		return nil, err
 	}
@@ -87,9 +87,13 @@ func open(ctx context.Context, a address, o store.Options) (_ *store.Store, err 
 	if err != nil {
 		return nil, err
 	}
+	watcher, err := a.pool(1, "query_only(on)")
+	if err != nil {
+		return nil, err
+	}
 	e := &files{
 		sql:    a.names.Of(statements()),
-		writer: writer, readers: readers, app: app, watch: newWatch(a.path, readers, tap.Logger(o.Log)),
+		writer: writer, readers: readers, app: app, watch: newWatch(a.path, watcher, tap.Logger(o.Log)),
 		stmts: map[string]*sql.Stmt{},
 	}
 	e.writes = store.NewCombiner(1, e.transaction)

@@ -27,13 +27,16 @@ type watch struct {
 	path    string
 	log     *slog.Logger
 	version versions
-	end     chan struct{}
+	life    context.Context //nolint:containedctx // until stop
+	end     context.CancelFunc
 	once    sync.Once
 	wg      sync.WaitGroup
 }
 
-func newWatch(path string, pool *sql.DB, log *slog.Logger) *watch {
-	return &watch{path: path, log: log, version: versions{pool: pool}, end: make(chan struct{})}
+// newWatch takes over a pool of one connection.
+func newWatch(path string, db *sql.DB, log *slog.Logger) *watch {
+	life, end := context.WithCancel(context.Background()) //nolint:gosec // stop calls it
+	return &watch{path: path, log: log, version: versions{db: db}, life: life, end: end}
 }
 
 // start begins to watch. Where the system has no way to, consumers poll.
@@ -51,7 +54,6 @@ func (w *watch) start(changed func(), expected *store.Expectation) {
 	}
 	w.wg.Go(func() {
 		defer func() { _ = fs.Close() }()
-		defer w.version.close()
 		w.run(fs, changed, expected)
 	})
 }
@@ -108,45 +110,67 @@ func (w *watch) run(fs *fsnotify.Watcher, changed func(), expected *store.Expect
 			if !expected.Any() {
 				continue
 			}
-			seen, err := w.version.changed()
-			if seen || err != nil { // what cannot be told may be a change
-				changed()
+			at, pause := w.tick(changed, last)
+			if at != last {
+				events, last = nil, at
 			}
-			if seen {
-				events, last = nil, time.Now() // the event of the next commit may have come already
-				timer.Reset(quiet)
-			} else if pause := until(time.Since(last)); pause > 0 && err == nil {
+			if pause > 0 {
 				timer.Reset(pause)
 			}
 		case err := <-fs.Errors: // an overflow is a hint, too
 			w.log.Debug("file events were lost", "error", err)
 			changed()
-		case <-w.end:
+		case <-w.life.Done():
 			return
 		}
 	}
 }
 
+// tick asks whether somebody has committed since it was asked last, and tells. It returns
+// when the last event was, and when to ask again; 0: not until there is another one.
+func (w *watch) tick(changed func(), last time.Time) (event time.Time, pause time.Duration) {
+	seen, err := w.version.changed(w.life)
+	pause = until(time.Since(last))
+	switch {
+	case err != nil: // it may be a change, for what anybody knows
+		w.log.Debug("cannot ask whether the store's file has changed", "error", err)
+		changed()
+		if pause > 0 {
+			pause = max(pause, 20*quiet)
+		}
+	case seen:
+		changed()
+		return time.Now(), quiet // the event of the next commit may have come already
+	}
+	return last, pause
+}
+
 // stop ends the watch and waits for it.
-func (w *watch) stop() {
-	w.once.Do(func() { close(w.end) })
+func (w *watch) stop() error {
+	w.once.Do(w.end)
 	w.wg.Wait()
+	return w.version.close()
 }
 
 // versions asks on a connection of its own whether anybody else has committed: the number
 // that SQLite gives is a connection's, and means nothing on another one.
 type versions struct {
-	pool *sql.DB
-	conn *sql.Conn
+	db   *sql.DB // of one connection
 	stmt *sql.Stmt
 	last int64
 }
 
 // changed reports whether there was a commit since the last call.
-func (v *versions) changed() (bool, error) {
-	now, err := v.ask(context.Background())
-	if err != nil {
-		v.close()
+func (v *versions) changed(ctx context.Context) (bool, error) {
+	if v.stmt == nil {
+		stmt, err := v.db.PrepareContext(ctx, "pragma data_version")
+		if err != nil {
+			return false, err
+		}
+		v.stmt = stmt
+	}
+	var now int64
+	if err := v.stmt.QueryRowContext(ctx).Scan(&now); err != nil {
 		return false, err
 	}
 	was := v.last
@@ -154,27 +178,9 @@ func (v *versions) changed() (bool, error) {
 	return was != now, nil
 }
 
-func (v *versions) ask(ctx context.Context) (now int64, err error) {
-	if v.conn == nil {
-		if v.conn, err = v.pool.Conn(ctx); err != nil {
-			v.conn = nil
-			return 0, err
-		}
-		if v.stmt, err = v.conn.PrepareContext(ctx, "pragma data_version"); err != nil {
-			return 0, err
-		}
-	}
-	err = v.stmt.QueryRowContext(ctx).Scan(&now)
-	return now, err
-}
-
-// close gives the connection back. Errors of what is given up tell nobody anything.
-func (v *versions) close() {
+func (v *versions) close() error {
 	if v.stmt != nil {
-		_ = v.stmt.Close()
+		_ = v.stmt.Close() // its connection is closed next
 	}
-	if v.conn != nil {
-		_ = v.conn.Close()
-	}
-	v.stmt, v.conn, v.last = nil, nil, 0
+	return v.db.Close()
 }

@@ -29,11 +29,13 @@ func TestAVersionChangesWithACommitAlone(t *testing.T) {
 		try(t, err)
 	}
 	exec(db, "create table some (n int)")
-	v := versions{pool: db}
-	defer v.close()
+	other, err := a.pool(1, "query_only(on)")
+	try(t, err)
+	v := versions{db: other}
+	defer func() { try(t, v.close()) }()
 	want := func(want bool) {
 		t.Helper()
-		if got, err := v.changed(); got != want || err != nil {
+		if got, err := v.changed(t.Context()); got != want || err != nil {
 			t.Errorf("changed is %v, %v, want %v", got, err, want)
 		}
 	}
