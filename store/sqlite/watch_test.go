@@ -2,9 +2,12 @@ package sqlite
 
 import (
 	"database/sql"
+	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/posthorn/posthorn/store"
 )
 
 func try(t *testing.T, err error) {
@@ -66,5 +69,51 @@ func TestAnEventOfWhichNothingComesIsForgotten(t *testing.T) {
 	}
 	if asked > 50 || since < forgotten || until(since) != 0 {
 		t.Errorf("asked %d times in %v", asked, since)
+	}
+}
+
+// A watch that cannot ask hints at what may have been a change, asks again after a while,
+// and gives up when the event is old.
+func TestAWatchThatCannotAskHintsAndAsksAgain(t *testing.T) {
+	t.Parallel()
+	a := address{path: filepath.Join(t.TempDir(), "store.db"), synchronous: "full"}
+	db, err := a.pool(1, "")
+	try(t, err)
+	w := newWatch(a.path, db, slog.New(slog.DiscardHandler))
+	try(t, db.Close())
+	hints := 0
+	hint := func() { hints++ }
+	now := time.Now()
+	if at, pause := w.tick(hint, now); hints != 1 || !at.Equal(now) || pause < 20*quiet {
+		t.Errorf("%d hints, asks again after %v", hints, pause)
+	}
+	if _, pause := w.tick(hint, now.Add(-2*forgotten)); hints != 2 || pause != 0 {
+		t.Errorf("%d hints, asks again after %v, want not at all", hints, pause)
+	}
+	try(t, w.stop())
+}
+
+// Nothing is asked, and nobody told, while nobody would look.
+func TestAWatchIsQuietUntilSomebodyWaits(t *testing.T) {
+	t.Parallel()
+	a := address{path: filepath.Join(t.TempDir(), "store.db"), synchronous: "full"}
+	db, err := a.pool(1, "")
+	try(t, err)
+	_, err = db.Exec("create table some (n int)")
+	try(t, err)
+	own, err := a.pool(1, "query_only(on)")
+	try(t, err)
+	w := newWatch(a.path, own, slog.New(slog.DiscardHandler))
+	hints := make(chan struct{}, 100)
+	var expected store.Expectation
+	w.start(func() { hints <- struct{}{} }, &expected)
+	for range 10 {
+		_, err = db.Exec("insert into some values (1)")
+		try(t, err)
+	}
+	try(t, w.stop())
+	try(t, db.Close())
+	if len(hints) > 0 {
+		t.Errorf("%d hints although nobody waited", len(hints))
 	}
 }
