@@ -136,7 +136,8 @@ func Handle[T Message](m *Mux, fn func(ctx context.Context, msg T) error, opts .
 
 // HandleTx registers a handler that runs in one transaction together with the
 // acknowledgement: for each message exactly one set of its effects is
-// committed, or none and a dead letter. It panics like Handle.
+// committed, or none and a dead letter. fn may run more than once, as an Effect does. It
+// panics like Handle.
 func HandleTx[T Message](m *Mux, fn func(ctx context.Context, tx *Tx, msg T) error, opts ...HandlerOption) {
 	register[T](m, &Handler{tx: true, start: func(_ context.Context, d driver.Delivery, msg any) (Effect, error) {
 		return func(ctx context.Context, tx *Tx) error {

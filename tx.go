@@ -10,8 +10,9 @@ import (
 )
 
 // An Effect is the short part of a handler: it runs in the transaction that
-// also acknowledges the message. It must not wait for anything slow. When the
-// transaction fails as a whole it is run again.
+// also acknowledges the message. It must not wait for anything slow. It is run again
+// when the transaction fails as a whole, or another message that shared it: what it did
+// in the transaction was undone, what it did outside is done twice.
 type Effect func(ctx context.Context, tx *Tx) error
 
 // A Tx is a handler's window on its transaction. There is no Commit and no
