@@ -63,7 +63,7 @@ type consumer struct {
 	waits   func()            // ends the expectation of a hint; nil: none is expected
 	misses  int               // hints in a row that led to nothing
 	heard   time.Time         // when the last hint came
-	fine    *finetimer.Timer  // of a Receive that has waited shortly, else nil
+	alarm   *finetimer.Timer  // of a Receive that has waited, else nil
 	calls   sync.RWMutex      // Close waits for calls under way
 }
 
@@ -295,8 +295,11 @@ func (c *consumer) wait(ctx context.Context, next time.Duration) {
 	if mutant.NoPoll {
 		next = time.Hour
 	}
-	late, stop := c.alarm(max(next, leastWait))
-	defer stop()
+	if c.alarm == nil {
+		c.alarm = finetimer.New()
+	}
+	c.alarm.Reset(max(next, leastWait))
+	defer c.alarm.Stop()
 	select {
 	case <-c.ears.wake:
 		c.store.pauses.hint()
@@ -305,7 +308,7 @@ func (c *consumer) wait(ctx context.Context, next time.Duration) {
 		}
 		c.misses, c.heard = c.misses+1, time.Now()
 		c.beLate(ctx, min(time.Duration(c.misses-patientAfter)*time.Millisecond, 20*time.Millisecond))
-	case <-late:
+	case <-c.alarm.C:
 	case <-c.ears.closed:
 	case <-ctx.Done():
 	}
@@ -318,42 +321,28 @@ func (c *consumer) expect() {
 	}
 }
 
-// beLate looks d later than it could, and expects no hint until then.
-func (c *consumer) beLate(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
+func (c *consumer) expectNothing() {
 	if c.waits != nil {
 		c.waits()
 		c.waits = nil
 	}
-	sleep(ctx, d)
 }
 
-// alarm is heard after d, unless it is stopped.
-func (c *consumer) alarm(d time.Duration) (heard <-chan struct{}, stop func()) {
-	if d < finetimer.Below {
-		if c.fine == nil {
-			c.fine = finetimer.New()
-		}
-		c.fine.Reset(d)
-		return c.fine.C, c.fine.Stop
+// beLate looks d later than it could, and expects no hint until then.
+func (c *consumer) beLate(ctx context.Context, d time.Duration) {
+	if d > 0 {
+		c.expectNothing()
+		sleep(ctx, d)
 	}
-	ring := make(chan struct{})
-	timer := time.AfterFunc(d, func() { close(ring) })
-	return ring, func() { timer.Stop() }
 }
 
 // rest ends what a Receive has begun to wait: who never closes a consumer, but its
 // store, has nothing left of it.
 func (c *consumer) rest() {
-	if c.waits != nil {
-		c.waits()
-		c.waits = nil
-	}
-	if c.fine != nil {
-		c.fine.Close()
-		c.fine = nil
+	c.expectNothing()
+	if c.alarm != nil {
+		c.alarm.Close()
+		c.alarm = nil
 	}
 }
 

@@ -31,12 +31,11 @@ type Statements struct {
 	// Look stands for Now and NextWake together: → now, earliest wake. Whether queues
 	// have ready rows is asked by the same query: a list of columns ends it.
 	Look string
-	// Claim takes ready rows: token, worker, now, lease end, queue, limit →
-	// columns of scanClaim. Where the dialect claims by a writer of its own, it only
-	// locks them: queue, limit; then ClaimMark and a list of sequences marks them: token,
-	// worker, lease, seq…. Where there is ClaimThese, Claim only reads them, too, and that
-	// marks them: token, worker, now, lease end, sequences as JSON.
-	Claim, ClaimMark, ClaimThese string
+	// Claim finds ready rows, and locks them where there are other writers: queue, limit →
+	// columns of scanClaim, as they are once they are claimed. ClaimThese marks them: token,
+	// worker, now, lease end, sequences as JSON. A writer of the dialect's own has ClaimMark,
+	// and a list of sequences, instead: token, worker, lease, seq….
+	Claim, ClaimThese, ClaimMark string
 	// The same for suspects: ClaimSuspect: as Claim; SuspectReady: as Ready.
 	ClaimSuspect, SuspectReady string
 	SuspectsOld                string // since → sequences of suspects that wait for longer

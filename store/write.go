@@ -199,8 +199,8 @@ func (s *Statements) ackAll(ctx context.Context, q Session, ws []*Write) error {
 
 // acknowledge removes the messages of the claims that stand: of each it says 1, else 0.
 func (s *Statements) acknowledge(ctx context.Context, q Session, claims []Claim) ([]int64, error) {
-	if lots := byToken(claims); s.AckThese != "" && len(lots)*manyAcks <= len(claims) {
-		if all, err := s.ackThese(ctx, q, lots); all || err != nil {
+	if s.AckThese != "" && len(claims) >= manyAcks {
+		if all, err := s.ackThese(ctx, q, byToken(claims)); all || err != nil {
 			return slices.Repeat([]int64{1}, len(claims)), err
 		}
 	}
@@ -230,14 +230,26 @@ func byToken(claims []Claim) (lots [][]Claim) {
 }
 
 // ackThese removes the messages of claims by a statement for each lot. Where one of them
-// does not stand, which that does not say, it undoes what it did, and reports false.
+// does not stand, which that does not say, it undoes what it did, and reports false; as it
+// does, without a try, where the lots are small.
 func (s *Statements) ackThese(ctx context.Context, q Session, lots [][]Claim) (all bool, err error) {
+	n := 0
+	for _, lot := range lots {
+		n += len(lot)
+	}
+	if n < len(lots)*manyAcks {
+		return false, nil
+	}
 	if _, err := q.Exec(ctx, "savepoint posthorn_acks"); err != nil {
 		return false, err
 	}
 	all = true
 	for _, lot := range lots {
-		removed, err := q.Exec(ctx, s.AckThese, listOf(lot), lot[0].Token)
+		var seqs []byte
+		for _, c := range lot {
+			seqs = appendSeq(seqs, c.Seq)
+		}
+		removed, err := q.Exec(ctx, s.AckThese, string(append(seqs, ']')), lot[0].Token)
 		if err != nil {
 			return false, err
 		}
@@ -254,16 +266,12 @@ func (s *Statements) ackThese(ctx context.Context, q Session, lots [][]Claim) (a
 	return all, err
 }
 
-// listOf are the sequences of claims, as JSON.
-func listOf(claims []Claim) string {
-	out := []byte{'['}
-	for i, c := range claims {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = strconv.AppendInt(out, c.Seq, 10)
+// appendSeq adds a sequence to a JSON array that is still open.
+func appendSeq(list []byte, seq int64) []byte {
+	if len(list) == 0 {
+		return strconv.AppendInt([]byte{'['}, seq, 10)
 	}
-	return string(append(out, ']'))
+	return strconv.AppendInt(append(list, ','), seq, 10)
 }
 
 // dropLogs removes the history of what was acknowledged, and notes what was not.
@@ -294,34 +302,31 @@ func (s *Statements) take(ctx context.Context, q Session, t *Take) error {
 	if t.Suspects {
 		stmt = s.ClaimSuspect
 	}
-	if s.ClaimThese == "" {
-		return q.Query(ctx, stmt, []any{t.Token, t.Worker, now, now + t.Lease, t.Queue, t.Limit}, t.Row)
-	}
-	var taken []Claim
+	var taken []byte
 	err = q.Query(ctx, stmt, []any{t.Queue, t.Limit}, func(r Row) error {
-		return t.Row(Telling(r, func(seq int64) { taken = append(taken, Claim{Seq: seq}) }))
+		return t.Row(First(r, func(seq int64) { taken = appendSeq(taken, seq) }))
 	})
 	if err != nil || len(taken) == 0 {
 		return err
 	}
-	_, err = q.Exec(ctx, s.ClaimThese, t.Token, t.Worker, now, now+t.Lease, listOf(taken))
+	_, err = q.Exec(ctx, s.ClaimThese, t.Token, t.Worker, now, now+t.Lease, string(append(taken, ']')))
 	return err
 }
 
-// Telling is a row of Statements.Claim that tells its sequence when it is scanned.
-func Telling(r Row, tell func(seq int64)) Row { return telling{r, tell} }
+// First is a row that tells the value of its first column, which is read as an *int64.
+func First(r Row, tell func(int64)) Row { return first{r, tell} }
 
-// telling is the row of Telling.
-type telling struct {
+// first is such a row.
+type first struct {
 	Row
-	tell func(seq int64)
+	tell func(int64)
 }
 
-// Scan scans it.
-func (t telling) Scan(dest ...any) error {
-	err := t.Row.Scan(dest...)
+// Scan reads the row.
+func (f first) Scan(dest ...any) error {
+	err := f.Row.Scan(dest...)
 	if seq, ok := dest[0].(*int64); ok {
-		t.tell(*seq)
+		f.tell(*seq)
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-// Package finetimer has timers for less than a millisecond.
+// Package finetimer has timers that are as good for less than a millisecond as for more.
 //
 // Linux lets an idle Go process wait for its timers in epoll_wait(2), whose time is in
 // whole milliseconds: a [time.Timer] of 0.3 ms fires after 1.1 ms. A timer of the
@@ -6,10 +6,6 @@
 package finetimer
 
 import "time"
-
-// Below is the time up to which a Timer is worth its system calls; a time.Timer for
-// longer ones is late by a small share.
-const Below = 5 * time.Millisecond
 
 // A Timer fires after a time. It may fire too early, by a fire that Stop came too late
 // for: whoever waits has to look whether it is time, or not to mind. Its methods are

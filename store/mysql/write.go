@@ -194,7 +194,7 @@ func (w writer) take(ctx context.Context, p *packet, t *store.Take) error {
 	p.add(clock) // what came before may have waited
 	p.add(stmt, t.Queue, t.Limit)
 	err := p.query(ctx, func(r store.Row) error {
-		return t.Row(store.Telling(r, func(seq int64) { held = append(held, seq) }))
+		return t.Row(store.First(r, func(seq int64) { held = append(held, seq) }))
 	})
 	if err != nil || len(held) == 3 {
 		return err

@@ -264,9 +264,9 @@ func (s *session) Inspect(ctx context.Context) (left string) {
 	})
 	switch {
 	case err != nil && s.open && !s.Whole() && !s.broken:
-		s.why = err                                              // and of the commit, which says so
-		if s.dialect.Fault(err) == store.FaultStatementTimeout { // whose time limit it was nobody knows
-			left = uninspected
+		s.why = err // and of the commit, which says so
+		if s.dialect.Fault(err) == store.FaultStatementTimeout {
+			left = uninspected // whose time limit it was nobody knows
 		}
 	case err != nil:
 		left = uninspected

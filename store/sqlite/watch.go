@@ -29,13 +29,12 @@ type watch struct {
 	version versions
 	life    context.Context //nolint:containedctx // until stop
 	end     context.CancelFunc
-	once    sync.Once
 	wg      sync.WaitGroup
 }
 
 // newWatch takes over a pool of one connection.
 func newWatch(path string, db *sql.DB, log *slog.Logger) *watch {
-	life, end := context.WithCancel(context.Background()) //nolint:gosec // stop calls it
+	life, end := context.WithCancel(context.Background())
 	return &watch{path: path, log: log, version: versions{db: db}, life: life, end: end}
 }
 
@@ -147,7 +146,7 @@ func (w *watch) tick(changed func(), last time.Time) (event time.Time, pause tim
 
 // stop ends the watch and waits for it.
 func (w *watch) stop() error {
-	w.once.Do(w.end)
+	w.end()
 	w.wg.Wait()
 	return w.version.close()
 }
