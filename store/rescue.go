@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/failpoint"
@@ -123,14 +125,41 @@ func (s *Store) rescue(ctx context.Context, q Session, after, until int64) (n in
 		}
 		s.behind.Add(1)
 	}
+	return n, s.seen(ctx, q, tokens)
+}
+
+// seen removes the claims of which no message is left, and says when to look again at
+// the others. Nobody else sees to them, since they are locked, and no message comes back to
+// a claim that it has left.
+func (s *Store) seen(ctx context.Context, q Session, tokens []string) error {
 	if len(tokens) == 0 {
-		return n, nil
+		return nil
 	}
-	if _, err := q.Exec(ctx, s.SQL.LeaseSeen, tokens); err != nil {
-		return 0, err
+	var gone, later [][]any
+	err := q.Query(ctx, s.SQL.LeaseLeft, []any{jsonList(tokens)}, func(r Row) error {
+		var token string
+		var ends sql.NullInt64
+		err := r.Scan(&token, &ends)
+		if ends.Valid {
+			later = append(later, []any{ends.Int64, token})
+		} else {
+			gone = append(gone, []any{token})
+		}
+		return err
+	})
+	if err == nil && len(gone) > 0 {
+		_, err = q.ExecMany(ctx, s.SQL.LeaseGone, gone)
 	}
-	_, err = q.Exec(ctx, s.SQL.LeaseNext, tokens)
-	return n, err
+	if err == nil && len(later) > 0 {
+		_, err = q.ExecMany(ctx, s.SQL.LeaseNext, later)
+	}
+	return err
+}
+
+// jsonList writes a list of words as JSON, which every server can read as a table.
+func jsonList(words []string) string {
+	text, _ := json.Marshal(words) // a list of strings always can be written
+	return string(text)
 }
 
 // expired finds and locks messages whose lease ran out, and the claims that are to
@@ -155,6 +184,12 @@ func (s *Store) expired(ctx context.Context, q Session, after, until int64) (seq
 	if err != nil || len(tokens) == 0 {
 		return nil, nil, err
 	}
-	err = q.Query(ctx, s.SQL.LeaseExpired, []any{tokens, until}, row)
+	err = q.Query(ctx, s.SQL.LeaseExpired, []any{jsonList(tokens), until}, row)
+	if err != nil || len(seqs) == 0 {
+		return nil, tokens, err
+	}
+	found := listed(seqs)
+	seqs = nil
+	err = q.Query(ctx, s.SQL.LeaseLock+list(len(found))+s.SQL.SkipLocked, append([]any{until}, found...), row)
 	return seqs, tokens, err
 }

@@ -36,11 +36,13 @@ func leases(s *store.Statements, g store.Gates) {
 		from posthorn_lease l cross join lateral ` + held + ` group by l.worker, m.queue`
 	s.LeasesDue = `select token from posthorn_lease where ends_at <= ? order by ends_at limit 50` + s.SkipLocked
 	s.LeaseIsDue = `select 1 from posthorn_lease where ends_at <= ? limit 1`
-	s.LeaseExpired = `select m.seq from posthorn_lease l cross join lateral ` + held + `
-		where l.token = any(?::text[]) and m.` + g.Leased.Opens + ` order by m.seq limit 500 for update of m skip locked`
-	s.LeaseSeen = `delete from posthorn_lease l where l.token = any(?::text[]) and not exists (select 1 from ` + held + `)`
-	s.LeaseNext = `update posthorn_lease l set ends_at = coalesce((select min(m.wake_at) from ` + held + `), 0)
-		where l.token = any(?::text[])`
+	const these = ` where l.token in (select json_array_elements_text(?::json))`
+	s.LeaseExpired = `select m.seq from posthorn_lease l cross join lateral ` + held +
+		these + ` and m.` + g.Leased.Opens + ` order by m.seq limit 500`
+	s.LeaseLock = `select seq from posthorn_message where state = 2 and ` + g.Leased.Opens + ` and seq in`
+	s.LeaseLeft = `select l.token, (select min(m.wake_at) from ` + held + `) from posthorn_lease l` + these
+	s.LeaseGone = `delete from posthorn_lease where token = ?`
+	s.LeaseNext = `update posthorn_lease set ends_at = ? where token = ?`
 	s.Holds = `select m.seq from posthorn_lease l cross join lateral ` + held + ` where l.worker = ?`
 	s.Lock = ` for update`
 }
