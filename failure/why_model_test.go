@@ -145,9 +145,9 @@ func (m *model) put(t *rapid.T, e driver.Envelope, p plight) {
 	for _, stmt := range p.stmts {
 		m.run(t, stmt+"'"+e.ID+"'")
 	}
-	if m.store.Dialect() == "postgres" { // where to look follows from when leases end
-		m.run(t, `update posthorn_lease l set ends_at = coalesce((select min(m.wake_at) from posthorn_message m
-			where m.seq = any(l.seqs) and m.token = l.token), 0)`)
+	if m.store.SQL.LeasesDue != "" { // where to look follows from when leases end
+		m.run(t, `update posthorn_lease set ends_at = coalesce((select min(m.wake_at) from posthorn_message m
+			where m.state = 2 and m.token = posthorn_lease.token), 0)`)
 	}
 }
 
@@ -233,7 +233,7 @@ func (m *model) clear(t *rapid.T) {
 	for _, table := range []string{"message", "attempt", "worker", "pause"} {
 		m.run(t, "delete from posthorn_"+table)
 	}
-	if m.store.Dialect() == "postgres" {
+	if m.store.SQL.LeasesDue != "" {
 		m.run(t, "delete from posthorn_lease")
 	}
 }

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	crand "crypto/rand"
-	"database/sql"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +14,6 @@ import (
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/finetimer"
 	"github.com/posthorn/posthorn/internal/mutant"
-	"github.com/posthorn/posthorn/internal/ruling"
 	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/internal/share"
 )
@@ -141,7 +138,7 @@ func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, ne
 	if c.open, err = c.store.unpaused(ctx, c.sub.Queues); err != nil {
 		return nil, 0, err
 	}
-	if c.marks != nil {
+	if c.marks != nil && c.store.ReadySince == nil {
 		return c.tryMarked(ctx, limit)
 	}
 	if c.hinted && len(c.open) == 1 && time.Since(c.looked) < lookEvery {
@@ -176,81 +173,6 @@ func (c *consumer) tryMarked(ctx context.Context, limit int) (ds []driver.Delive
 		seen, err = c.look(ctx, nil)
 	}
 	return nil, c.until(seen), err
-}
-
-// A sight is what a look has shown.
-type sight struct {
-	ready []string // the queues that have ready messages, in the order of the subscription
-	now   int64
-	wake  sql.NullInt64 // when the next message becomes ready
-}
-
-// due reports whether messages have become ready that are not marked so.
-func (s sight) due() bool { return s.wake.Valid && s.wake.Int64 <= s.now }
-
-// look makes ready what has come due, and sees which of the queues have something.
-func (c *consumer) look(ctx context.Context, queues []string) (sight, error) {
-	seen, err := c.see(ctx, queues)
-	if err != nil || !seen.due() {
-		return seen, err
-	}
-	n, err := c.promote(ctx)
-	if err != nil || n == 0 {
-		return seen, err
-	}
-	c.store.behind.Add(1)
-	return c.see(ctx, queues)
-}
-
-func (c *consumer) see(ctx context.Context, queues []string) (seen sight, err error) {
-	c.looked = time.Now()
-	ready := c.store.SQL.Ready
-	if c.sub.Suspects {
-		ready = c.store.SQL.SuspectReady
-	}
-	err = c.store.Engine.Read(ctx, func(ctx context.Context, q Session) (err error) {
-		seen = sight{}
-		if c.store.SQL.Look != "" {
-			return seen.askOnce(ctx, q, c.store.SQL.Look+strings.Repeat(`, exists(`+ready+`)`, len(queues)), queues)
-		}
-		for _, queue := range queues {
-			found := func(Row) error { seen.ready = append(seen.ready, queue); return nil }
-			if err := q.Query(ctx, ready, []any{queue}, found); err != nil {
-				return err
-			}
-		}
-		if seen.now, err = q.Now(ctx); err != nil {
-			return err
-		}
-		return q.Query(ctx, c.store.SQL.NextWake, nil, func(r Row) error { return r.Scan(&seen.wake) })
-	})
-	return seen, err
-}
-
-// askOnce asks by one query, which has a column for each queue.
-func (s *sight) askOnce(ctx context.Context, q Session, look string, queues []string) error {
-	there := make([]bool, len(queues))
-	columns := []any{&s.now, &s.wake}
-	for i := range there {
-		columns = append(columns, &there[i])
-	}
-	err := q.Query(ctx, look, listed(queues), func(r Row) error { return r.Scan(columns...) })
-	for i, queue := range queues {
-		if err == nil && there[i] {
-			s.ready = append(s.ready, queue)
-		}
-	}
-	return err
-}
-
-// until is how long to wait at most after a look that has shown nothing.
-func (c *consumer) until(seen sight) time.Duration {
-	next := c.pace.After(time.Since(c.found))
-	next += time.Duration(rand.Int64N(int64(next)/4 + 1)) // spread: a fleet does not poll in step
-	if wait := seen.wake.Int64 - seen.now; seen.wake.Valid && wait > 0 {
-		next = min(next, time.Duration(min(wait, next.Milliseconds()+1))*time.Millisecond)
-	}
-	return min(next, ruling.RescueEvery(c.sub.Lease))
 }
 
 // splitToken gives back the row and the claim of a token.

@@ -34,13 +34,15 @@ type marks struct {
 	from time.Time
 	cost time.Duration
 	back int64 // Store.behind at that time
+
+	asked int64 // Store.behind when it was last said that a claim is to begin at the start
 }
 
-// use returns the marks for the next claim; none: it is to begin at the start. poll
-// is the longest time for which something may be left behind.
+// use returns the marks for the next claim or look; none: it is to begin at the start, until
+// note learns that one did. poll is the longest time for which something may be left behind.
 func (m *marks) use(poll time.Duration, behind int64) []Mark {
 	if m.back != behind || time.Since(m.from) >= max(wholeEvery, min(poll, wholeShare*m.cost)) {
-		m.back = behind
+		m.asked = behind
 		return nil
 	}
 	return m.at
@@ -50,7 +52,7 @@ func (m *marks) use(poll time.Duration, behind int64) []Mark {
 // last priority were cut off if the limit was reached, the others are all taken.
 func (m *marks) note(ds []driver.Delivery, limit int, whole bool, took time.Duration) {
 	if whole {
-		m.from, m.cost = time.Now(), took
+		m.from, m.cost, m.back = time.Now(), took, m.asked
 	}
 	for i, d := range ds {
 		if last := i == len(ds)-1; !last && ds[i+1].Priority == d.Priority {

@@ -53,28 +53,27 @@ type Grant struct {
 // A right is what the roles do with one table. An owner's rights are wider.
 type right struct {
 	table, worker, producer, viewer string
-	postgres                        bool // the table is PostgreSQL's only
 }
 
 // rights follow from the statements of the store and of its dialects. To lock
 // a row, servers want the right to update it.
 func rights() []right {
 	return []right{
-		{"message", "select, insert, update, delete", "insert", "select", false},
-		{"lease", "select, insert, update, delete", "", "select", true},
-		{"letter", "select, insert, update, delete", "", "select", false},
-		{"revision", "select, insert, delete", "", "select", false},
-		{"attempt", "select, insert, update, delete", "", "select", false},
-		{"group", "select, insert, update, delete", "", "select", false},
-		{"worker", "select, insert, update, delete", "", "select", false},
-		{"pause", "select, insert, update, delete", "", "select", false},
-		{"document", "select, insert, update", "", "select", false},
-		{"audit", "select, insert, delete", "", "select", false},
-		{"audited", "select, insert, delete", "", "select", false},
-		{"operation", "select, insert, update, delete", "", "select", false},
-		{"target", "select, insert, update, delete", "", "select", false},
-		{"meta", "select", "select", "select", false},      // which store it is: opening, and sending in a transaction
-		{"migration", "select", "select", "select", false}, // whether the schema fits: opening
+		{"message", "select, insert, update, delete", "insert", "select"},
+		{"lease", "select, insert, update, delete", "", "select"},
+		{"letter", "select, insert, update, delete", "", "select"},
+		{"revision", "select, insert, delete", "", "select"},
+		{"attempt", "select, insert, update, delete", "", "select"},
+		{"group", "select, insert, update, delete", "", "select"},
+		{"worker", "select, insert, update, delete", "", "select"},
+		{"pause", "select, insert, update, delete", "", "select"},
+		{"document", "select, insert, update", "", "select"},
+		{"audit", "select, insert, delete", "", "select"},
+		{"audited", "select, insert, delete", "", "select"},
+		{"operation", "select, insert, update, delete", "", "select"},
+		{"target", "select, insert, update, delete", "", "select"},
+		{"meta", "select", "select", "select"},      // which store it is: opening, and sending in a transaction
+		{"migration", "select", "select", "select"}, // whether the schema fits: opening
 	}
 }
 
@@ -95,7 +94,7 @@ func (g Grant) PostgreSQL() (string, error) {
 	schema := `"` + n.Schema + `"`
 	if g.Role != RoleOwner {
 		usage := "grant usage on schema " + schema + " to " + user
-		return lines(append([]string{usage}, g.tables(n.Table, user, true)...)), nil
+		return lines(append([]string{usage}, g.tables(n.Table, user)...)), nil
 	}
 	var out []string
 	if g.Names.Schema != "" {
@@ -122,13 +121,13 @@ func (g Grant) MySQL() (string, error) {
 		}), nil
 	}
 	n := Names{Prefix: g.Names.Prefix}
-	return lines(g.tables(func(table string) string { return "`" + database + "`." + n.Table(table) }, user, false)), nil
+	return lines(g.tables(func(table string) string { return "`" + database + "`." + n.Table(table) }, user)), nil
 }
 
 // tables are the rights to tables, whose names the function writes.
-func (g Grant) tables(name func(table string) string, user string, postgres bool) (out []string) {
+func (g Grant) tables(name func(table string) string, user string) (out []string) {
 	for _, r := range rights() {
-		if verbs := r.of(g.Role); verbs != "" && (postgres || !r.postgres) {
+		if verbs := r.of(g.Role); verbs != "" {
 			out = append(out, "grant "+verbs+" on "+name(r.table)+" to "+user)
 		}
 	}

@@ -18,17 +18,18 @@ type Statements struct {
 	// sequences, some hundreds at most; with SkipLocked it locks them.
 	Expired string
 	// LeasesDue and the others stand for Expired where a table of claims says where
-	// to look: LeasesDue: until → tokens of claims, some hundreds at most, locked;
+	// to look: LeaseIsDue: until → a row if LeasesDue would find one; LeasesDue: until → tokens
+	// of claims, some hundreds at most, locked;
 	// LeaseExpired: tokens as JSON, until → sequences of messages; LeaseLock: until, and
 	// a list of sequences: → the same, locked, of those whose lease is over still; LeaseLeft:
 	// tokens as JSON → token, and when the first lease of its messages ends, null if none is
 	// left; LeaseGone: token: removes a claim; LeaseNext: time, token: when to look again.
-	LeasesDue, LeaseExpired, LeaseLock, LeaseLeft, LeaseGone, LeaseNext string
-	LeaseIsDue                                                          string // until → a row if LeasesDue would find one
-	Crashed                                                             string // seq: writes an attempt for a lease that ran out
-	Gates                                                               string // of gates.go: now, now, since, id
-	Promote                                                             string // seq, now: ends the wait of a row whose time has come
-	Ready                                                               string // queue → 1 if it has a ready row, else nothing
+	LeaseIsDue, LeasesDue, LeaseExpired, LeaseLock, LeaseLeft, LeaseGone, LeaseNext string
+
+	Crashed string // seq: writes an attempt for a lease that ran out
+	Gates   string // of gates.go: now, now, since, id
+	Promote string // seq, now: ends the wait of a row whose time has come
+	Ready   string // queue → 1 if it has a ready row, else nothing
 	// Look stands for Now and NextWake together: → now, earliest wake. Whether queues
 	// have ready rows is asked by the same query: a list of columns ends it.
 	Look string

@@ -98,9 +98,13 @@ type Parts struct {
 	MustAsk bool
 	// Marks says that the database keeps what was deleted for a while, so that
 	// claims had better begin where the last one ended.
-	Marks  bool
-	Lanes  int     // driver.Capabilities.Lanes
-	Checks []Check // for Examine
+	Marks bool
+	// ReadySince is a condition, and its arguments, that there are ready messages of a queue
+	// from some marks on. With it a consumer looks before it claims; nil: a claim that finds
+	// nothing costs no more than a look.
+	ReadySince func(queue string, marks []Mark) (cond string, args []any)
+	Lanes      int     // driver.Capabilities.Lanes
+	Checks     []Check // for Examine
 }
 
 // Classify gives the class of an error: driver.ClassTransient, ClassUnique,

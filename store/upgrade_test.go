@@ -23,7 +23,11 @@ func downgrade(t *testing.T, s *store.Store, half bool) {
 		"create table posthorn_control (name varchar(64) primary key, version bigint not null)",
 		"drop table posthorn_pause", "drop table posthorn_document",
 	}
-	if s.Dialect() != "mysql" {
+	if s.Dialect() == "mysql" {
+		stmts = append(stmts, "drop table posthorn_lease", `alter table posthorn_message drop key posthorn_message_turn,
+			drop key posthorn_message_opens, drop column gate, drop column opens_at,
+			add key posthorn_message_ready (state, queue, turn, due_at, seq), add key posthorn_message_wake (state, wake_at)`)
+	} else {
 		stmts = append(stmts, "drop index posthorn_message_suspect")
 	}
 	stmts = append(stmts, "alter table posthorn_message drop column suspect")

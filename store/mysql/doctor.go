@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,12 +57,13 @@ func (x examiner) schema(ctx context.Context) (store.Finding, error) {
 // These find the keys of a table in a migration.
 var (
 	tableStatement = regexp.MustCompile(`(?is)create table if not exists (\w+) \((.*?)\n\)`)
-	alterStatement = regexp.MustCompile(`(?is)'alter table (\w+) (.*?)', 'do 0'`)
+	alterStatement = regexp.MustCompile(`(?is)'alter table (\w+)\s(.*?)', 'do 0'`)
 	keyAdded       = regexp.MustCompile(`\badd (key) (\w+) (\(.*?\))`)
+	keyDropped     = regexp.MustCompile(`\bdrop key (\w+)`)
 	keyLine        = regexp.MustCompile(`(?m)^  ((?:unique )?key) (\w+) (\(.*?\)),?$`)
 )
 
-// keys lists the keys that the applied migrations made.
+// keys lists the keys that the applied migrations made, and that none of them dropped.
 func keys(ms []migrate.Migration) []migrate.Index {
 	var out []migrate.Index
 	for _, m := range ms {
@@ -72,10 +74,19 @@ func keys(ms []migrate.Migration) []migrate.Index {
 			out = append(out, keysOf(table[1], keyLine, table[2])...)
 		}
 		for _, table := range alterStatement.FindAllStringSubmatch(m.SQL, -1) {
-			out = append(out, keysOf(table[1], keyAdded, table[2])...)
+			out = append(without(out, table[2]), keysOf(table[1], keyAdded, table[2])...)
 		}
 	}
 	return out
+}
+
+// without leaves out the keys that a change of a table drops.
+func without(keys []migrate.Index, change string) []migrate.Index {
+	return slices.DeleteFunc(keys, func(x migrate.Index) bool {
+		return slices.ContainsFunc(keyDropped.FindAllStringSubmatch(change, -1), func(dropped []string) bool {
+			return dropped[1] == x.Name
+		})
+	})
 }
 
 func keysOf(table string, line *regexp.Regexp, body string) (out []migrate.Index) {

@@ -109,6 +109,7 @@ func TestALostIndexIsFoundAndItsFixMakesItAgain(t *testing.T) {
 	for _, key := range []string{
 		"posthorn_message drop key posthorn_message_id", "posthorn_letter drop key posthorn_letter_died",
 		"posthorn_letter drop key posthorn_letter_group", "posthorn_letter drop key posthorn_letter_type",
+		"posthorn_letter drop key posthorn_letter_class", "posthorn_message drop key posthorn_message_turn",
 	} {
 		r.exec("alter table " + key)
 		found := examine(t, r.store)

@@ -1,5 +1,5 @@
 // Package mysql is the MySQL and MariaDB dialect of the store, for MySQL from
-// version 8.0.1 and MariaDB from 10.6 on, through go-sql-driver/mysql.
+// version 8.0.4 and MariaDB from 10.6 on, through go-sql-driver/mysql.
 //
 // Consumers in other processes learn of new messages by polling: the server has
 // no notifications.
@@ -81,6 +81,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: stmts, Names: a.names, Name: "mysql", Durability: known.durability,
 		Fault: Fault, Named: named, DB: pools.App, Fast: busyPoll, Spans: store.DefaultSpan, MustAsk: true,
+		Marks: true, ReadySince: readySince(a.names),
 		Lanes: x.sizes.Effects, Checks: x.checks(),
 	}, o)
 	if err != nil {

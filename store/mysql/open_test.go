@@ -35,7 +35,7 @@ func TestAnAddressThatIsRefusedIsNotRepeated(t *testing.T) {
 func TestAnOldServerIsRefusedByNameAndVersion(t *testing.T) {
 	t.Parallel()
 	for version, want := range map[string]string{
-		"10.5.29-MariaDB": "MariaDB 10.5.29", "5.7.44": "MySQL 5.7.44", "8.0.0-dmr": "MySQL 8.0.0",
+		"10.5.29-MariaDB": "MariaDB 10.5.29", "5.7.44": "MySQL 5.7.44", "8.0.3-rc": "MySQL 8.0.3",
 		"8.0.11-TiDB-v7.5": "TiDB",
 	} {
 		server := testserver.MariaDB(t, testserver.Options{Settings: map[string]string{"version": version}})

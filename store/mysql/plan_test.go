@@ -11,7 +11,7 @@ import (
 )
 
 // A step is one line of a plan.
-type step struct{ access, key, extra string }
+type step struct{ table, access, key, extra string }
 
 // plan asks the server how it would run a statement.
 func (r *rig) plan(stmt string, args ...any) (steps []step) {
@@ -34,7 +34,7 @@ func (r *rig) plan(stmt string, args ...any) (steps []step) {
 		if err := found.Scan(into...); err != nil {
 			r.Fatal(err)
 		}
-		s := step{access: row["type"].String, key: row["key"].String, extra: row["Extra"].String}
+		s := step{table: row["table"].String, access: row["type"].String, key: row["key"].String, extra: row["Extra"].String}
 		steps = append(steps, s)
 	}
 	if err := found.Err(); err != nil {
@@ -42,6 +42,10 @@ func (r *rig) plan(stmt string, args ...any) (steps []step) {
 	}
 	return steps
 }
+
+// isMessages reports whether a line of a plan is about the messages, and not about a list of
+// sequences or of claims.
+func isMessages(table string) bool { return table == "posthorn_message" || table == "m" }
 
 func TestHotStatementsWalkAnIndex(t *testing.T) {
 	t.Parallel()
@@ -55,8 +59,11 @@ func TestHotStatementsWalkAnIndex(t *testing.T) {
 		args []any
 	}{
 		"ready": {s.Ready, []any{"q1"}}, "claim": {s.Claim, []any{"q1", 100}},
-		"later": {s.Later, []any{5000}}, "expired": {s.Expired, []any{0, 5000}},
-		"next wake": {s.NextWake, nil}, "ack": {s.Ack, []any{5, "t"}}, "extend": {s.Extend, []any{1, 5, "t"}},
+		"later": {s.Later, []any{5000}}, "expired": {s.LeaseExpired, []any{`["t"]`, 5000}},
+		"lease is due": {s.LeaseIsDue, []any{5000}}, "leases due": {s.LeasesDue, []any{5000}},
+		"lock expired":            {s.LeaseLock + " (?, ?)" + s.SkipLocked, []any{5000, 5, 6}},
+		"what is left of a claim": {s.LeaseLeft, []any{`["t"]`}},
+		"next wake":               {s.NextWake, nil}, "ack": {s.Ack, []any{5, "t"}}, "extend": {s.Extend, []any{1, 5, "t"}},
 		"promote": {s.Promote, []any{5, 1}}, "held": {s.Held, []any{5, "t"}}, "find": {s.Find, []any{"x5"}},
 		"mark": {s.ClaimMark + " (?, ?)", []any{"t", "w", 1, 5, 6}}, "history": {s.Attempts, []any{"x5"}},
 		"what the dead hold": {s.Holds, []any{"w"}},
@@ -71,7 +78,7 @@ func TestHotStatementsWalkAnIndex(t *testing.T) {
 		"ahead":  {s.Ahead, []any{"q0", 3, 3, 50, 50, 50}}, "forget": {s.DropLog, []any{"x5"}},
 	} {
 		for _, step := range r.plan(p.stmt, p.args...) {
-			if step.access == "ALL" || strings.Contains(step.extra, "filesort") {
+			if step.access == "ALL" && isMessages(step.table) || strings.Contains(step.extra, "filesort") {
 				t.Errorf("%s reads %q with key %q: %s", name, step.access, step.key, step.extra)
 			}
 		}
@@ -116,8 +123,8 @@ func TestAClaimReadsNoMoreThanItTakes(t *testing.T) {
 		limit int64
 	}{
 		"claim": {s.Claim, []any{"q", 10}, 30}, "later": {s.Later, []any{1 << 40}, 1100},
-		"nothing due": {s.Later, []any{0}, 30}, "expired": {s.Expired + s.SkipLocked, []any{0, 1 << 40}, 1100},
-		"next wake": {s.NextWake, nil, 30}, "ready": {s.Ready, []any{"q"}, 30},
+		"nothing due": {s.Later, []any{0}, 30},
+		"next wake":   {s.NextWake, nil, 30}, "ready": {s.Ready, []any{"q"}, 30},
 	} {
 		if n := r.handlerReads(p.stmt, p.args...); n > p.limit {
 			t.Errorf("%s reads %d rows, want at most %d", name, n, p.limit)

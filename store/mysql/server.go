@@ -42,14 +42,14 @@ func ask(ctx context.Context, conn *sql.Conn) (server, error) {
 	return s, nil
 }
 
-// identify reads the version. The oldest servers are the first ones with
-// "skip locked".
+// identify reads the version. The oldest servers are the first ones with "skip locked" and
+// json_table.
 func (s *server) identify(version string) error {
 	var v [3]int
 	_, _ = fmt.Sscanf(strings.TrimPrefix(version, "5.5.5-"), "%d.%d.%d", &v[0], &v[1], &v[2]) // zero is too old
 	lower := strings.ToLower(version)
 	s.maria, s.isolation = strings.Contains(lower, "mariadb"), "transaction_isolation"
-	name, least := "MySQL", [3]int{8, 0, 1}
+	name, least := "MySQL", [3]int{8, 0, 4}
 	if s.maria {
 		name, least = "MariaDB", [3]int{10, 6, 0}
 		if before(v, [3]int{11, 1, 1}) {

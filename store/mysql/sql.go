@@ -17,14 +17,17 @@ func statements() store.Statements {
 	s, g := store.Portable(), gates()
 	s.Ask(g)
 	s.Now = now
-	s.Look = now + `, (` + s.NextWake + `)`
 	s.SkipLocked = ` for update skip locked`
 	// Without an order: the server would lock all that is due before it sorts.
-	s.Later = `select seq from posthorn_message force index (posthorn_message_wake)
+	s.Later = `select seq from posthorn_message force index (posthorn_message_opens)
 		where ` + g.Delayed.Through() + ` limit 500` + s.SkipLocked
-	s.Expired = `select seq from posthorn_message force index (posthorn_message_wake)
-		where ` + g.Leased.Stands + ` and wake_at > ? and ` + g.Leased.Opens + ` limit 500`
-	s.Claim, s.ClaimSuspect = claim(store.Ready), claim(g.Suspect.Stands)
+	s.NextWake = `select min(opens_at) from posthorn_message where ` + g.Delayed.Stands
+	s.Look = now + `, (` + s.NextWake + `)`
+	s.HeldBack = store.HeldBackWhere(g.Delayed.Stands + ` order by opens_at`)
+	s.Ready = `select 1 from posthorn_message force index (posthorn_message_turn)
+		where ` + ready + ` and queue = ? limit 1`
+	leases(&s, g)
+	s.Claim, s.ClaimSuspect = claim, claimSuspect(g)
 	s.ClaimMark = `update posthorn_message force index (primary) set state = 2, token = ?, worker = ?,
 		claimed_at = @posthorn_now, wake_at = @posthorn_now + ?` + store.CountDelivery() + `
 		where seq in`
@@ -51,42 +54,88 @@ func statements() store.Statements {
 	s.TrialBegin, s.TrialEnd, s.TrialUndo = `xa start ?`, `xa end ?`, `xa rollback ?`
 	s.Touched = `show session status where variable_name in ('Handler_write', 'Handler_update', 'Handler_delete')`
 	operate(&s, g)
-	s.Ahead = `select count(*) from posthorn_message where state = 0 and queue = ? and (turn < 0 - ?
-		  or turn = 0 - ? and (due_at < ? or due_at = ? and seq < ?))`
+	s.Depths = `select m.queue, if(h.seq is null, m.gate, 2), count(*), min(m.due_at)
+		from posthorn_message m force index (posthorn_message_turn) left join ` + leased + `
+		group by if(h.seq is null, m.gate, 2), m.queue order by null`
+	s.Ahead = `select count(*) from posthorn_message m force index (posthorn_message_turn) left join ` + leased + `
+		where m.gate = 0 and h.seq is null and m.queue = ? and (m.turn < 0 - ?
+		  or m.turn = 0 - ? and (m.due_at < ? or m.due_at = ? and m.seq < ?))`
 	s.LetterIDs = `select seq, id from posthorn_letter force index (primary) where seq in`
 	s.LetterLock = `select seq, id, discarded_at is not null, octet_length(body)
 		from posthorn_letter force index (primary) where seq in`
-	s.Waiting = store.WaitingBy(`force index (posthorn_message_ready)`, `turn, due_at, seq`)
+	s.Waiting = strings.Replace(store.WaitingBy(`force index (posthorn_message_turn)`, `turn, due_at, seq`),
+		store.Ready, ready, 1)
 	s.TargetsUp = `update posthorn_target force index (primary) set state = ?, since = ? where operation = ? and letter in`
 	return s
 }
 
-// gates are the gates of the dialect: no index has the column suspect, and state says
-// the same.
+// gates are the gates of the dialect: delayed messages and suspects have a key, which
+// does not tell what is leased from what is ready.
 func gates() store.Gates {
+	const opens = `opens_at <= ?`
 	g := store.PortableGates()
-	g.Suspect.Stands = store.Suspected
+	g.Delayed = store.Gate{Stands: `gate = 1`, Opens: opens}
+	g.Suspect = store.Gate{Stands: `gate = 3`, Opens: opens}
 	return g
 }
 
-// claim is a statement that locks messages of one state to be claimed.
-func claim(state string) string {
-	return `select seq, id, kind, queue, priority, attempt, deliveries + 1, crashes, due_at, sent_at, header, body
-		from posthorn_message force index (posthorn_message_ready)
-		where ` + state + ` and queue = ? order by turn, due_at, seq limit ? for update skip locked`
+// ready is store.Ready by the key that holds what is leased, too.
+const ready = `gate = 0 and ` + store.Ready
+
+// claim is a query for messages that are ready, which locks nothing. A query that locks
+// takes five times as long for each row it passes, by the key in which it walks and by the
+// table's own; those that were found are locked by the table's own alone.
+const claim = `select seq from posthorn_message force index (posthorn_message_turn)
+	where ` + ready + ` and queue = ? order by turn, due_at, seq limit ?`
+
+// claimed are the columns of a claim.
+const claimed = `seq, id, kind, queue, priority, attempt, deliveries + 1, crashes, due_at, sent_at, header, body`
+
+// claimSuspect locks suspects to be claimed.
+func claimSuspect(g store.Gates) string {
+	return `select ` + claimed + ` from posthorn_message force index (posthorn_message_turn)
+		where ` + g.Suspect.Stands + ` and queue = ? order by turn, due_at, seq limit ? for update skip locked`
 }
 
-// operate adds the statements for dead workers and for suspects, which look at the
-// leased or suspected rows only. Where rows are to be changed, they are found by
-// their keys: an update by anything else would lock what it passes.
+// of joins a claim l with those of its messages m that it still holds; leased are the
+// sequences h of all that is held.
+const (
+	listed = `json_table(l.seqs, '$[*]' columns (seq bigint path '$')) h`
+	of     = `posthorn_lease l join ` + listed + ` straight_join posthorn_message m on m.seq = h.seq and m.token = l.token`
+	leased = `(select m.seq from ` + of + `) h on h.seq = m.seq`
+)
+
+// leases adds the statements for leases that run out.
+func leases(s *store.Statements, g store.Gates) {
+	const these = ` where l.token in (select token from json_table(?, '$[*]' columns (token varchar(64) path '$')) c)`
+	s.Expired = ""
+	s.InHand = `select l.worker, m.queue, count(*), min(m.claimed_at), max(m.claimed_at)
+		from ` + of + ` group by l.worker, m.queue`
+	s.LeasesDue = `select token from posthorn_lease force index (posthorn_lease_ends) where ends_at <= ?
+		order by ends_at limit 50` + s.SkipLocked
+	s.LeaseIsDue = `select 1 from posthorn_lease where ends_at <= ? limit 1`
+	s.LeaseExpired = `select m.seq from ` + of + these + ` and m.` + g.Leased.Opens + ` limit 500`
+	s.LeaseLock = `select seq from posthorn_message force index (primary)
+		where state = 2 and ` + g.Leased.Opens + ` and seq in`
+	s.LeaseLeft = `select l.token, min(m.wake_at) from posthorn_lease l left join ` + listed + ` on true
+		left join posthorn_message m on m.seq = h.seq and m.token = l.token` + these + ` group by l.token order by null`
+	s.LeaseGone = `delete from posthorn_lease where token = ?`
+	s.LeaseNext = `update posthorn_lease set ends_at = ? where token = ?`
+	s.Holds = `select m.seq from ` + of + ` where l.worker = ?`
+}
+
+// operate adds the statements for dead workers and for suspects. Where rows are to be
+// changed, they are found by their keys: an update by anything else would lock what it passes.
 func operate(s *store.Statements, g store.Gates) {
 	s.Lock = ` for update`
-	s.Holds = `select seq from posthorn_message force index (posthorn_message_wake)
-		where state = 2 and worker = ?`
 	s.HoldsOf = `select seq, token, id, kind, attempt, deliveries, crashes, suspect, coalesce(claimed_at, 0)
 		from posthorn_message force index (primary) where state = 2 and worker = ? and seq in`
-	s.SuspectsOld = `select seq from posthorn_message force index (posthorn_message_wake)
+	s.SuspectsOld = `select seq from posthorn_message force index (posthorn_message_opens)
 		where ` + g.Suspect.Through() + ` limit 500`
-	s.SuspectKeep = `update posthorn_message force index (posthorn_message_ready) set wake_at = ?
+	s.SuspectReady = `select 1 from posthorn_message force index (posthorn_message_turn)
+		where ` + g.Suspect.Stands + ` and queue = ? limit 1`
+	s.SuspectKeep = `update posthorn_message force index (posthorn_message_turn) set wake_at = ?
 		where ` + g.Suspect.Stands + ` and queue = ?`
+	s.Suspects = `select count(*) from posthorn_message force index (posthorn_message_turn)
+		where ` + g.Suspect.Stands + ` and queue in`
 }

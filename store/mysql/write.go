@@ -20,7 +20,7 @@ import (
 // Only connections that no handler uses take several statements: a handler's statement
 // with a value in it that was not quoted must not become two.
 type writer struct {
-	insert, lock, from, dropLog, claim, claimSuspect, mark string
+	insert, lock, delete, dropLog, claim, claimSuspect, mine, mark, leaseIn string
 
 	maxBytes int // of the arguments of one packet
 }
@@ -40,11 +40,13 @@ const (
 func newWriter(s store.Statements, n store.Names, maxBytes int) writer {
 	return writer{
 		insert: strings.TrimSuffix(s.Insert, store.InsertRow),
-		lock: n.In(`select seq, coalesce(token, '') from posthorn_message
-			force index (primary) where seq in`),
-		from: n.In(` l straight_join posthorn_message m on m.seq = l.seq`), dropLog: s.DropLog,
+		lock:   n.In(lockClaims), delete: n.In(deleteClaims()), dropLog: s.DropLog,
 		claim: s.Claim, claimSuspect: s.ClaimSuspect,
+		mine: n.In(`select ` + claimed + ` from json_table(@posthorn_seqs, '$[*]' columns (number bigint path '$')) l
+			straight_join posthorn_message m force index (primary) on m.seq = l.number
+			where m.state = 0 and m.queue = ? limit ? for update skip locked`),
 		mark: s.ClaimMark, maxBytes: maxBytes,
+		leaseIn: n.In(`insert into posthorn_lease (token, worker, ends_at, seqs) values (?, ?, @posthorn_now + ?, ?)`),
 	}
 }
 
@@ -132,7 +134,8 @@ func (w writer) ackAll(ctx context.Context, p *packet, ws []*store.Write) error 
 		return nil
 	}
 	standing := map[int64]string{}
-	for part := range slices.Chunk(claims, maxRows) {
+	slices.SortFunc(claims, bySeq) // in which everybody locks them
+	for part := range slices.Chunk(claims, maxClaims) {
 		if err := w.remove(ctx, p, part, standing); err != nil {
 			return err
 		}
@@ -159,21 +162,11 @@ func (w writer) ackAll(ctx context.Context, p *packet, ws []*store.Write) error 
 
 // remove removes the claims that stand, and notes those that it found.
 func (w writer) remove(ctx context.Context, p *packet, claims []store.Claim, standing map[int64]string) error {
-	seqs, pairs := make([]any, 0, len(claims)), make([]any, 0, 2*len(claims))
-	for _, c := range claims {
-		seqs, pairs = append(seqs, c.Seq), append(pairs, c.Seq, c.Token)
-	}
-	// With a long list and a small table the server would rather read the whole table; the
-	// list in front keeps it from that.
-	places := `(select ? as seq, ? as token` + strings.Repeat(` union all select ?, ?`, len(claims)-1) + `)`
+	list := listOf(claims)
 	if safety.Fencing {
-		p.add(w.lock+list(len(seqs))+` order by seq for update`, seqs...)
+		p.add(w.lock, list)
 	}
-	fence := ` and m.token = l.token`
-	if !safety.Fencing {
-		fence = ""
-	}
-	p.add(`delete m from `+places+w.from+fence, pairs...)
+	p.add(w.delete, list)
 	return p.query(ctx, func(r store.Row) error {
 		var seq int64
 		var token string
@@ -181,30 +174,6 @@ func (w writer) remove(ctx context.Context, p *packet, claims []store.Claim, sta
 		standing[seq] = token
 		return err
 	})
-}
-
-// take leases messages.
-func (w writer) take(ctx context.Context, p *packet, t *store.Take) error {
-	t.Begin()
-	stmt := w.claim
-	if t.Suspects {
-		stmt = w.claimSuspect
-	}
-	held := []any{t.Token, t.Worker, t.Lease}
-	p.add(clock) // what came before may have waited
-	p.add(stmt, t.Queue, t.Limit)
-	err := p.query(ctx, func(r store.Row) error {
-		return t.Row(store.First(r, func(seq int64) { held = append(held, seq) }))
-	})
-	if err != nil || len(held) == 3 {
-		return err
-	}
-	p.add(w.mark+list(len(held)-3), held...)
-	if err := p.send(ctx); err != nil {
-		return err
-	}
-	failpoint.Pass(failpoint.MidClaim)
-	return nil
 }
 
 // A packet gathers statements.

@@ -1,0 +1,168 @@
+package mysql
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/failpoint"
+	"github.com/posthorn/posthorn/internal/safety"
+	"github.com/posthorn/posthorn/store"
+)
+
+// A stretch is a part of a queue's ready messages: a condition on the key in whose order they
+// are claimed.
+type stretch struct {
+	where string
+	args  []any
+}
+
+// stretches are the parts of a queue, in their order: of the priorities that have a mark what is
+// due from there on, and between them all others. turn is the negative priority.
+func stretches(marks []store.Mark) []stretch {
+	var out []stretch
+	between := func(high, low int) {
+		if high >= low {
+			out = append(out, stretch{`turn between ? and ?`, []any{-high, -low}})
+		}
+	}
+	above := math.MaxInt16
+	for _, m := range marks {
+		between(above, m.Priority+1)
+		out = append(out, stretch{`turn = ? and due_at >= ?`, []any{-m.Priority, m.Due}})
+		above = m.Priority - 1
+	}
+	between(above, -math.MaxInt16)
+	return out
+}
+
+// readySince is store.Parts.ReadySince.
+func readySince(n store.Names) func(queue string, marks []store.Mark) (string, []any) {
+	from := n.In(`exists(select 1 from posthorn_message force index (posthorn_message_turn)
+		where ` + ready + ` and queue = ? and `)
+	return func(queue string, marks []store.Mark) (string, []any) {
+		var (
+			parts []string
+			args  []any
+		)
+		for _, s := range stretches(marks) {
+			parts = append(parts, from+s.where+`)`)
+			args = append(append(args, queue), s.args...)
+		}
+		return `(` + strings.Join(parts, ` or `) + `)`, args
+	}
+}
+
+// A window is a part of a claim's candidates: so many, after so many others; and how many of
+// them are wanted.
+type window struct{ size, after, want int }
+
+// candidates is a query for the sequences of a window, which locks nothing.
+func (w writer) candidates(t *store.Take, at window) (string, []any) {
+	if len(t.Marks) == 0 {
+		return w.claim + ` offset ?`, []any{t.Queue, at.size, at.after}
+	}
+	var (
+		parts []string
+		args  []any
+	)
+	for _, s := range stretches(t.Marks) {
+		parts = append(parts, `(`+strings.Replace(w.claim, ` order by`, ` and `+s.where+` order by`, 1)+`)`)
+		args = append(append(append(args, t.Queue), s.args...), at.after+at.size)
+	}
+	all := `select seq from (` + strings.Join(parts, ` union all `) + `) c limit ? offset ?`
+	return all, append(args, at.size, at.after)
+}
+
+// takeSuspect leases a suspect.
+func (w writer) takeSuspect(ctx context.Context, p *packet, t *store.Take) error {
+	t.Begin()
+	var seqs []int64
+	p.add(clock) // what came before may have waited
+	p.add(w.claimSuspect, t.Queue, t.Limit)
+	err := p.query(ctx, func(r store.Row) error {
+		return t.Row(store.First(r, func(seq int64) { seqs = append(seqs, seq) }))
+	})
+	if err != nil {
+		return err
+	}
+	return w.lease(ctx, p, t, seqs)
+}
+
+// These bound how far a claim looks behind what others are claiming: the least that it looks
+// at in a second window, of which each is some times as large as the one before; and how much it passes by.
+const (
+	nextWindow = 64
+	wider      = 4
+	maxPassed  = 5000
+)
+
+// take leases messages. It finds some without locking them, and then locks those of
+// them that are there still and that nobody else has locked. While others claim from the
+// same queue these may be few, so it looks behind them.
+func (w writer) take(ctx context.Context, p *packet, t *store.Take) error {
+	if t.Suspects {
+		return w.takeSuspect(ctx, p, t)
+	}
+	t.Begin()
+	p.add(clock) // what came before may have waited
+	var seqs []int64
+	at := window{size: t.Limit, want: t.Limit}
+	for ; at.want > 0 && at.after < maxPassed; at.size = max(nextWindow, wider*at.size) {
+		found, locked, err := w.lockSome(ctx, p, t, at)
+		if err != nil {
+			return err
+		}
+		if seqs = append(seqs, locked...); found < at.size {
+			break // there are no more
+		}
+		at.after, at.want = at.after+found, t.Limit-len(seqs)
+	}
+	return w.lease(ctx, p, t, seqs)
+}
+
+// lockSome locks the messages of a window. It returns how many candidates it has found, and
+// the sequences of those that it got.
+func (w writer) lockSome(
+	ctx context.Context, p *packet, t *store.Take, at window,
+) (found int, locked []int64, err error) {
+	query, args := w.candidates(t, at)
+	// Not set @posthorn_seqs = (select …): InnoDB reads with shared locks in what is no select.
+	p.add(`select json_arrayagg(seq) into @posthorn_seqs from (`+query+`) f`, args...)
+	p.add(`select coalesce(json_length(@posthorn_seqs), 0)`)
+	p.add(w.mine, t.Queue, at.want)
+	counted := false
+	err = p.query(ctx, func(r store.Row) error {
+		if !counted {
+			counted = true
+			return r.Scan(&found)
+		}
+		return t.Row(store.First(r, func(seq int64) { locked = append(locked, seq) }))
+	})
+	return found, locked, err
+}
+
+// lease marks messages that are locked, and notes where to look when their lease is over.
+func (w writer) lease(ctx context.Context, p *packet, t *store.Take, seqs []int64) error {
+	if len(seqs) == 0 {
+		return nil
+	}
+	args := []any{t.Token, t.Worker, t.Lease}
+	for _, seq := range seqs {
+		args = append(args, seq)
+	}
+	p.add(w.mark+list(len(seqs)), args...)
+	if safety.Leases {
+		text, err := json.Marshal(seqs)
+		if err != nil {
+			return err
+		}
+		p.add(w.leaseIn, t.Token, t.Worker, t.Lease, string(text))
+	}
+	if err := p.send(ctx); err != nil {
+		return err
+	}
+	failpoint.Pass(failpoint.MidClaim)
+	return nil
+}
