@@ -74,64 +74,81 @@ func (c *consumer) rescue(ctx context.Context) error {
 		}
 		return err
 	}
-	if found > 0 {
-		r.last = time.Time{} // there may be more
-	}
-	crashed, asked, spared := 0, time.Now(), false
+	var of lapsed
+	asked, spared := time.Now(), false
 	err = c.store.write(ctx, func(ctx context.Context, q Session) (err error) {
+		of, spared = lapsed{}, false
 		if err := c.freeSuspects(ctx, q, old, now); err != nil || found == 0 {
 			return err
 		}
-		if spared = ruling.SparesRescue(time.Since(asked), c.sub.Lease, r.spared); spared {
+		until := now
+		if mutant.RescueBlind {
+			until += rescueBlindBy
+		}
+		if of, err = c.store.lapsed(ctx, q, r.until, until); err != nil {
+			return err
+		}
+		if spared = len(of.seqs) > 0 && ruling.SparesRescue(time.Since(asked), c.sub.Lease, r.spared); spared {
 			return nil
 		}
-		if mutant.RescueBlind {
-			now += rescueBlindBy
-		}
-		crashed, err = c.store.rescue(ctx, q, r.until, now)
-		return err
+		return c.store.rescue(ctx, q, of, until)
 	})
+	if len(of.seqs) > 0 || len(of.tokens) >= maxLeases {
+		r.last = time.Time{} // there may be more
+	}
 	if r.spared = spared; spared {
 		now := time.Now()
 		c.store.away.Store(&now)
 	}
-	if err == nil && crashed > 0 {
-		c.store.opts.Meter.Crashed(crashed)
+	if err == nil && !spared && len(of.seqs) > 0 {
+		c.store.opts.Meter.Crashed(len(of.seqs))
 	}
 	return err
 }
 
-// rescue makes ready the messages whose lease ran out in a time, and notes a crash
+// A lapsed is what a look for leases that ran out has found: messages, and claims that are
+// to be seen to.
+type lapsed struct {
+	seqs   []int64
+	tokens []string
+}
+
+// rescue makes ready the messages whose lease ran out, and notes a crash
 // for each. The time is compared again in the statement that changes the row, so a
 // lease that was renewed is safe.
-func (s *Store) rescue(ctx context.Context, q Session, after, until int64) (n int, err error) {
-	seqs, tokens, err := s.expired(ctx, q, after, until)
-	if err != nil {
-		return 0, err
-	}
-	if n = len(seqs); n > 0 {
+func (s *Store) rescue(ctx context.Context, q Session, of lapsed, until int64) error {
+	if n := len(of.seqs); n > 0 {
 		due, crashed := make([][]any, n), make([][]any, n)
-		for i, seq := range seqs {
+		for i, seq := range of.seqs {
 			due[i], crashed[i] = []any{seq, until}, []any{seq}
 		}
 		if safety.History {
 			if _, err := q.ExecMany(ctx, s.SQL.Crashed, crashed); err != nil {
-				return 0, err
+				return err
 			}
 		}
 		failpoint.Pass(failpoint.MidRescue)
-		if _, err = q.ExecMany(ctx, s.SQL.Promote, due); err != nil {
-			return 0, err
+		if _, err := q.ExecMany(ctx, s.SQL.Promote, due); err != nil {
+			return err
 		}
 		s.behind.Add(1)
 	}
-	return n, s.seen(ctx, q, tokens)
+	return s.seen(ctx, q, of.tokens, until)
 }
+
+// maxLeases is how many claims are looked at together whose time has come; see
+// Statements.LeasesDue. lookAgain is when to look again, in milliseconds, at one of which a
+// message is over its time and was locked: an effect that runs for longer than its lease keeps
+// it so. Others must have their turn before.
+const (
+	maxLeases = 50
+	lookAgain = 1000
+)
 
 // seen removes the claims of which no message is left, and says when to look again at
 // the others. Nobody else sees to them, since they are locked, and no message comes back to
 // a claim that it has left.
-func (s *Store) seen(ctx context.Context, q Session, tokens []string) error {
+func (s *Store) seen(ctx context.Context, q Session, tokens []string, until int64) error {
 	if len(tokens) == 0 {
 		return nil
 	}
@@ -141,7 +158,11 @@ func (s *Store) seen(ctx context.Context, q Session, tokens []string) error {
 		var ends sql.NullInt64
 		err := r.Scan(&token, &ends)
 		if ends.Valid {
-			later = append(later, []any{ends.Int64, token})
+			next := ends.Int64
+			if next <= until {
+				next = until + lookAgain
+			}
+			later = append(later, []any{next, token})
 		} else {
 			gone = append(gone, []any{token})
 		}
@@ -162,34 +183,34 @@ func jsonList(words []string) string {
 	return string(text)
 }
 
-// expired finds and locks messages whose lease ran out, and the claims that are to
+// lapsed finds and locks messages whose lease ran out, and the claims that are to
 // be seen to, where a table of claims says where to look.
-func (s *Store) expired(ctx context.Context, q Session, after, until int64) (seqs []int64, tokens []string, err error) {
+func (s *Store) lapsed(ctx context.Context, q Session, after, until int64) (of lapsed, err error) {
 	row := func(r Row) error {
 		var seq int64
 		err := r.Scan(&seq)
-		seqs = append(seqs, seq)
+		of.seqs = append(of.seqs, seq)
 		return err
 	}
 	if s.SQL.LeasesDue == "" {
 		err = q.Query(ctx, s.SQL.Expired+s.SQL.SkipLocked, []any{after, until}, row)
-		return seqs, nil, err
+		return of, err
 	}
 	err = q.Query(ctx, s.SQL.LeasesDue, []any{until}, func(r Row) error {
 		var token string
 		err := r.Scan(&token)
-		tokens = append(tokens, token)
+		of.tokens = append(of.tokens, token)
 		return err
 	})
-	if err != nil || len(tokens) == 0 {
-		return nil, nil, err
+	if err != nil || len(of.tokens) == 0 {
+		return of, err
 	}
-	err = q.Query(ctx, s.SQL.LeaseExpired, []any{jsonList(tokens), until}, row)
-	if err != nil || len(seqs) == 0 {
-		return nil, tokens, err
+	err = q.Query(ctx, s.SQL.LeaseExpired, []any{jsonList(of.tokens), until}, row)
+	if err != nil || len(of.seqs) == 0 {
+		return of, err
 	}
-	found := listed(seqs)
-	seqs = nil
+	found := listed(of.seqs)
+	of.seqs = nil
 	err = q.Query(ctx, s.SQL.LeaseLock+list(len(found))+s.SQL.SkipLocked, append([]any{until}, found...), row)
-	return seqs, tokens, err
+	return of, err
 }

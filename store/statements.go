@@ -19,7 +19,7 @@ type Statements struct {
 	Expired string
 	// LeasesDue and the others stand for Expired where a table of claims says where
 	// to look: LeaseIsDue: until → a row if LeasesDue would find one; LeasesDue: until → tokens
-	// of claims, some hundreds at most, locked;
+	// of claims, 50 at most, locked;
 	// LeaseExpired: tokens as JSON, until → sequences of messages; LeaseLock: until, and
 	// a list of sequences: → the same, locked, of those whose lease is over still; LeaseLeft:
 	// tokens as JSON → token, and when the first lease of its messages ends, null if none is

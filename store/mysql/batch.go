@@ -34,17 +34,23 @@ type batch struct {
 // long again to read and remove 500 rows, and as many parameters would be as many
 // words of the packet.
 const (
-	fromClaims = `json_table(?, '$[*]' columns (number bigint path '$[0]', held varchar(64) path '$[1]')) l
-		straight_join posthorn_message m`
-	lockClaims = `select m.seq, coalesce(m.token, '') from ` + fromClaims + ` force index (primary) on m.seq = l.number
-		for update`
-	extendAll = `update ` + fromClaims + ` force index (primary) on m.seq = l.number set m.wake_at = ?
-		where m.token = l.held`
+	fromList = `json_table(?, '$[*]' columns (number bigint path '$[0]', held ` + wordType + ` path '$[1]')) l
+		straight_join `
+	fromClaims = fromList + `posthorn_message m force index (primary) on m.seq = l.number`
+	lockClaims = `select m.seq, coalesce(m.token, '') from ` + fromClaims + ` for update`
+	extendAll  = `update ` + fromClaims + ` set m.wake_at = ? where m.token = l.held`
+	leases     = fromList + `posthorn_lease m force index (primary) on m.token = l.held`
+	leaseGone  = `delete m from ` + leases
+	leaseNext  = `update ` + leases + ` set m.ends_at = l.number`
 )
+
+// wordType is what a token in a list is. Without its character set it had that of the
+// database, in which no token is equal to one whose characters take more bytes.
+const wordType = `varchar(64) character set utf8mb4`
 
 // deleteClaims removes the messages of claims that stand.
 func deleteClaims() string {
-	stmt := `delete m from ` + fromClaims + ` on m.seq = l.number`
+	stmt := `delete m from ` + fromClaims
 	if safety.Fencing {
 		stmt += ` and m.token = l.held`
 	}
@@ -83,6 +89,10 @@ func (b batch) run(ctx context.Context, conn *sql.Conn, stmt string, rows [][]an
 	case b.Extend: // all get the same time
 		return ofClaims{names: b.names, fenced: true, change: extendAll, also: rows[0][:1]}.run(ctx, conn, rows)
 	}
+	if change := map[string]string{b.LeaseGone: leaseGone, b.LeaseNext: leaseNext}[stmt]; change != "" {
+		_, err := exec(ctx, conn, b.names.In(change), []any{listOf(noted(rows))})
+		return nil, err
+	}
 	out := make([]int64, len(rows))
 	for i, args := range rows {
 		n, err := exec(ctx, conn, stmt, args)
@@ -100,6 +110,19 @@ func exec(ctx context.Context, conn *sql.Conn, stmt string, args []any) (int64, 
 		return 0, err
 	}
 	return res.RowsAffected()
+}
+
+// noted are the arguments of a change of what is noted of claims: a token comes last, and before
+// it may be a time.
+func noted(rows [][]any) []store.Claim {
+	out := make([]store.Claim, len(rows))
+	for i, row := range rows {
+		out[i].Token = row[len(row)-1].(string)
+		if len(row) > 1 {
+			out[i].Seq = row[0].(int64)
+		}
+	}
+	return out
 }
 
 // ofClaims is a change of rows whose claim stands, which are locked before. A row of arguments

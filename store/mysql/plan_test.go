@@ -102,7 +102,7 @@ func (r *rig) handlerReads(stmt string, args ...any) (n int64) {
 	if err := rows.Close(); err != nil {
 		r.Fatal(err)
 	}
-	err = c.QueryRowContext(r.soon(), `select sum(variable_value) from information_schema.session_status
+	err = c.QueryRowContext(r.soon(), `select cast(sum(variable_value) as signed) from information_schema.session_status
 		where variable_name in ('handler_read_key', 'handler_read_next', 'handler_read_rnd_next', 'handler_read_first',
 			'handler_read_prev', 'handler_read_rnd', 'handler_read_last')`).Scan(&n)
 	if err != nil {
@@ -128,6 +128,23 @@ func TestAClaimReadsNoMoreThanItTakes(t *testing.T) {
 	} {
 		if n := r.handlerReads(p.stmt, p.args...); n > p.limit {
 			t.Errorf("%s reads %d rows, want at most %d", name, n, p.limit)
+		}
+	}
+}
+
+func TestFiguresReadWhatIsInFlightOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.claims(400)
+	r.exec(`insert into posthorn_message (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, body)
+		select concat('x', seq), 'k', 'q', seq % 5, seq % 2, seq, seq, 1, 0, '' from seq_1_to_9000`)
+	s := r.store.SQL
+	for name, p := range map[string]struct {
+		stmt string
+		args []any
+	}{"depths": {s.Depths, nil}, "ahead": {s.Ahead, []any{"q", 3, 3, 9000, 9000, 1}}} {
+		if n := r.handlerReads(p.stmt, p.args...); n > 40_000 {
+			t.Errorf("%s of 9,400 messages reads %d rows", name, n)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/testserver"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -132,5 +133,93 @@ func (r *rig) await(query string, want int) {
 		} else {
 			cancel()
 		}
+	}
+}
+
+// In a small table the server would rather read all of it than look rows up.
+func TestAnAcknowledgementWaitsForNobodyInASmallTable(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ds := r.claims(3)
+	c := r.conn()
+	defer func() { _ = c.Close() }()
+	for _, stmt := range []string{`begin`, `select seq from posthorn_message where id = '` + ds[0].ID + `' for update`} {
+		if _, err := c.ExecContext(r.soon(), stmt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := r.consumer.Extend(ctx, ds[1:]...); err != nil {
+		t.Errorf("extend beside a locked row: %v", err)
+	}
+	if err := r.consumer.Settle(ctx, driver.Settlement{Delivery: ds[1], Verdict: driver.Ack}); err != nil {
+		t.Errorf("acknowledge beside a locked row: %v", err)
+	}
+	if errs := r.store.Transact(ctx, []driver.Unit{r.unit(ds[2], nothing)}); errs[0] != nil {
+		t.Errorf("an effect beside a locked row: %v", errs[0])
+	}
+}
+
+// The words of a database may take two bytes for each character, and a server may cut lists off.
+func TestClaimsDoNotDependOnTheSettingsOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	server := testserver.MariaDB(t, testserver.Options{Settings: map[string]string{
+		"group_concat_max_len": "1024", "sql_mode": "ONLY_FULL_GROUP_BY,ANSI_QUOTES,NO_BACKSLASH_ESCAPES",
+	}})
+	if err := server.Exec("create database wide character set ucs2"); err != nil {
+		t.Fatal(err)
+	}
+	r := newRigAt(t, server, "wide", store.Options{})
+	r.exec("alter table posthorn_message auto_increment = 900000000")
+	ds := r.claims(400)
+	ss := make([]driver.Settlement, 0, len(ds))
+	for _, d := range ds[1:] {
+		ss = append(ss, driver.Settlement{Delivery: d, Verdict: driver.Ack})
+	}
+	if err := r.consumer.Settle(r.soon(), ss...); err != nil {
+		t.Fatal(err)
+	}
+	stats, err := r.store.Stats(r.soon())
+	if err != nil || len(stats) != 1 || stats[0].InFlight != 1 || stats[0].Ready != 0 {
+		t.Errorf("figures %+v: %v", stats, err)
+	}
+	r.exec("update posthorn_message set wake_at = 1", "update posthorn_lease set ends_at = 1")
+	if back, err := r.consumer.Receive(r.soon(), 10); err != nil || len(back) != 1 || back[0].Crashes != 1 {
+		t.Errorf("received %d: %v", len(back), err)
+	}
+}
+
+// Claims whose messages are locked, by effects that outlive their lease, do not keep the leases of
+// others from being looked at.
+func TestLockedClaimsDoNotHideTheLeasesOfOthers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for i := range 60 {
+		id := fmt.Sprintf("locked-%d", i)
+		if i == 59 {
+			id = "aside"
+		}
+		if err := r.store.Send(r.soon(), driver.Envelope{ID: id, Kind: "k", Queue: "q", Body: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.consumer.Receive(r.soon(), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := r.conn()
+	defer func() { _ = c.Close() }()
+	for _, stmt := range []string{
+		`update posthorn_message set wake_at = 1`,
+		`update posthorn_lease l join posthorn_message m on m.token = l.token set l.ends_at = if(m.id = 'aside', 2, 1)`,
+		`begin`, `select seq from posthorn_message where id like 'locked%' for update`,
+	} {
+		if _, err := c.ExecContext(r.soon(), stmt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ds, err := r.consumer.Receive(r.soon(), 1)
+	if err != nil || ds[0].ID != "aside" {
+		t.Errorf("received %v: %v", ds, err)
 	}
 }

@@ -26,7 +26,15 @@ create table if not exists posthorn_lease (
   key posthorn_lease_ends (ends_at)
 ) engine = InnoDB default character set utf8mb4;
 
--- What is in flight at this moment.
-insert ignore into posthorn_lease (token, worker, ends_at, seqs)
+-- What is in flight at this moment. While the table was copied nobody could renew a lease, so
+-- each has a minute more. Other isolation would lock all messages; and MariaDB cuts lists off that are
+-- longer than a setting.
+set session transaction isolation level read committed;
+set session group_concat_max_len = 1000000000;
+update posthorn_message
+  set wake_at = greatest(wake_at, timestampdiff(microsecond, '1970-01-01', utc_timestamp(3)) div 1000 + 60000)
+  where state = 2;
+insert into posthorn_lease (token, worker, ends_at, seqs)
   select token, coalesce(max(worker), ''), min(wake_at), json_arrayagg(seq) from posthorn_message
-  where state = 2 and token is not null group by token;
+  where state = 2 and token is not null group by token
+  on duplicate key update token = posthorn_lease.token;
