@@ -38,6 +38,9 @@ func (s *Store) Consume(_ context.Context, sub driver.Subscription) (driver.Cons
 		c.marks = map[string]*marks{}
 		for _, q := range sub.Queues {
 			c.marks[q] = &marks{}
+			if s.ReadySince == nil {
+				c.marks[q].least = wholeEvery
+			}
 		}
 	}
 	return c, nil

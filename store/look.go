@@ -89,16 +89,21 @@ func (c *consumer) seeAtOnce(ctx context.Context, queues []string) (seen sight, 
 		}
 		return q.Query(ctx, stmt, args, func(r Row) error { return r.Scan(columns...) })
 	})
+	if err != nil {
+		return seen, err
+	}
 	for i, queue := range queues {
+		if whole[i] {
+			c.marks[queue].cost = time.Since(began)
+		}
 		switch {
-		case err != nil:
 		case there[i]:
 			seen.ready = append(seen.ready, queue)
 		case whole[i]:
-			c.marks[queue].note(nil, 1, true, time.Since(began))
+			c.marks[queue].note(nil, 1, true, 0)
 		}
 	}
-	return seen, err
+	return seen, nil
 }
 
 // until is how long to wait at most after a look that has shown nothing.

@@ -35,13 +35,17 @@ type marks struct {
 	cost time.Duration
 	back int64 // Store.behind at that time
 
+	// least is the shortest time between two claims from the start. Where a consumer looks
+	// first, it is zero, and the cost is that of a look: to begin at marks is a longer
+	// statement, which is of no use while little stands before them.
+	least time.Duration
 	asked int64 // Store.behind when it was last said that a claim is to begin at the start
 }
 
 // use returns the marks for the next claim or look; none: it is to begin at the start, until
 // note learns that one did. poll is the longest time for which something may be left behind.
 func (m *marks) use(poll time.Duration, behind int64) []Mark {
-	if m.back != behind || time.Since(m.from) >= max(wholeEvery, min(poll, wholeShare*m.cost)) {
+	if m.back != behind || time.Since(m.from) >= max(m.least, min(poll, wholeShare*m.cost)) {
 		m.asked = behind
 		return nil
 	}
@@ -52,7 +56,10 @@ func (m *marks) use(poll time.Duration, behind int64) []Mark {
 // last priority were cut off if the limit was reached, the others are all taken.
 func (m *marks) note(ds []driver.Delivery, limit int, whole bool, took time.Duration) {
 	if whole {
-		m.from, m.cost, m.back = time.Now(), took, m.asked
+		m.from, m.back = time.Now(), m.asked
+		if m.least > 0 {
+			m.cost = took
+		}
 	}
 	for i, d := range ds {
 		if last := i == len(ds)-1; !last && ds[i+1].Priority == d.Priority {

@@ -163,10 +163,9 @@ func (a address) with(name, value string) address {
 	return a
 }
 
-// several is the address for connections on which a packet may have several statements. The
-// setting is MariaDB's default, by which it cuts off the lists that a claim makes.
+// several is the address for connections on which a packet may have several statements.
 func (a address) several() address {
-	a = a.with("group_concat_max_len", "1048576")
+	a.config = a.config.Clone()
 	a.config.MultiStatements = true
 	return a
 }

@@ -54,9 +54,8 @@ func readySince(n store.Names) func(queue string, marks []store.Mark) (string, [
 	}
 }
 
-// A window is a part of a claim's candidates: so many, after so many others; and how many of
-// them are wanted.
-type window struct{ size, after, want int }
+// A window is a part of a claim's candidates: so many, after so many others.
+type window struct{ size, after int }
 
 // candidates is a query for the sequences of a window, which locks nothing.
 func (w writer) candidates(t *store.Take, at window) (string, []any) {
@@ -98,9 +97,9 @@ const (
 	maxPassed  = 5000
 )
 
-// take leases messages. It finds some without locking them, and then locks those of
+// take leases messages. It finds some without locking them, and locks those of
 // them that are there still and that nobody else has locked. While others claim from the
-// same queue these may be few, so it looks behind them.
+// same queue there may be none, so it looks behind them.
 func (w writer) take(ctx context.Context, p *packet, t *store.Take) error {
 	if t.Suspects {
 		return w.takeSuspect(ctx, p, t)
@@ -108,39 +107,29 @@ func (w writer) take(ctx context.Context, p *packet, t *store.Take) error {
 	t.Begin()
 	p.add(clock) // what came before may have waited
 	var seqs []int64
-	at := window{size: t.Limit, want: t.Limit}
-	for ; at.want > 0 && at.after < maxPassed; at.size = max(nextWindow, wider*at.size) {
-		found, locked, err := w.lockSome(ctx, p, t, at)
+	for at := (window{size: t.Limit}); at.after < maxPassed; at.size = max(nextWindow, wider*at.size) {
+		query, args := w.candidates(t, at)
+		p.add(w.mine[0]+query+w.mine[1], append(args, t.Queue, t.Limit)...)
+		err := p.query(ctx, func(r store.Row) error {
+			return t.Row(store.First(r, func(seq int64) { seqs = append(seqs, seq) }))
+		})
 		if err != nil {
 			return err
 		}
-		if seqs = append(seqs, locked...); found < at.size {
+		if len(seqs) > 0 {
+			break
+		}
+		found := 0
+		p.add(`select count(*) from (`+query+`) f`, args...)
+		if err := p.query(ctx, func(r store.Row) error { return r.Scan(&found) }); err != nil {
+			return err
+		}
+		if found < at.size {
 			break // there are no more
 		}
-		at.after, at.want = at.after+found, t.Limit-len(seqs)
+		at.after += found
 	}
 	return w.lease(ctx, p, t, seqs)
-}
-
-// lockSome locks the messages of a window. It returns how many candidates it has found, and
-// the sequences of those that it got.
-func (w writer) lockSome(
-	ctx context.Context, p *packet, t *store.Take, at window,
-) (found int, locked []int64, err error) {
-	query, args := w.candidates(t, at)
-	// Not set @posthorn_seqs = (select …): InnoDB reads with shared locks in what is no select.
-	p.add(`select json_arrayagg(seq) into @posthorn_seqs from (`+query+`) f`, args...)
-	p.add(`select coalesce(json_length(@posthorn_seqs), 0)`)
-	p.add(w.mine, t.Queue, at.want)
-	counted := false
-	err = p.query(ctx, func(r store.Row) error {
-		if !counted {
-			counted = true
-			return r.Scan(&found)
-		}
-		return t.Row(store.First(r, func(seq int64) { locked = append(locked, seq) }))
-	})
-	return found, locked, err
 }
 
 // lease marks messages that are locked, and notes where to look when their lease is over.

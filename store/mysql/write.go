@@ -20,7 +20,9 @@ import (
 // Only connections that no handler uses take several statements: a handler's statement
 // with a value in it that was not quoted must not become two.
 type writer struct {
-	insert, lock, delete, dropLog, claim, claimSuspect, mine, mark, leaseIn string
+	insert, lock, delete, dropLog, claim, claimSuspect, mark, leaseIn, lockOne, deleteOne string
+
+	mine [2]string // before and after a query for candidates
 
 	maxBytes int // of the arguments of one packet
 }
@@ -46,9 +48,14 @@ func newWriter(s store.Statements, n store.Names, maxBytes int) writer {
 		insert: strings.TrimSuffix(s.Insert, store.InsertRow),
 		lock:   n.In(lockClaims), delete: n.In(deleteClaims()), dropLog: s.DropLog,
 		claim: s.Claim, claimSuspect: s.ClaimSuspect,
-		mine: n.In(`select ` + claimed + ` from json_table(@posthorn_seqs, '$[*]' columns (number bigint path '$')) l
-			straight_join posthorn_message m force index (primary) on m.seq = l.number
-			where m.state = 0 and m.queue = ? limit ? for update skip locked`),
+		mine: [2]string{
+			`select m.seq, id, kind, queue, priority, attempt, deliveries + 1, crashes, due_at, sent_at, header, body from (`,
+			n.In(`) l straight_join posthorn_message m force index (primary) on m.seq = l.seq
+				where m.state = 0 and m.queue = ? limit ? for update skip locked`),
+		},
+		lockOne: n.In(`select seq, coalesce(token, '') from posthorn_message force index (primary) where seq = ? for update`),
+		deleteOne: n.In(`delete m from (select ? as seq, ? as token) l
+			straight_join posthorn_message m force index (primary) on m.seq = l.seq and m.token = l.token`),
 		mark: s.ClaimMark, maxBytes: maxBytes,
 		leaseIn: n.In(`insert into posthorn_lease (token, worker, ends_at, seqs)
 			values (?, ?, @posthorn_now + least(?, ` + firstLook + `), ?)`),
@@ -168,10 +175,16 @@ func (w writer) ackAll(ctx context.Context, p *packet, ws []*store.Write) error 
 // remove removes the claims that stand, and notes those that it found.
 func (w writer) remove(ctx context.Context, p *packet, claims []store.Claim, standing map[int64]string) error {
 	list := listOf(claims)
-	if safety.Fencing {
+	switch {
+	case len(claims) == 1: // for one a list is more work than what is done with it
+		p.add(w.lockOne, claims[0].Seq)
+		p.add(w.deleteOne, claims[0].Seq, claims[0].Token)
+	case safety.Fencing:
 		p.add(w.lock, list)
+		p.add(w.delete, list)
+	default:
+		p.add(w.delete, list)
 	}
-	p.add(w.delete, list)
 	return p.query(ctx, func(r store.Row) error {
 		var seq int64
 		var token string
