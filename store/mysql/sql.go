@@ -27,7 +27,7 @@ func statements() store.Statements {
 	s.Ready = `select 1 from posthorn_message force index (posthorn_message_turn)
 		where ` + ready + ` and queue = ? limit 1`
 	leaseWords(&s, g)
-	s.Claim, s.ClaimSuspect = claim, claimSuspect(g)
+	s.Claim, s.ClaimSuspect = candidates+inTurn, claimSuspect(g)
 	s.ClaimMark = `update posthorn_message force index (primary) set state = 2, token = ?, worker = ?,
 		claimed_at = @posthorn_now, wake_at = @posthorn_now + ?` + store.CountDelivery() + `
 		where seq in`
@@ -82,11 +82,14 @@ func gates() store.Gates {
 // ready is store.Ready by the key that holds what is leased, too.
 const ready = `gate = 0 and ` + store.Ready
 
-// claim is a query for messages that are ready, which locks nothing. A query that locks
-// takes five times as long for each row it passes, by the key in which it walks and by the
-// table's own; those that were found are locked by the table's own alone.
-const claim = `select seq from posthorn_message force index (posthorn_message_turn)
-	where ` + ready + ` and queue = ? order by turn, due_at, seq limit ?`
+// candidates is a query for the keys of messages that are ready, which locks nothing, and
+// inTurn its end. A query that locks takes several times as long for each row that it passes, which it
+// locks in the key in which it walks and in the table's own; what was found is locked by the table's own alone.
+const (
+	candidates = `select seq as number from posthorn_message force index (posthorn_message_turn)
+		where ` + ready + ` and queue = ?`
+	inTurn = ` order by turn, due_at, seq limit ?`
+)
 
 // claimed are the columns of a claim.
 const claimed = `seq, id, kind, queue, priority, attempt, deliveries + 1, crashes, due_at, sent_at, header, body`

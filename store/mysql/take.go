@@ -57,20 +57,20 @@ func readySince(n store.Names) func(queue string, marks []store.Mark) (string, [
 // A window is a part of a claim's candidates: so many, after so many others.
 type window struct{ size, after int }
 
-// candidates is a query for the sequences of a window, which locks nothing.
-func (w writer) candidates(t *store.Take, at window) (string, []any) {
+// look is a query for the candidates in a window.
+func (w writer) look(t *store.Take, at window) (string, []any) {
 	if len(t.Marks) == 0 {
-		return w.claim + ` offset ?`, []any{t.Queue, at.size, at.after}
+		return w.candidates + inTurn + ` offset ?`, []any{t.Queue, at.size, at.after}
 	}
 	var (
 		parts []string
 		args  []any
 	)
 	for _, s := range stretches(t.Marks) {
-		parts = append(parts, `(`+strings.Replace(w.claim, ` order by`, ` and `+s.where+` order by`, 1)+`)`)
+		parts = append(parts, `(`+w.candidates+` and `+s.where+inTurn+`)`)
 		args = append(append(append(args, t.Queue), s.args...), at.after+at.size)
 	}
-	all := `select seq from (` + strings.Join(parts, ` union all `) + `) c limit ? offset ?`
+	all := `select number from (` + strings.Join(parts, ` union all `) + `) c limit ? offset ?`
 	return all, append(args, at.size, at.after)
 }
 
@@ -108,7 +108,7 @@ func (w writer) take(ctx context.Context, p *packet, t *store.Take) error {
 	p.add(clock) // what came before may have waited
 	var seqs []int64
 	for at := (window{size: t.Limit}); at.after < maxPassed; at.size = max(nextWindow, wider*at.size) {
-		query, args := w.candidates(t, at)
+		query, args := w.look(t, at)
 		p.add(w.mine[0]+query+w.mine[1], append(args, t.Queue, t.Limit)...)
 		err := p.query(ctx, func(r store.Row) error {
 			return t.Row(store.First(r, func(seq int64) { seqs = append(seqs, seq) }))

@@ -20,7 +20,7 @@ import (
 // Only connections that no handler uses take several statements: a handler's statement
 // with a value in it that was not quoted must not become two.
 type writer struct {
-	insert, lock, delete, dropLog, claim, claimSuspect, mark, leaseIn, lockOne, deleteOne string
+	insert, lock, delete, dropLog, candidates, claimSuspect, mark, leaseIn, lockOne, deleteOne string
 
 	mine [2]string // before and after a query for candidates
 
@@ -47,10 +47,10 @@ func newWriter(s store.Statements, n store.Names, maxBytes int) writer {
 	return writer{
 		insert: strings.TrimSuffix(s.Insert, store.InsertRow),
 		lock:   n.In(lockClaims), delete: n.In(deleteClaims()), dropLog: s.DropLog,
-		claim: s.Claim, claimSuspect: s.ClaimSuspect,
+		candidates: n.In(candidates), claimSuspect: s.ClaimSuspect,
 		mine: [2]string{
-			`select m.seq, id, kind, queue, priority, attempt, deliveries + 1, crashes, due_at, sent_at, header, body from (`,
-			n.In(`) l straight_join posthorn_message m force index (primary) on m.seq = l.seq
+			`select ` + claimed + ` from (`,
+			n.In(`) l straight_join posthorn_message m force index (primary) on m.seq = l.number
 				where m.state = 0 and m.queue = ? limit ? for update skip locked`),
 		},
 		lockOne: n.In(`select seq, coalesce(token, '') from posthorn_message force index (primary) where seq = ? for update`),
