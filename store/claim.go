@@ -70,7 +70,11 @@ func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds 
 	}
 	sortClaim(ds)
 	if m != nil {
-		m.note(ds, limit, len(t.Marks) == 0, time.Since(began))
+		whole := len(t.Marks) == 0
+		if whole && c.store.ReadySince == nil { // else a look tells, without a commit
+			m.cost = time.Since(began)
+		}
+		m.note(ds, limit, whole)
 	}
 	return ds, nil
 }

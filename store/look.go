@@ -100,7 +100,7 @@ func (c *consumer) seeAtOnce(ctx context.Context, queues []string) (seen sight, 
 		case there[i]:
 			seen.ready = append(seen.ready, queue)
 		case whole[i]:
-			c.marks[queue].note(nil, 1, true, 0)
+			c.marks[queue].note(nil, 1, true)
 		}
 	}
 	return seen, nil

@@ -54,12 +54,9 @@ func (m *marks) use(poll time.Duration, behind int64) []Mark {
 
 // note learns from a claim of at most limit messages, in their order: those of the
 // last priority were cut off if the limit was reached, the others are all taken.
-func (m *marks) note(ds []driver.Delivery, limit int, whole bool, took time.Duration) {
+func (m *marks) note(ds []driver.Delivery, limit int, whole bool) {
 	if whole {
 		m.from, m.back = time.Now(), m.asked
-		if m.least > 0 {
-			m.cost = took
-		}
 	}
 	for i, d := range ds {
 		if last := i == len(ds)-1; !last && ds[i+1].Priority == d.Priority {

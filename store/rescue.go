@@ -196,7 +196,7 @@ func (s *Store) lapsed(ctx context.Context, q Session, after, until int64) (of l
 		err = q.Query(ctx, s.SQL.Expired+s.SQL.SkipLocked, []any{after, until}, row)
 		return of, err
 	}
-	err = q.Query(ctx, s.SQL.LeasesDue, []any{until}, func(r Row) error {
+	err = q.Query(ctx, s.SQL.LeasesDue, []any{until, maxLeases}, func(r Row) error {
 		var token string
 		err := r.Scan(&token)
 		of.tokens = append(of.tokens, token)

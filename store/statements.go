@@ -18,8 +18,8 @@ type Statements struct {
 	// sequences, some hundreds at most; with SkipLocked it locks them.
 	Expired string
 	// LeasesDue and the others stand for Expired where a table of claims says where
-	// to look: LeaseIsDue: until → a row if LeasesDue would find one; LeasesDue: until → tokens
-	// of claims, 50 at most, locked;
+	// to look: LeaseIsDue: until → a row if LeasesDue would find one; LeasesDue: until, limit → tokens
+	// of claims, locked;
 	// LeaseExpired: tokens as JSON, until → sequences of messages; LeaseLock: until, and
 	// a list of sequences: → the same, locked, of those whose lease is over still; LeaseLeft:
 	// tokens as JSON → token, and when the first lease of its messages ends, null if none is

@@ -60,7 +60,7 @@ func TestHotStatementsWalkAnIndex(t *testing.T) {
 	}{
 		"ready": {s.Ready, []any{"q1"}}, "claim": {s.Claim, []any{"q1", 100}},
 		"later": {s.Later, []any{5000}}, "expired": {s.LeaseExpired, []any{`["t"]`, 5000}},
-		"lease is due": {s.LeaseIsDue, []any{5000}}, "leases due": {s.LeasesDue, []any{5000}},
+		"lease is due": {s.LeaseIsDue, []any{5000}}, "leases due": {s.LeasesDue, []any{5000, 50}},
 		"lock expired":            {s.LeaseLock + " (?, ?)" + s.SkipLocked, []any{5000, 5, 6}},
 		"what is left of a claim": {s.LeaseLeft, []any{`["t"]`}},
 		"next wake":               {s.NextWake, nil}, "ack": {s.Ack, []any{5, "t"}}, "extend": {s.Extend, []any{1, 5, "t"}},

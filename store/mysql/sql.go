@@ -117,7 +117,7 @@ func leaseWords(s *store.Statements, g store.Gates) {
 	s.InHand = `select l.worker, m.queue, count(*), min(m.claimed_at), max(m.claimed_at)
 		from ` + of + ` group by l.worker, m.queue`
 	s.LeasesDue = `select token from posthorn_lease force index (posthorn_lease_ends) where ends_at <= ?
-		order by ends_at limit 50` + s.SkipLocked
+		order by ends_at limit ?` + s.SkipLocked
 	s.LeaseIsDue = `select 1 from posthorn_lease where ends_at <= ? limit 1`
 	s.LeaseExpired = `select m.seq from ` + of + these + ` and m.` + g.Leased.Opens + ` limit 500`
 	s.LeaseLock = `select seq from posthorn_message force index (primary)

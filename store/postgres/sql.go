@@ -34,7 +34,7 @@ func leases(s *store.Statements, g store.Gates) {
 	s.Expired = ""
 	s.InHand = `select l.worker, m.queue, count(*), min(m.claimed_at), max(m.claimed_at)
 		from posthorn_lease l cross join lateral ` + held + ` group by l.worker, m.queue`
-	s.LeasesDue = `select token from posthorn_lease where ends_at <= ? order by ends_at limit 50` + s.SkipLocked
+	s.LeasesDue = `select token from posthorn_lease where ends_at <= ? order by ends_at limit ?` + s.SkipLocked
 	s.LeaseIsDue = `select 1 from posthorn_lease where ends_at <= ? limit 1`
 	const these = ` where l.token in (select json_array_elements_text(?::json))`
 	s.LeaseExpired = `select m.seq from posthorn_lease l cross join lateral ` + held +
