@@ -22,7 +22,8 @@ type rescues struct {
 	looks int
 	until int64 // all leases up to here, by the store's clock, have been seen to
 
-	spared bool // those that were found last were not rescued, because the store was busy
+	spared bool      // those that were found last were not rescued, because the store was busy
+	busy   time.Time // when that was last
 }
 
 func (r *rescues) due(lease time.Duration) bool {
@@ -37,11 +38,11 @@ func (s *Store) awaySince(d time.Duration) bool {
 }
 
 // rescue makes ready the messages whose lease ran out, and suspects whom nobody
-// runs. For a while after the store was away it spares them: whoever holds one
-// could not renew it either.
+// runs. For a while after the store was away, or so busy that it had to wait for its turn, it
+// spares them: whoever holds one could not renew it either.
 func (c *consumer) rescue(ctx context.Context) error {
 	r := &c.rescues
-	if c.store.awaySince(c.sub.Lease / 2) {
+	if patience := c.sub.Lease / 2; c.store.awaySince(patience) || time.Since(r.busy) < patience {
 		return nil
 	}
 	if r.looks++; r.looks%rescueAll == 0 {
@@ -97,8 +98,7 @@ func (c *consumer) rescue(ctx context.Context) error {
 		r.last = time.Time{} // there may be more
 	}
 	if r.spared = spared; spared {
-		now := time.Now()
-		c.store.away.Store(&now)
+		r.busy = time.Now()
 	}
 	if err == nil && !spared && len(of.seqs) > 0 {
 		c.store.opts.Meter.Crashed(len(of.seqs))

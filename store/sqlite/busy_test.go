@@ -45,3 +45,40 @@ func TestALockThatOutlastsALeaseIsNoCrash(t *testing.T) {
 		t.Errorf("renew when the lock is free: %v", err)
 	}
 }
+
+// A consumer of short leases that has waited for the lock spares those whom it takes for
+// dead, for half of its own lease. Another one of the same process, of long leases, is not
+// to do so for half of those, which is minutes.
+func TestWhoSparesDoesSoForItsOwnLeaseOnly(t *testing.T) {
+	const short, lasting = 400 * time.Millisecond, 10 * time.Minute
+	s := open(t, newPath(t))
+	subscribe := func(queue string, lease time.Duration) driver.Consumer {
+		c, err := s.Consume(t.Context(), driver.Subscription{Queues: []string{queue}, Lease: lease, Worker: "w"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	send(t, s, 1)
+	dead := receive(t, subscribe("q", short), 1)
+	conn, err := s.DB().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.ExecContext(t.Context(), "begin immediate"); err != nil {
+		t.Fatal(err)
+	}
+	unlock := time.AfterFunc(2*short, func() { _, _ = conn.ExecContext(context.Background(), "rollback") })
+	defer unlock.Stop()
+	// It looks while the lock is held, and is let in when that ends; before half a lease is over it is gone.
+	soon, cancel := context.WithTimeout(t.Context(), 2*short+short/4)
+	defer cancel()
+	if ds, err := subscribe("other", short).Receive(soon, 1); err == nil {
+		t.Errorf("received %+v of a queue that is empty", ds)
+	}
+	if back := receive(t, subscribe("q", lasting), 1); back[0].ID != dead[0].ID || back[0].Crashes != 1 {
+		t.Errorf("received %s after %d crashes, want %s after 1", back[0].ID, back[0].Crashes, dead[0].ID)
+	}
+}
