@@ -157,9 +157,6 @@ func bulks(s *Statements) {
 	s.LetterLast = `select coalesce(max(seq), 0) from posthorn_letter`
 	s.LetterLock = `select seq, id, case when discarded_at is null then 0 else 1 end, octet_length(body)
 		from posthorn_letter where seq in`
-	s.LettersBack = insertMessage + `
-		select id, kind, coalesce(nullif(?, ''), queue), priority, 0, ?, ?, sent_at, 0, header, body
-		from posthorn_letter where seq in`
 	s.LetterSums = `select kind, queue, reason, count(*), min(died_at), max(died_at) from (
 		  select kind, queue, reason, died_at from posthorn_letter%s order by seq limit ?) chosen
 		group by kind, queue, reason order by 4 desc, kind, queue, reason`

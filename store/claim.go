@@ -50,9 +50,13 @@ func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds 
 		Token: rand128(), Worker: c.sub.Worker, Lease: c.sub.Lease.Milliseconds(), Queue: queue, Limit: limit,
 		Suspects: c.sub.Suspects,
 	}
+	var from approach
 	m := c.marks[queue]
 	if m != nil {
-		t.Marks = m.use(c.store.opts.Poll, c.store.behind.Load())
+		if from, err = c.approach(ctx, queue); err != nil {
+			return nil, err
+		}
+		t.Marks = from.marks
 	}
 	t.Begin = func() { ds = make([]driver.Delivery, 0, min(limit, 64)) }
 	t.Row = func(r Row) error {
@@ -70,11 +74,10 @@ func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds 
 	}
 	sortClaim(ds)
 	if m != nil {
-		whole := len(t.Marks) == 0
-		if whole && c.store.ReadySince == nil { // else a look tells, without a commit
+		if from.whole() && c.store.ReadySince == nil { // else a look tells, without a commit
 			m.cost = time.Since(began)
 		}
-		m.note(ds, limit, whole)
+		m.note(ds, limit, from)
 	}
 	return ds, nil
 }
@@ -99,11 +102,14 @@ func (c *consumer) promote(ctx context.Context) (n int, err error) {
 		if err != nil {
 			return err
 		}
-		var due [][]any
+		var (
+			due  [][]any
+			seqs []int64
+		)
 		err = q.Query(ctx, c.store.SQL.Later, []any{now}, func(r Row) error {
 			var seq int64
 			err := r.Scan(&seq)
-			due = append(due, []any{seq, now})
+			due, seqs = append(due, []any{seq, now}), append(seqs, seq)
 			return err
 		})
 		if n = len(due); err != nil || n == 0 {
@@ -111,7 +117,10 @@ func (c *consumer) promote(ctx context.Context) (n int, err error) {
 		}
 		_, err = q.ExecMany(ctx, c.store.SQL.Promote, due)
 		failpoint.Pass(failpoint.MidPromote)
-		return err
+		if err != nil {
+			return err
+		}
+		return c.store.cameBack(ctx, q, seqs...)
 	})
 	return n, err
 }

@@ -1,9 +1,29 @@
 package store
 
-import "database/sql"
+import (
+	"database/sql"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+)
 
 // EncodeHeader is for the fuzz test.
 func EncodeHeader(h map[string]string) (sql.NullString, error) { return encodeHeader(h) }
 
 // DecodeHeader is for the fuzz test.
 func DecodeHeader(s sql.NullString) (map[string]string, error) { return decodeHeader(s) }
+
+// StartRarely has claims begin at the start about never, as if one took for ever.
+func (s *Store) StartRarely() { s.wholeShare = 1e6 }
+
+// Started is when a claim of a consumer last began at the start of a queue.
+func Started(c driver.Consumer, queue string) time.Time { return c.(*consumer).marks[queue].start }
+
+// Moments are those that a consumer knows, as times and transactions.
+type Moments = moments
+
+// Add adds one.
+func (ms *moments) Add(now, next int64) bool { return ms.add(moment{now, next}) }
+
+// Before is the last one at which a transaction had not begun.
+func (ms moments) Before(tx int64) int64 { return ms.before(tx) }

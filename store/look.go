@@ -68,15 +68,15 @@ func (c *consumer) seeAtOnce(ctx context.Context, queues []string) (seen sight, 
 	var (
 		stmt  = c.store.SQL.Look
 		args  []any
-		whole = make([]bool, len(queues))
+		from  = make([]approach, len(queues))
 		there = make([]bool, len(queues))
 	)
 	for i, queue := range queues {
 		cond, with := `exists(`+c.isReady()+`)`, []any{queue}
 		if m := c.marks[queue]; m != nil {
-			marks := m.use(c.store.opts.Poll, c.store.behind.Load())
-			if whole[i] = len(marks) == 0; !whole[i] {
-				cond, with = c.store.ReadySince(queue, marks)
+			from[i] = m.use(c.store.opts.Poll, c.store.wholeShare, c.store.behind.Load())
+			if !from[i].whole() {
+				cond, with = c.store.ReadySince(queue, from[i].marks)
 			}
 		}
 		stmt, args = stmt+`, `+cond, append(args, with...)
@@ -93,14 +93,16 @@ func (c *consumer) seeAtOnce(ctx context.Context, queues []string) (seen sight, 
 		return seen, err
 	}
 	for i, queue := range queues {
-		if whole[i] {
-			c.marks[queue].cost = time.Since(began)
+		m := c.marks[queue]
+		whole := m != nil && from[i].whole()
+		if whole {
+			m.cost = time.Since(began)
 		}
 		switch {
 		case there[i]:
 			seen.ready = append(seen.ready, queue)
-		case whole[i]:
-			c.marks[queue].note(nil, 1, true)
+		case whole:
+			m.note(nil, 1, from[i])
 		}
 	}
 	return seen, nil

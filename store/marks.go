@@ -10,7 +10,8 @@ import (
 // where the claims begin: each claim would walk over all of them. So a consumer
 // remembers for each priority up to which due time it has taken everything, and
 // starts there. What comes to stand before that, because it was committed late or
-// given back, is found by a claim from the start, which is due every now and then.
+// given back, is found by a claim that begins at the start, or at a line before which nothing
+// can have changed (see horizon.go). One of them is due every now and then.
 
 // Bounds of the time between two claims from the start. It grows with their cost,
 // so that they cost a twentieth of the time at most.
@@ -28,41 +29,80 @@ type Mark struct {
 	Due      int64
 }
 
+// An approach is where a claim or a look begins.
+type approach struct {
+	marks  []Mark // none: at the start
+	early  bool   // it begins before the marks, to find what was left behind
+	line   int64  // the due time at which it begins then; 0: the start
+	oldest int64  // the first transaction that may have been unseen then; 0: unknown
+	behind int64  // Store.behind before
+}
+
+// whole reports whether it begins at the start.
+func (a approach) whole() bool { return len(a.marks) == 0 }
+
 // marks are the marks of one queue. They are a consumer's own.
 type marks struct {
-	at   []Mark // the highest priority first
-	from time.Time
-	cost time.Duration
-	back int64 // Store.behind at that time
+	at     []Mark        // the highest priority first
+	from   time.Time     // when one last began before the marks
+	start  time.Time     // when one last began at the start
+	cost   time.Duration // of that one
+	oldest int64         // of the one at from
+	back   int64         // Store.behind at that time
 
 	// least is the shortest time between two claims from the start. Where a consumer looks
 	// first, it is zero, and the cost is that of a look: to begin at marks is a longer
 	// statement, which is of no use while little stands before them.
 	least time.Duration
-	asked int64 // Store.behind when it was last said that a claim is to begin at the start
 }
 
-// use returns the marks for the next claim or look; none: it is to begin at the start, until
-// note learns that one did. poll is the longest time for which something may be left behind.
-func (m *marks) use(poll time.Duration, behind int64) []Mark {
-	if m.back != behind || time.Since(m.from) >= max(m.least, min(poll, wholeShare*m.cost)) {
-		m.asked = behind
-		return nil
+// use returns where the next claim or look is to begin. poll is the longest time for which
+// something may be left behind, and share how many times its cost lies between two from the start. What
+// begins before the marks begins at the start, unless the caller knows of a line.
+func (m *marks) use(poll, share time.Duration, behind int64) approach {
+	if m.back != behind || time.Since(m.from) >= max(m.least, min(poll, share*m.cost)) {
+		return approach{early: true, behind: behind}
 	}
-	return m.at
+	return approach{marks: m.at, early: len(m.at) == 0, behind: behind}
+}
+
+// dear reports whether a claim from the start costs more than its share of the time, if
+// there is one in each poll.
+func (m *marks) dear(poll, share time.Duration) bool { return share*m.cost > poll }
+
+// at begins at a line.
+func (a approach) at(line int64, at []Mark) approach {
+	a.line, a.marks = line, make([]Mark, len(at))
+	for i, m := range at {
+		a.marks[i] = Mark{m.Priority, min(m.Due, line)}
+	}
+	return a
 }
 
 // note learns from a claim of at most limit messages, in their order: those of the
-// last priority were cut off if the limit was reached, the others are all taken.
-func (m *marks) note(ds []driver.Delivery, limit int, whole bool) {
-	if whole {
-		m.from, m.back = time.Now(), m.asked
+// last priority were cut off if the limit was reached, the others are all taken. What a claim that
+// began before the marks had no room for is left to the next ones.
+func (m *marks) note(ds []driver.Delivery, limit int, a approach) {
+	if a.early {
+		m.from, m.back, m.oldest = time.Now(), a.behind, a.oldest
 	}
+	if a.whole() {
+		m.start = m.from
+	}
+	cut := len(ds) >= limit
 	for i, d := range ds {
 		if last := i == len(ds)-1; !last && ds[i+1].Priority == d.Priority {
 			continue
 		}
-		m.set(Mark{d.Priority, d.NotBefore.UnixMilli()}, len(ds) >= limit && i == len(ds)-1)
+		m.set(Mark{d.Priority, d.NotBefore.UnixMilli()}, cut && i == len(ds)-1)
+	}
+	if !cut || !a.early {
+		return
+	}
+	for i, old := range m.at {
+		if old.Priority < ds[len(ds)-1].Priority {
+			m.at[i].Due = min(old.Due, a.line)
+		}
 	}
 }
 

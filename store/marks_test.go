@@ -20,6 +20,8 @@ const patience = time.Minute
 type stream struct {
 	*testing.T
 	store *store.Store
+	late  int           // how many transactions each of four senders commits late
+	lag   time.Duration // of them, at most
 
 	mu   sync.Mutex
 	open map[string]bool // sent, and not acknowledged
@@ -36,8 +38,8 @@ func (s *stream) envelope(id string) driver.Envelope {
 	return e
 }
 
-// late sends in a transaction that is committed when others have overtaken it.
-func (s *stream) late(ctx context.Context, id string) error {
+// commitLate sends in a transaction that is committed when others have overtaken it.
+func (s *stream) commitLate(ctx context.Context, id string) error {
 	tx, err := s.store.DB().BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -46,13 +48,13 @@ func (s *stream) late(ctx context.Context, id string) error {
 	if err := s.store.SendTx(ctx, tx, s.envelope(id)); err != nil {
 		return err
 	}
-	time.Sleep(time.Duration(50+rand.IntN(150)) * time.Millisecond)
+	time.Sleep(50*time.Millisecond + rand.N(s.lag-50*time.Millisecond))
 	return tx.Commit()
 }
 
 func (s *stream) lateOnes(ctx context.Context, sender int) {
-	for i := range 12 {
-		if err := s.late(ctx, fmt.Sprintf("late-%d-%d", sender, i)); err != nil {
+	for i := range s.late {
+		if err := s.commitLate(ctx, fmt.Sprintf("late-%d-%d", sender, i)); err != nil {
 			s.Error(err)
 		}
 	}
@@ -100,27 +102,42 @@ func TestNothingIsLeftBehindWhereClaimsBegin(t *testing.T) {
 		if !store.Marks {
 			return // each claim begins at the start
 		}
-		s := &stream{T: t, open: map[string]bool{}, store: store}
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		var work sync.WaitGroup
-		consuming, stop := context.WithCancel(ctx)
-		for w := range 2 {
-			work.Go(func() { s.consume(consuming, fmt.Sprint("w", w)) })
-		}
-		var senders sync.WaitGroup
-		for n := range 4 {
-			senders.Go(func() { s.lateOnes(ctx, n) })
-		}
-		flowing, dry := context.WithCancel(ctx)
-		work.Go(func() { s.flow(flowing) })
-		senders.Wait()
-		s.await(ctx, "late-")
-		dry()
-		s.await(ctx, "")
-		stop()
-		work.Wait()
+		s := &stream{T: t, open: map[string]bool{}, store: store, late: 12, lag: 200 * time.Millisecond}
+		s.run(hold(t, store, "w0"), hold(t, store, "w1"))
 	})
+}
+
+// hold consumes with leases that run out soon.
+func hold(t *testing.T, s *store.Store, worker string) driver.Consumer {
+	t.Helper()
+	c, err := s.Consume(t.Context(), driver.Subscription{Queues: []string{"q"}, Lease: time.Second, Worker: worker})
+	try(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// run sends and consumes until nothing is left.
+func (s *stream) run(consumers ...driver.Consumer) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), patience)
+	defer cancel()
+	var work sync.WaitGroup
+	consuming, stop := context.WithCancel(ctx)
+	for _, c := range consumers {
+		work.Go(func() { s.consume(consuming, c) })
+	}
+	var senders sync.WaitGroup
+	for n := range 4 {
+		senders.Go(func() { s.lateOnes(ctx, n) })
+	}
+	flowing, dry := context.WithCancel(ctx)
+	work.Go(func() { s.flow(flowing) })
+	senders.Wait()
+	s.await(ctx, "late-")
+	dry()
+	s.await(ctx, "")
+	stop()
+	work.Wait()
 }
 
 // flow keeps the queue from running dry.
@@ -138,13 +155,7 @@ func (s *stream) flow(ctx context.Context) {
 	}
 }
 
-func (s *stream) consume(ctx context.Context, worker string) {
-	c, err := s.store.Consume(ctx, driver.Subscription{Queues: []string{"q"}, Lease: time.Second, Worker: worker})
-	if err != nil {
-		s.Error(err)
-		return
-	}
-	defer c.Close()
+func (s *stream) consume(ctx context.Context, c driver.Consumer) {
 	for {
 		ds, err := c.Receive(ctx, 15)
 		if ctx.Err() != nil {

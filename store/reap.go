@@ -69,6 +69,7 @@ type reaping struct {
 	build string // of the dead worker
 
 	back, log [][]any // rows of DeadBack and LogAttempt
+	cameBack  []int64 // the messages of back
 	trim      []string
 	bury      []hold
 	toll      driver.Toll
@@ -95,6 +96,9 @@ func (s *Store) reap(ctx context.Context, q Session, d driver.Death) (toll drive
 		return toll, f, err
 	}
 	if err := s.noteGroups(ctx, q, now, r.faults); err != nil {
+		return toll, f, err
+	}
+	if err := s.cameBack(ctx, q, r.cameBack...); err != nil {
 		return toll, f, err
 	}
 	_, err = q.Exec(ctx, s.SQL.Deregister, d.Worker)
@@ -172,6 +176,7 @@ func (r *reaping) giveBack(h hold, crashes, suspect int) {
 		r.toll.Released++
 	}
 	r.back = append(r.back, []any{state, r.now, crashes, suspect, h.seq, h.token})
+	r.cameBack = append(r.cameBack, h.seq)
 }
 
 // cause is the death in a few words.

@@ -132,6 +132,9 @@ func (s *Store) rescue(ctx context.Context, q Session, of lapsed, until int64) e
 			return err
 		}
 		s.behind.Add(1)
+		if err := s.cameBack(ctx, q, of.seqs...); err != nil {
+			return err
+		}
 	}
 	return s.seen(ctx, q, of.tokens, until)
 }

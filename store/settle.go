@@ -101,6 +101,7 @@ type settling struct {
 	now      int64
 	suspects bool        // what is settled are suspects
 	faults   faultsFound // of what was buried
+	ready    []int64     // what was given back and waits for nothing
 }
 
 // settleEach settles one by one, and returns those whose claim was lost.
@@ -119,6 +120,9 @@ func (c *consumer) settleEach(
 		if !done {
 			lost = append(lost, s.Delivery)
 		}
+	}
+	if err := c.store.cameBack(ctx, q, b.ready...); err != nil {
+		return nil, err
 	}
 	return lost, c.store.noteGroups(ctx, q, b.now, faults)
 }
@@ -202,6 +206,8 @@ func (b *settling) postpone(ctx context.Context, s driver.Settlement, seq int64,
 	due, state := b.now, stateReady
 	if s.Delay > 0 {
 		due, state = b.now+ceilMillis(s.Delay), stateLater
+	} else {
+		b.ready = append(b.ready, seq)
 	}
 	acquitted := 0
 	if ruling.Acquits(s) {

@@ -25,6 +25,12 @@ type Statements struct {
 	// tokens as JSON → token, and when the first lease of its messages ends, null if none is
 	// left; LeaseGone: token: removes a claim; LeaseNext: time, token: when to look again.
 	LeaseIsDue, LeasesDue, LeaseExpired, LeaseLock, LeaseLeft, LeaseGone, LeaseNext string
+	// CameBack notes, in the table of claims, which messages have come back, and have been due for
+	// longer than a slack: a word of its own, how long it is kept, slack, sequences as JSON. Horizon: word
+	// before the first such note that counts, queue → the server's clock, the first transaction that may
+	// be unseen, the first that has not begun, and the earliest due time of ready messages that have come
+	// back, or null. See horizon.go; empty where claims begin at the start, or at marks alone.
+	CameBack, Horizon string
 
 	Crashed string // seq: writes an attempt for a lease that ran out
 	Gates   string // of gates.go: now, now, since, id
@@ -195,8 +201,6 @@ func Portable() Statements {
 		StoreID: `select value from posthorn_meta where name = 'store_id'`,
 
 		Insert: insertMessage + ` values ` + InsertRow,
-		InsertTx: insertMessage + ` select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? from posthorn_meta
-			where name = 'store_id' and value = ?`,
 
 		Crashed: `insert into posthorn_attempt
 			  (message_id, number, worker, started_at, duration_us, class, error, stack, claim)
@@ -229,6 +233,7 @@ func Portable() Statements {
 			  select seq from posthorn_attempt where message_id = ? order by seq desc limit 1 offset ?) old)`,
 	}
 	PortableGates().pass(&s)
+	s.Arrive(`?`)
 	operate(&s)
 	suspect(&s)
 	takeBack(&s)
@@ -241,6 +246,20 @@ func Portable() Statements {
 	audit(&s)
 	bulks(&s)
 	return s
+}
+
+// Arrive adds the statements that bring one message into its queue, with an expression for the time
+// at which it is due and wakes, of the parameter.
+func (s *Statements) Arrive(due string) {
+	due += `, ` + due
+	s.InsertTx = insertMessage + ` select ?, ?, ?, ?, ?, ` + due + `, ?, ?, ?, ? from posthorn_meta
+			where name = 'store_id' and value = ?`
+	s.LetterBack = insertMessage + `
+			select id, kind, queue, priority, 0, ` + due + `, sent_at, 0, header, body
+			from posthorn_letter where seq = ?`
+	s.LettersBack = insertMessage + `
+			select id, kind, coalesce(nullif(?, ''), queue), priority, 0, ` + due + `, sent_at, 0, header, body
+			from posthorn_letter where seq in`
 }
 
 // Standing is the condition that a claim stands, of a token.
@@ -334,9 +353,6 @@ func inspect(s *Statements) {
 	s.Letters, s.LettersBare = letterColumns("body"), letterColumns("''")
 	s.Attempts = `select number, worker, started_at, duration_us, class, error, stack, build
 			from posthorn_attempt where message_id = ? order by seq`
-	s.LetterBack = insertMessage + `
-			select id, kind, queue, priority, 0, ?, ?, sent_at, 0, header, body
-			from posthorn_letter where seq = ?`
 	s.LetterDrop = `delete from posthorn_letter where seq = ?`
 	s.LetterGone = `update posthorn_letter set discarded_at = ? where seq = ? and discarded_at is null`
 	s.LetterIDs = `select seq, id from posthorn_letter where seq in`

@@ -115,18 +115,20 @@ func (p Parts) Classify(err error) driver.Class { return p.Fault(err).Class() }
 // its methods may be called concurrently.
 type Store struct {
 	Parts
-	opts    Options
-	id      string // of this database, so that two stores are not mixed up
-	hub     hub
-	traces  traces
-	slow    traces // the kinds whose effects keep others waiting
-	enders  traces // the kinds whose effects run what may end the transaction
-	width   width
-	away    atomic.Pointer[time.Time] // when a call last failed because the store was
-	behind  atomic.Int64              // grows when something may have come to stand before consumers' marks
-	pauses  pauses
-	faults  faults
-	closing sync.Once
+	opts   Options
+	id     string // of this database, so that two stores are not mixed up
+	hub    hub
+	traces traces
+	slow   traces // the kinds whose effects keep others waiting
+	enders traces // the kinds whose effects run what may end the transaction
+	width  width
+	away   atomic.Pointer[time.Time] // when a call last failed because the store was
+	behind atomic.Int64              // grows when something may have come to stand before consumers' marks
+	// wholeShare is one of so many parts of the time that claims from the start may take.
+	wholeShare time.Duration
+	pauses     pauses
+	faults     faults
+	closing    sync.Once
 }
 
 // New makes a store of a dialect's parts, whose database has been migrated. The
@@ -135,7 +137,7 @@ func New(ctx context.Context, p Parts, o Options) (*Store, error) {
 	if p.Rebind == nil {
 		p.Rebind = func(stmt string) string { return stmt }
 	}
-	s := &Store{Parts: p, opts: o.withDefaults()}
+	s := &Store{Parts: p, opts: o.withDefaults(), wholeShare: wholeShare}
 	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
 		return q.Query(ctx, s.SQL.StoreID, nil, func(r Row) error { return r.Scan(&s.id) })
 	})

@@ -61,7 +61,10 @@ func (c *consumer) freeSuspects(ctx context.Context, q Session, old []int64, now
 	_, err := q.ExecMany(ctx, c.store.SQL.SuspectFree, rows)
 	failpoint.Pass(failpoint.MidFree)
 	c.store.behind.Add(1)
-	return err
+	if err != nil {
+		return err
+	}
+	return c.store.cameBack(ctx, q, old...)
 }
 
 var _ driver.Reaper = (*Store)(nil)

@@ -16,6 +16,7 @@ func statements() store.Statements {
 	s.TrialCheck = `set constraints all immediate`
 	s.Touched = `select 'rows', coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint from pg_stat_xact_user_tables`
 	leases(&s, g)
+	horizon(&s)
 	s.HasText, s.HasBytes = `strpos(%s, ?) > 0`, `position(?::bytea in %s) > 0`
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
 	return s
@@ -45,4 +46,22 @@ func leases(s *store.Statements, g store.Gates) {
 	s.LeaseNext = `update posthorn_lease set ends_at = ? where token = ?`
 	s.Holds = `select m.seq from posthorn_lease l cross join lateral ` + held + ` where l.worker = ?`
 	s.Lock = ` for update`
+}
+
+// horizon adds what says where claims can begin, and has nothing be due before the transaction that brings it
+// has begun to write: a parameter may be older. The numbers of
+// transactions are taken in the order in which they begin to write (PostgreSQL manual, 9.27,
+// pg_current_snapshot), and a statement begins before it takes its snapshot.
+func horizon(s *store.Statements) {
+	s.Arrive(`greatest(?, ` + clock + `)`)
+	s.CameBack = `insert into posthorn_lease (token, worker, ends_at, seqs)
+		select 'returned.' || lpad(n.now::text, 15, '0') || '.' || ?::text, '', n.now + ?::bigint, array_agg(m.seq)
+		from (select ` + clock + ` as now) n join posthorn_message m on m.due_at < n.now - ?::bigint
+		where m.state = 0 and m.seq in (select json_array_elements_text(?::json)::bigint) group by n.now`
+	s.Horizon = `select (extract(epoch from statement_timestamp()) * 1000)::bigint,
+		  pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint,
+		  (select min(m.due_at) from posthorn_lease l cross join lateral unnest(l.seqs) as h(seq)
+		    join posthorn_message m on m.seq = h.seq
+		    where l.token >= ? and l.token < 'returned/' and m.queue = ? and m.state = 0)
+		from pg_current_snapshot() s`
 }

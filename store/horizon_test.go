@@ -1,0 +1,116 @@
+package store_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/store/postgres"
+)
+
+// lined opens a store in which claims begin at the start once, and at a line from then on.
+func lined(t *testing.T, dsn string) *store.Store {
+	t.Helper()
+	s, err := postgres.Open(t.Context(), dsn, store.Options{Poll: 20 * time.Millisecond, SuspectPatience: 2 * time.Second})
+	try(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	s.StartRarely()
+	return s
+}
+
+// settled consumes until claims begin at a line, and returns when one last began at the start.
+func settled(t *testing.T, s *store.Store, c driver.Consumer) time.Time {
+	t.Helper()
+	for _, id := range []string{"first", "second", "third"} {
+		try(t, s.Send(t.Context(), message(id)))
+		try(t, c.Settle(t.Context(), driver.Settlement{Delivery: receive(t, c)[0]}))
+		time.Sleep(60 * time.Millisecond)
+	}
+	return store.Started(c, "q")
+}
+
+// Claims begin at a line before which nothing can have changed, and nothing is left behind
+// by two processes that give back, and let leases run out, while others commit late.
+func TestNothingIsLeftBehindBeforeTheLine(t *testing.T) {
+	t.Parallel()
+	dsn := servers.PostgreSQL(t).DSN()
+	one, two := lined(t, dsn), lined(t, dsn)
+	c0, c1 := hold(t, one, "w0"), hold(t, two, "w1")
+	began := settled(t, one, c0)
+	s := &stream{T: t, open: map[string]bool{}, store: two, late: 6, lag: time.Second}
+	s.run(c0, c1)
+	if again := store.Started(c0, "q"); !again.Equal(began) {
+		t.Errorf("a claim began at the start again, %s later: what it found proves nothing", again.Sub(began))
+	}
+}
+
+// A claim that reached its limit has not seen what was committed late in lower priorities.
+func TestWhatALineWasDrawnForIsNotForgottenWhereAClaimIsCutOff(t *testing.T) {
+	t.Parallel()
+	s := lined(t, servers.PostgreSQL(t).DSN())
+	c := consume(t, s)
+	began := settled(t, s, c)
+	tx, err := s.DB().BeginTx(t.Context(), nil)
+	try(t, err)
+	defer func() { _ = tx.Rollback() }()
+	try(t, s.SendTx(t.Context(), tx, message("late")))
+	time.Sleep(500 * time.Millisecond) // by more than a line is drawn too early
+	take := func(want string, priority int) {
+		t.Helper()
+		if want != "late" {
+			e := message(want)
+			e.Priority = priority
+			try(t, s.Send(t.Context(), e))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		ds, err := c.Receive(ctx, 1)
+		if err != nil || ds[0].ID != want {
+			t.Fatalf("received %v, %v; want %s", ids(ds), err, want)
+		}
+		try(t, c.Settle(t.Context(), driver.Settlement{Delivery: ds[0]}))
+	}
+	take("after-it", 0)
+	try(t, tx.Commit())
+	time.Sleep(100 * time.Millisecond) // a line is due
+	take("before-all", 1)
+	take("late", 0)
+	if again := store.Started(c, "q"); !again.Equal(began) {
+		t.Errorf("a claim began at the start again, %s later: what it found proves nothing", again.Sub(began))
+	}
+}
+
+func TestAMomentIsOneAtWhichATransactionHadNotBegun(t *testing.T) {
+	t.Parallel()
+	var ms store.Moments
+	if at := ms.Before(5); at != 0 {
+		t.Errorf("nothing is known, and said is %d", at)
+	}
+	for i := range int64(10_000) {
+		if !ms.Add(1000+i, 10+2*i) {
+			t.Fatalf("moment %d: the clock is said to have gone back", i)
+		}
+		if at, tx := ms.Before(10+2*i), 10+2*i; at != 1000+i {
+			t.Fatalf("transaction %d, the next one: %d", tx, at)
+		}
+	}
+	if len(ms) > 256 {
+		t.Errorf("%d moments are remembered", len(ms))
+	}
+	for tx := int64(1); tx < 20_020; tx++ {
+		if at := ms.Before(tx); at > 1000+max(0, (tx-10)/2) {
+			t.Fatalf("transaction %d: had begun before %d", tx, at)
+		}
+	}
+	if at := ms.Before(0); at != 0 {
+		t.Errorf("an unknown transaction: %d", at)
+	}
+	if ms.Add(10_999, 20_007) || ms.Before(20_008) != 10_999 || ms.Before(20_006) != 0 {
+		t.Errorf("the count went back: %v", ms)
+	}
+	if ms.Add(10_998, 20_008) || len(ms) != 1 {
+		t.Errorf("the clock went back: %v", ms)
+	}
+}
