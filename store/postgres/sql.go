@@ -51,17 +51,19 @@ func leases(s *store.Statements, g store.Gates) {
 // horizon adds what says where claims can begin, and has nothing be due before the transaction that brings it
 // has begun to write: a parameter may be older. The numbers of
 // transactions are taken in the order in which they begin to write (PostgreSQL manual, 9.27,
-// pg_current_snapshot), and a statement begins before it takes its snapshot.
+// pg_current_snapshot), and a statement begins before it takes its snapshot. Messages are asked for one by one, by
+// their key: a join would read all of a queue where the planner knows nothing of it yet.
 func horizon(s *store.Statements) {
 	s.Arrive(`greatest(?, ` + clock + `)`)
 	s.CameBack = `insert into posthorn_lease (token, worker, ends_at, seqs)
 		select 'returned.' || lpad(n.now::text, 15, '0') || '.' || ?::text, '', n.now + ?::bigint, array_agg(m.seq)
 		from (select ` + clock + ` as now) n join posthorn_message m on m.due_at < n.now - ?::bigint
-		where m.state = 0 and m.seq in (select json_array_elements_text(?::json)::bigint) group by n.now`
+		where m.state = 0 and m.seq = any(array(select json_array_elements_text(?::json)::bigint)) group by n.now`
 	s.Horizon = `select (extract(epoch from statement_timestamp()) * 1000)::bigint,
 		  pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint,
-		  (select min(m.due_at) from posthorn_lease l cross join lateral unnest(l.seqs) as h(seq)
-		    join posthorn_message m on m.seq = h.seq
-		    where l.token >= ? and l.token < 'returned/' and m.queue = ? and m.state = 0)
+		  (select min((select m.due_at from posthorn_message m where m.seq = h.seq and m.queue = q.name and m.state = 0))
+		    from (select ?::text as since, ?::text as name) q join posthorn_lease l on l.token >= q.since
+		      cross join lateral unnest(l.seqs) as h(seq)
+		    where l.token < 'returned/')
 		from pg_current_snapshot() s`
 }
