@@ -16,8 +16,12 @@ func DecodeHeader(s sql.NullString) (map[string]string, error) { return decodeHe
 // StartRarely has claims begin at the start about never, as if one took for ever.
 func (s *Store) StartRarely() { s.wholeShare = 1e6 }
 
-// Started is when a claim of a consumer last began at the start of a queue.
-func Started(c driver.Consumer, queue string) time.Time { return c.(*consumer).marks[queue].start }
+// Begun is when a claim of a consumer last began at the start of a queue, and when one last
+// began there or at a line.
+func Begun(c driver.Consumer, queue string) (start, line time.Time) {
+	m := c.(*consumer).marks[queue]
+	return m.start, m.from
+}
 
 // Moments are those that a consumer knows, as times and transactions.
 type Moments = moments
