@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/cli"
 	"github.com/posthorn/posthorn/store"
@@ -43,11 +44,14 @@ type impatient struct {
 	signals chan os.Signal
 }
 
-// Write keeps the text. Who takes the second signal has heeded the first one, which a busy machine
+// Write keeps the text. It waits until who has taken the signal has heeded it, which a busy machine
 // may take longer for than for all the rest of the search.
 func (i *impatient) Write(p []byte) (int, error) {
 	if strings.Contains(string(p), "searched") && i.signals != nil {
-		i.once.Do(func() { i.signals <- syscall.SIGINT; i.signals <- syscall.SIGINT })
+		i.once.Do(func() {
+			i.signals <- syscall.SIGINT
+			time.Sleep(100 * time.Millisecond)
+		})
 	}
 	return i.text.Write(p)
 }
