@@ -70,6 +70,9 @@ func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds 
 		c.unsure = ds
 	}
 	if err != nil {
+		if m != nil {
+			m.start = time.Time{} // a server that went down may have undone what others did
+		}
 		return nil, err
 	}
 	sortClaim(ds)
@@ -103,13 +106,15 @@ func (c *consumer) promote(ctx context.Context) (n int, err error) {
 			return err
 		}
 		var (
-			due  [][]any
-			seqs []int64
+			due [][]any
+			old []int64 // has been due for a while
 		)
 		err = q.Query(ctx, c.store.SQL.Later, []any{now}, func(r Row) error {
-			var seq int64
-			err := r.Scan(&seq)
-			due, seqs = append(due, []any{seq, now}), append(seqs, seq)
+			var seq, since int64
+			err := r.Scan(&seq, &since)
+			if due = append(due, []any{seq, now}); now-since > lineSlack/2 {
+				old = append(old, seq)
+			}
 			return err
 		})
 		if n = len(due); err != nil || n == 0 {
@@ -120,7 +125,7 @@ func (c *consumer) promote(ctx context.Context) (n int, err error) {
 		if err != nil {
 			return err
 		}
-		return c.store.cameBack(ctx, q, seqs...)
+		return c.store.cameBack(ctx, q, old...)
 	})
 	return n, err
 }

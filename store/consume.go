@@ -59,7 +59,6 @@ type consumer struct {
 	looked  time.Time // when it last looked for what comes due
 	rescues rescues
 	marks   map[string]*marks // by queue; nil where the database leaves nothing behind
-	moments moments           // of claims that began before the marks, where those are dear
 	hinted  bool              // there is probably something
 	waits   func()            // ends the expectation of a hint; nil: none is expected
 	misses  int               // hints in a row that led to nothing

@@ -26,8 +26,17 @@ func Begun(c driver.Consumer, queue string) (start, line time.Time) {
 // Moments are those that a consumer knows, as times and transactions.
 type Moments = moments
 
-// Add adds one.
-func (ms *moments) Add(now, next int64) bool { return ms.add(moment{now, next}) }
+// Add adds one, by a clock of the host's that has the time seen.
+func (ms *moments) Add(now, next int64, seen time.Time) bool {
+	return ms.add(moment{now: now, next: next, seen: seen})
+}
 
-// Before is the last one at which a transaction had not begun.
-func (ms moments) Before(tx int64) int64 { return ms.before(tx) }
+// Before is the last one at which a transaction had not begun; 0: unknown.
+func (ms moments) Before(tx int64) int64 {
+	last, _ := ms.before(tx)
+	return last.now
+}
+
+// Owes reports whether the next claim of a consumer has to look before the marks for what another one had
+// no room for.
+func Owes(c driver.Consumer, queue string) bool { return c.(*consumer).marks[queue].debt.owed }

@@ -51,7 +51,7 @@ func PortableGates() Gates {
 
 // pass adds the statements that are made of the gates to those that a dialect has.
 func (g Gates) pass(s *Statements) {
-	s.Later = `select seq from posthorn_message where ` + g.Delayed.Through() + ` order by wake_at limit 500`
+	s.Later = `select seq, due_at from posthorn_message where ` + g.Delayed.Through() + ` order by wake_at limit 500`
 	s.Expired = `select seq from posthorn_message where ` + g.Leased.Stands + ` and wake_at > ? and ` + g.Leased.Opens + `
 			order by wake_at limit 500`
 	s.SuspectsOld = `select seq from posthorn_message where ` + g.Suspect.Through() + ` limit 500`

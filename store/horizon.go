@@ -12,47 +12,59 @@ import (
 
 // While a session holds a snapshot, the database keeps all that was done since, and a
 // claim from the start walks over it: after a million messages one in each poll interval takes half
-// of the time. What may have come to stand before the marks since the last such claim is
+// of the time. What may have come to stand before the marks since the last claim that looked there is
 //   - what was committed late: it is not due before its transaction began to write;
-//   - what has come back with the due time that it had: that is noted (Statements.CameBack).
+//   - what has come back with the due time that it had: that is noted (Statements.CameBack);
+//   - what others had locked, whose transaction came to nothing: before that began, it was not before
+//     the marks.
 //
-// So it is enough to begin at a line: at the time when the oldest transaction began to write that the
-// last such claim may not have seen, or where the first of those stands that have come back.
+// So it is enough to begin where the marks were when the oldest transaction had not begun of which the last
+// such claim may not have seen the end, not after that time, and not after what has come back since.
 // Claims from the start still come as often as costs a twentieth of the time.
 
 const (
-	// lineSlack is the time between a due time is computed and its transaction begins to
-	// write or notes what it returns, in milliseconds.
+	// lineSlack is how long may lie between a due time and the first row that its transaction writes,
+	// or the note of what comes back, in milliseconds.
 	lineSlack = 250
 	// returnedKept is how long a note of what has come back is kept.
 	returnedKept = time.Minute
 	// maxMoments bounds what a consumer remembers.
 	maxMoments = 256
+	// clockSlack is by how much less the server's clock may have moved than the host's between two
+	// questions: an answer may be slow.
+	clockSlack = 100 * time.Millisecond
 )
 
-// A moment is a time by the server's clock, and the first of the transactions that began to
-// write after it.
-type moment struct{ now, next int64 }
+// A moment is a time by the server's clock.
+type moment struct {
+	now  int64
+	seen time.Time // the host's, before
+	next int64     // the first of the transactions that began to write after it
+	at   []Mark    // where claims began
+}
 
 // moments are in their order.
 type moments []moment
 
-// before returns the last moment at which a transaction had not begun to write; 0: unknown.
-func (ms moments) before(tx int64) int64 {
+// before returns the last moment at which a transaction had not begun to write, if one is known.
+func (ms moments) before(tx int64) (last moment, known bool) {
 	later := sort.Search(len(ms), func(i int) bool { return ms[i].next > tx })
 	if tx == 0 || later == 0 {
-		return 0
+		return moment{}, false
 	}
-	return ms[later-1].now
+	return ms[later-1], true
 }
 
 // add adds a moment. It reports false where the server's clock, or its count of transactions, went
 // back: what was known before is worth nothing then.
 func (ms *moments) add(m moment) bool {
 	old := *ms
-	if n := len(old); n > 0 && (m.now < old[n-1].now || m.next < old[n-1].next) {
-		*ms = moments{m}
-		return false
+	if n := len(old); n > 0 {
+		moved := time.Duration(m.now-old[n-1].now) * time.Millisecond
+		if m.next < old[n-1].next || moved < m.seen.Sub(old[n-1].seen)-clockSlack {
+			*ms = moments{m}
+			return false
+		}
 	}
 	if len(old) >= maxMoments { // every other one is as true
 		i := 0
@@ -64,41 +76,46 @@ func (ms *moments) add(m moment) bool {
 
 // approach says where the next claim of a queue is to begin.
 func (c *consumer) approach(ctx context.Context, queue string) (approach, error) {
-	m, poll := c.marks[queue], c.store.opts.Poll
-	a := m.use(poll, c.store.wholeShare, c.store.behind.Load())
-	if !a.early || c.store.SQL.Horizon == "" || !m.dear(poll, c.store.wholeShare) {
+	m, poll, share := c.marks[queue], c.store.opts.Poll, c.store.wholeShare
+	a := m.use(poll, share, c.store.behind.Load())
+	if !a.early || c.store.SQL.Horizon == "" || !m.dear(poll, share) {
 		return a, nil
 	}
-	line := c.moments.before(m.oldest) - lineSlack
-	if time.Since(m.start) >= c.store.wholeShare*m.cost || time.Since(m.from) >= returnedKept/2 {
-		line = 0
+	then, known := m.moments.before(m.oldest)
+	if time.Since(m.start) >= share*m.cost || time.Since(m.from) >= returnedKept/2 {
+		known = false
 	}
-	var (
-		now   moment
-		first sql.NullInt64
-	)
+	line, since := then.now-lineSlack, returnedNever
+	if known {
+		since = fmt.Sprintf("returned.%015d", line)
+	}
+	now := moment{seen: time.Now(), at: slices.Clone(m.searched())}
+	var first sql.NullInt64
 	err := c.store.Engine.Read(ctx, func(ctx context.Context, q Session) error {
-		return q.Query(ctx, c.store.SQL.Horizon, []any{returnedSince(max(line, 0)), queue}, func(r Row) error {
+		return q.Query(ctx, c.store.SQL.Horizon, []any{since, queue}, func(r Row) error {
 			return r.Scan(&now.now, &a.oldest, &now.next, &first)
 		})
 	})
-	if err != nil {
+	if err != nil || !m.moments.add(now) || !known {
 		return a, err
-	}
-	if !c.moments.add(now) || line <= 0 {
-		return a, nil
 	}
 	if first.Valid {
 		line = min(line, first.Int64)
 	}
-	return a.at(line, m.at), nil
+	a.marks = earlier(now.at, then.at)
+	for i := range a.marks {
+		a.marks[i].Due = min(a.marks[i].Due, line)
+	}
+	return a, nil
 }
 
-// returnedSince is a word that sorts before all notes of what has come back since then, and after the others.
-func returnedSince(ms int64) string { return fmt.Sprintf("returned.%015d", ms) }
+// returnedNever sorts after all notes of what has come back. Each begins with returned, a full stop and
+// its time in fifteen digits.
+const returnedNever = "returned/"
 
 // cameBack notes messages that a transaction has made ready: those that have been due for a
-// while may stand before the marks of others. It is called after they were changed.
+// while may stand before the marks of others. It is called after they were changed, and need not be for
+// those that fell due less than lineSlack ago.
 func (s *Store) cameBack(ctx context.Context, q Session, seqs ...int64) error {
 	if s.SQL.CameBack == "" || len(seqs) == 0 {
 		return nil

@@ -41,13 +41,40 @@ func TestNothingIsLeftBehindBeforeTheLine(t *testing.T) {
 	dsn := servers.PostgreSQL(t).DSN()
 	one, two := lined(t, dsn), lined(t, dsn)
 	c0, c1 := hold(t, one, "w0"), hold(t, two, "w1")
-	began := settled(t, one, c0)
+	consumers := []driver.Consumer{c0, c1}
+	var began []time.Time
+	for i, s := range []*store.Store{one, two} {
+		began = append(began, settled(t, s, consumers[i]))
+	}
 	s := &stream{T: t, open: map[string]bool{}, store: two, late: 6, lag: time.Second}
-	s.run(c0, c1)
-	if again, _ := store.Begun(c0, "q"); !again.Equal(began) {
+	s.run(consumers...)
+	for i, c := range consumers {
+		onlyLines(t, c, began[i])
+	}
+}
+
+// onlyLines makes sure that no claim has begun at the start since.
+func onlyLines(t *testing.T, c driver.Consumer, began time.Time) {
+	t.Helper()
+	if again, _ := store.Begun(c, "q"); !again.Equal(began) {
 		t.Errorf("a claim began at the start again, %s later: what it found proves nothing", again.Sub(began))
 	}
 }
+
+// take receives one message, which must be this one, and acknowledges it.
+func take(t *testing.T, c driver.Consumer, want string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	ds, err := c.Receive(ctx, 1)
+	if err != nil || ds[0].ID != want {
+		t.Fatalf("received %v, %v; want %s", ids(ds), err, want)
+	}
+	try(t, c.Settle(t.Context(), driver.Settlement{Delivery: ds[0]}))
+}
+
+// More than a line is drawn too early by, and more than the time between two.
+const afterALine, untilALine = 500 * time.Millisecond, 100 * time.Millisecond
 
 // A claim that reached its limit has not seen what was committed late in lower priorities.
 func TestWhatALineWasDrawnForIsNotForgottenWhereAClaimIsCutOff(t *testing.T) {
@@ -59,40 +86,66 @@ func TestWhatALineWasDrawnForIsNotForgottenWhereAClaimIsCutOff(t *testing.T) {
 	try(t, err)
 	defer func() { _ = tx.Rollback() }()
 	try(t, s.SendTx(t.Context(), tx, message("late")))
-	time.Sleep(500 * time.Millisecond) // by more than a line is drawn too early
-	take := func(want string, priority int) {
-		t.Helper()
-		if want != "late" {
-			e := message(want)
-			e.Priority = priority
-			try(t, s.Send(t.Context(), e))
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		ds, err := c.Receive(ctx, 1)
-		if err != nil || ds[0].ID != want {
-			t.Fatalf("received %v, %v; want %s", ids(ds), err, want)
-		}
-		try(t, c.Settle(t.Context(), driver.Settlement{Delivery: ds[0]}))
-	}
-	take("after-it", 0)
+	time.Sleep(afterALine)
+	try(t, s.Send(t.Context(), message("after-it")))
+	take(t, c, "after-it")
 	try(t, tx.Commit())
-	time.Sleep(100 * time.Millisecond) // a line is due
-	take("before-all", 1)
-	take("late", 0)
-	if again, _ := store.Begun(c, "q"); !again.Equal(began) {
-		t.Errorf("a claim began at the start again, %s later: what it found proves nothing", again.Sub(began))
+	time.Sleep(untilALine)
+	first := message("before-all")
+	first.Priority = 1
+	try(t, s.Send(t.Context(), first))
+	take(t, c, "before-all")
+	if !store.Owes(c, "q") {
+		t.Error("the claim that was cut off owes nothing")
 	}
+	take(t, c, "late")
+	onlyLines(t, c, began)
+	ctx, cancel := context.WithTimeout(t.Context(), untilALine)
+	defer cancel()
+	if ds, err := c.Receive(ctx, 1); err == nil {
+		t.Errorf("received %v of an empty queue", ids(ds))
+	}
+	if store.Owes(c, "q") {
+		t.Error("what was owed has been looked for, and is owed still")
+	}
+}
+
+// What somebody else had locked, and a claim passed over, is found when that came to nothing:
+// that other one may be dead, and nobody else knows of it.
+func TestALineIsDrawnBeforeWhatOthersHadLocked(t *testing.T) {
+	t.Parallel()
+	s := lined(t, servers.PostgreSQL(t).DSN())
+	c := consume(t, s)
+	began := settled(t, s, c)
+	try(t, s.Send(t.Context(), message("locked")))
+	time.Sleep(afterALine)
+	urgent := message("urgent") // a line can be drawn behind what is locked next
+	urgent.Priority = 1
+	try(t, s.Send(t.Context(), urgent, message("free")))
+	take(t, c, "urgent")
+	tx, err := s.DB().BeginTx(t.Context(), nil)
+	try(t, err)
+	defer func() { _ = tx.Rollback() }()
+	_, err = tx.ExecContext(t.Context(), `select 1 from posthorn_message where id = 'locked' for update`)
+	try(t, err)
+	take(t, c, "free")
+	time.Sleep(untilALine)
+	try(t, s.Send(t.Context(), message("next")))
+	take(t, c, "next")
+	try(t, tx.Rollback())
+	take(t, c, "locked")
+	onlyLines(t, c, began)
 }
 
 func TestAMomentIsOneAtWhichATransactionHadNotBegun(t *testing.T) {
 	t.Parallel()
 	var ms store.Moments
+	host := time.Now()
 	if at := ms.Before(5); at != 0 {
 		t.Errorf("nothing is known, and said is %d", at)
 	}
 	for i := range int64(10_000) {
-		if !ms.Add(1000+i, 10+2*i) {
+		if !ms.Add(1000+i, 10+2*i, host.Add(time.Duration(i)*time.Millisecond)) {
 			t.Fatalf("moment %d: the clock is said to have gone back", i)
 		}
 		if at, tx := ms.Before(10+2*i), 10+2*i; at != 1000+i {
@@ -110,10 +163,14 @@ func TestAMomentIsOneAtWhichATransactionHadNotBegun(t *testing.T) {
 	if at := ms.Before(0); at != 0 {
 		t.Errorf("an unknown transaction: %d", at)
 	}
-	if ms.Add(10_999, 20_007) || ms.Before(20_008) != 10_999 || ms.Before(20_006) != 0 {
+	last := host.Add(9_999 * time.Millisecond)
+	if ms.Add(10_999, 20_007, last) || ms.Before(20_008) != 10_999 || ms.Before(20_006) != 0 {
 		t.Errorf("the count went back: %v", ms)
 	}
-	if ms.Add(10_998, 20_008) || len(ms) != 1 {
-		t.Errorf("the clock went back: %v", ms)
+	if !ms.Add(11_950, 20_008, last.Add(time.Second)) || len(ms) != 2 {
+		t.Errorf("an answer took a while: %v", ms)
+	}
+	if ms.Add(12_500, 20_008, last.Add(2*time.Second)) || len(ms) != 1 {
+		t.Errorf("the clock went back by half a second within one: %v", ms)
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -33,22 +34,30 @@ type Mark struct {
 type approach struct {
 	marks  []Mark // none: at the start
 	early  bool   // it begins before the marks, to find what was left behind
-	line   int64  // the due time at which it begins then; 0: the start
-	oldest int64  // the first transaction that may have been unseen then; 0: unknown
+	oldest int64  // the first transaction of which it may not see what it has done; 0: unknown
 	behind int64  // Store.behind before
 }
 
 // whole reports whether it begins at the start.
 func (a approach) whole() bool { return len(a.marks) == 0 }
 
+// A debt is what a claim was to look for before the marks, and had no room for.
+type debt struct {
+	owed  bool
+	below int    // in the priorities below this one
+	at    []Mark // from there on; a priority that has no mark in it: from the start
+}
+
 // marks are the marks of one queue. They are a consumer's own.
 type marks struct {
-	at     []Mark        // the highest priority first
-	from   time.Time     // when one last began before the marks
-	start  time.Time     // when one last began at the start
-	cost   time.Duration // of that one
-	oldest int64         // of the one at from
-	back   int64         // Store.behind at that time
+	at      []Mark // the highest priority first
+	debt    debt
+	from    time.Time     // when one last began before the marks
+	start   time.Time     // when one last began at the start
+	cost    time.Duration // of that one
+	moments moments       // of those that began before the marks, where that one was dear
+	oldest  int64         // of the one at from
+	back    int64         // Store.behind at that time
 
 	// least is the shortest time between two claims from the start. Where a consumer looks
 	// first, it is zero, and the cost is that of a look: to begin at marks is a longer
@@ -58,30 +67,44 @@ type marks struct {
 
 // use returns where the next claim or look is to begin. poll is the longest time for which
 // something may be left behind, and share how many times its cost lies between two from the start. What
-// begins before the marks begins at the start, unless the caller knows of a line.
+// begins before the marks begins at the start, unless the caller knows better.
 func (m *marks) use(poll, share time.Duration, behind int64) approach {
 	if m.back != behind || time.Since(m.from) >= max(m.least, min(poll, share*m.cost)) {
 		return approach{early: true, behind: behind}
 	}
-	return approach{marks: m.at, early: len(m.at) == 0, behind: behind}
+	from := m.searched()
+	return approach{marks: from, early: len(from) == 0, behind: behind}
 }
 
 // dear reports whether a claim from the start costs more than its share of the time, if
 // there is one in each poll.
 func (m *marks) dear(poll, share time.Duration) bool { return share*m.cost > poll }
 
-// at begins at a line.
-func (a approach) at(line int64, at []Mark) approach {
-	a.line, a.marks = line, make([]Mark, len(at))
-	for i, m := range at {
-		a.marks[i] = Mark{m.Priority, min(m.Due, line)}
+// searched are the marks, less what is owed.
+func (m *marks) searched() []Mark {
+	if !m.debt.owed {
+		return m.at
 	}
-	return a
+	own := slices.IndexFunc(m.at, func(k Mark) bool { return k.Priority < m.debt.below })
+	if own < 0 {
+		return m.at
+	}
+	return append(slices.Clone(m.at[:own]), earlier(m.at[own:], m.debt.at)...)
+}
+
+// earlier are the marks that both have, each where it is earlier.
+func earlier(at, other []Mark) (out []Mark) {
+	for _, a := range at {
+		i := slices.IndexFunc(other, func(b Mark) bool { return b.Priority == a.Priority })
+		if i >= 0 {
+			out = append(out, Mark{a.Priority, min(a.Due, other[i].Due)})
+		}
+	}
+	return out
 }
 
 // note learns from a claim of at most limit messages, in their order: those of the
-// last priority were cut off if the limit was reached, the others are all taken. What a claim that
-// began before the marks had no room for is left to the next ones.
+// last priority were cut off if the limit was reached, the others are all taken.
 func (m *marks) note(ds []driver.Delivery, limit int, a approach) {
 	if a.early {
 		m.from, m.back, m.oldest = time.Now(), a.behind, a.oldest
@@ -96,13 +119,13 @@ func (m *marks) note(ds []driver.Delivery, limit int, a approach) {
 		}
 		m.set(Mark{d.Priority, d.NotBefore.UnixMilli()}, cut && i == len(ds)-1)
 	}
-	if !cut || !a.early {
-		return
-	}
-	for i, old := range m.at {
-		if old.Priority < ds[len(ds)-1].Priority {
-			m.at[i].Due = min(old.Due, a.line)
-		}
+	switch {
+	case !cut:
+		m.debt = debt{}
+	case a.early:
+		m.debt = debt{owed: true, below: ds[len(ds)-1].Priority, at: a.marks}
+	default:
+		m.debt.below = min(m.debt.below, ds[len(ds)-1].Priority)
 	}
 }
 

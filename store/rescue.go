@@ -22,8 +22,24 @@ type rescues struct {
 	looks int
 	until int64 // all leases up to here, by the store's clock, have been seen to
 
-	spared bool      // those that were found last were not rescued, because the store was busy
-	busy   time.Time // when that was last
+	spared bool     // those that were found last were not rescued, because the store was busy
+	own    reprieve // when that was last
+}
+
+// A reprieve is when a consumer last spared leases that had run out, because the store was busy.
+type reprieve struct {
+	at    time.Time
+	lease time.Duration // of the consumer
+}
+
+// lasts reports whether consumers with such leases have to spare any still.
+func (r reprieve) lasts(lease time.Duration) bool { return time.Since(r.at) < min(r.lease, lease)/2 }
+
+// spares reports whether the store was away, or busy, for so long and so lately that whoever holds a
+// message may not have renewed its lease.
+func (c *consumer) spares() bool {
+	lease, others := c.sub.Lease, c.store.reprieve.Load()
+	return c.store.awaySince(lease/2) || c.rescues.own.lasts(lease) || others != nil && others.lasts(lease)
 }
 
 func (r *rescues) due(lease time.Duration) bool {
@@ -42,7 +58,7 @@ func (s *Store) awaySince(d time.Duration) bool {
 // spares them: whoever holds one could not renew it either.
 func (c *consumer) rescue(ctx context.Context) error {
 	r := &c.rescues
-	if patience := c.sub.Lease / 2; c.store.awaySince(patience) || time.Since(r.busy) < patience {
+	if c.spares() {
 		return nil
 	}
 	if r.looks++; r.looks%rescueAll == 0 {
@@ -98,7 +114,9 @@ func (c *consumer) rescue(ctx context.Context) error {
 		r.last = time.Time{} // there may be more
 	}
 	if r.spared = spared; spared {
-		r.busy = time.Now()
+		r.own = reprieve{time.Now(), c.sub.Lease}
+		last := r.own
+		c.store.reprieve.Store(&last)
 	}
 	if err == nil && !spared && len(of.seqs) > 0 {
 		c.store.opts.Meter.Crashed(len(of.seqs))

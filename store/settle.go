@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/posthorn/posthorn/driver"
@@ -101,6 +102,7 @@ type settling struct {
 	now      int64
 	suspects bool        // what is settled are suspects
 	faults   faultsFound // of what was buried
+	began    time.Time   // when now was asked for
 	ready    []int64     // what was given back and waits for nothing
 }
 
@@ -108,7 +110,7 @@ type settling struct {
 func (c *consumer) settleEach(
 	ctx context.Context, q Session, ss []driver.Settlement, faults faultsFound,
 ) (lost []driver.Delivery, err error) {
-	b := &settling{store: c.store, q: q, suspects: c.sub.Suspects, faults: faults}
+	b := &settling{store: c.store, q: q, suspects: c.sub.Suspects, faults: faults, began: time.Now()}
 	if b.now, err = q.Now(ctx); err != nil {
 		return nil, err
 	}
@@ -121,8 +123,10 @@ func (c *consumer) settleEach(
 			lost = append(lost, s.Delivery)
 		}
 	}
-	if err := c.store.cameBack(ctx, q, b.ready...); err != nil {
-		return nil, err
+	if time.Since(b.began) > lineSlack/2*time.Millisecond {
+		if err := c.store.cameBack(ctx, q, b.ready...); err != nil {
+			return nil, err
+		}
 	}
 	return lost, c.store.noteGroups(ctx, q, b.now, faults)
 }

@@ -13,7 +13,7 @@ type Statements struct {
 	// touches no row in another store.
 	InsertTx string
 
-	Later string // now → sequences of delayed rows that have come due, some hundreds at most, locked
+	Later string // now → sequences and due times of delayed rows that have come due, some hundreds at most, locked
 	// Expired finds leases that ran out between two times: after, until →
 	// sequences, some hundreds at most; with SkipLocked it locks them.
 	Expired string
@@ -27,8 +27,8 @@ type Statements struct {
 	LeaseIsDue, LeasesDue, LeaseExpired, LeaseLock, LeaseLeft, LeaseGone, LeaseNext string
 	// CameBack notes, in the table of claims, which messages have come back, and have been due for
 	// longer than a slack: a word of its own, how long it is kept, slack, sequences as JSON. Horizon: word
-	// before the first such note that counts, queue → the server's clock, the first transaction that may
-	// be unseen, the first that has not begun, and the earliest due time of ready messages that have come
+	// before the first such note that counts, queue → the server's clock, the first transaction that has
+	// not ended, the first that has not begun, and the earliest due time of ready messages that have come
 	// back, or null. See horizon.go; empty where claims begin at the start, or at marks alone.
 	CameBack, Horizon string
 

@@ -115,15 +115,16 @@ func (p Parts) Classify(err error) driver.Class { return p.Fault(err).Class() }
 // its methods may be called concurrently.
 type Store struct {
 	Parts
-	opts   Options
-	id     string // of this database, so that two stores are not mixed up
-	hub    hub
-	traces traces
-	slow   traces // the kinds whose effects keep others waiting
-	enders traces // the kinds whose effects run what may end the transaction
-	width  width
-	away   atomic.Pointer[time.Time] // when a call last failed because the store was
-	behind atomic.Int64              // grows when something may have come to stand before consumers' marks
+	opts     Options
+	id       string // of this database, so that two stores are not mixed up
+	hub      hub
+	traces   traces
+	slow     traces // the kinds whose effects keep others waiting
+	enders   traces // the kinds whose effects run what may end the transaction
+	width    width
+	away     atomic.Pointer[time.Time] // when a call last failed because the store was
+	reprieve atomic.Pointer[reprieve]  // the last one of all consumers
+	behind   atomic.Int64              // grows when something may have come to stand before consumers' marks
 	// wholeShare is one of so many parts of the time that claims from the start may take.
 	wholeShare time.Duration
 	pauses     pauses

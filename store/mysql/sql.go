@@ -19,7 +19,7 @@ func statements() store.Statements {
 	s.Now = now
 	s.SkipLocked = ` for update skip locked`
 	// Without an order: the server would lock all that is due before it sorts.
-	s.Later = `select seq from posthorn_message force index (posthorn_message_opens)
+	s.Later = `select seq, due_at from posthorn_message force index (posthorn_message_opens)
 		where ` + g.Delayed.Through() + ` limit 500` + s.SkipLocked
 	s.NextWake = `select min(opens_at) from posthorn_message where ` + g.Delayed.Stands
 	s.Look = now + `, (` + s.NextWake + `)`

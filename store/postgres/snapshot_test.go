@@ -106,3 +106,29 @@ func TestClaimsDoNotWalkOverDeadRowsUnderAHeldSnapshot(t *testing.T) {
 		t.Errorf("%d messages read %d entries of the index, want %d to %d: claims walk over dead rows", n, read, n, 40*n)
 	}
 }
+
+// A transaction that has begun to write is not among those of which the store is told that
+// they have not, whether one has ended since or not.
+func TestWhichTransactionsHaveBegun(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, servers.PostgreSQL(t).DSN(), store.Options{})
+	for range 50 {
+		tx, err := s.DB().BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mine, now, oldest, next int64
+		var first sql.NullInt64
+		err = tx.QueryRowContext(t.Context(), "select pg_current_xact_id()::text::bigint").Scan(&mine)
+		if err == nil {
+			row := s.DB().QueryRowContext(t.Context(), s.Rebind(s.SQL.Horizon), "returned/", "q")
+			err = row.Scan(&now, &oldest, &next, &first)
+		}
+		if err := errors.Join(err, tx.Rollback()); err != nil {
+			t.Fatal(err)
+		}
+		if oldest > mine || next <= mine || first.Valid {
+			t.Fatalf("transaction %d: the oldest is %d, the next one %d; returned %v", mine, oldest, next, first)
+		}
+	}
+}

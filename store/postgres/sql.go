@@ -8,7 +8,8 @@ func statements() store.Statements {
 	s.Ask(g)
 	s.Now = `select ` + clock
 	s.SkipLocked = ` for update skip locked`
-	s.Later = `select seq from posthorn_message where ` + g.Delayed.Through() + ` order by due_at limit 500` + s.SkipLocked
+	s.Later = `select seq, due_at from posthorn_message where ` + g.Delayed.Through() + `
+		order by due_at limit 500` + s.SkipLocked
 	s.NextWake = `select min(due_at) from posthorn_message where ` + g.Delayed.Stands
 	s.Look = `select ` + clock + `, (` + s.NextWake + `)`
 	s.HeldBack = store.HeldBackWhere(g.Delayed.Stands + ` order by due_at`)
@@ -48,11 +49,12 @@ func leases(s *store.Statements, g store.Gates) {
 	s.Lock = ` for update`
 }
 
-// horizon adds what says where claims can begin, and has nothing be due before the transaction that brings it
-// has begun to write: a parameter may be older. The numbers of
-// transactions are taken in the order in which they begin to write (PostgreSQL manual, 9.27,
-// pg_current_snapshot), and a statement begins before it takes its snapshot. Messages are asked for one by one, by
-// their key: a join would read all of a queue where the planner knows nothing of it yet.
+// horizon adds what says where claims can begin, and has nothing be due before the transaction
+// that brings it has begun to write: a parameter may be older. Transactions get their numbers in
+// the order in which they begin to write. What a snapshot has for the next one is the one after
+// the last that has ended; age says how many have begun since (PostgreSQL manual, 9.27 and 25.1). A
+// statement begins before it takes its snapshot, and asks for the age after that. Messages are asked for
+// one by one, by their key: a join would read all of a queue where the planner knows nothing of it yet.
 func horizon(s *store.Statements) {
 	s.Arrive(`greatest(?, ` + clock + `)`)
 	s.CameBack = `insert into posthorn_lease (token, worker, ends_at, seqs)
@@ -60,7 +62,8 @@ func horizon(s *store.Statements) {
 		from (select ` + clock + ` as now) n join posthorn_message m on m.due_at < n.now - ?::bigint
 		where m.state = 0 and m.seq = any(array(select json_array_elements_text(?::json)::bigint)) group by n.now`
 	s.Horizon = `select (extract(epoch from statement_timestamp()) * 1000)::bigint,
-		  pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint,
+		  pg_snapshot_xmin(s)::text::bigint,
+		  pg_snapshot_xmax(s)::text::bigint + age(pg_snapshot_xmax(s)::xid),
 		  (select min((select m.due_at from posthorn_message m where m.seq = h.seq and m.queue = q.name and m.state = 0))
 		    from (select ?::text as since, ?::text as name) q join posthorn_lease l on l.token >= q.since
 		      cross join lateral unnest(l.seqs) as h(seq)
