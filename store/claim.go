@@ -70,7 +70,7 @@ func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds 
 		c.unsure = ds
 	}
 	if err != nil {
-		if m != nil {
+		if m != nil && errors.Is(err, driver.ErrUnavailable) {
 			m.start = time.Time{} // a server that went down may have undone what others did
 		}
 		return nil, err
