@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 
 	_ "github.com/go-sql-driver/mysql"
@@ -191,6 +192,35 @@ func TestACommitInAPipelineIsCut(t *testing.T) {
 			s.wantWritten(t, 1000+n, true)
 			s.wantWritten(t, n, side == proxy.After)
 		}
+	}
+}
+
+// A packet of MySQL may have several statements, of which the last one is a COMMIT. It has been
+// done when all of them have been answered.
+func TestACommitInAPacketOfSeveralStatementsIsCut(t *testing.T) {
+	t.Parallel()
+	s := set(t, targets()["mariadb"])
+	db, err := sql.Open("mysql", s.dsn+"?multiStatements=true&interpolateParams=true")
+	check(t, err)
+	defer db.Close()
+	const text = `begin; select ?, n from written; insert into written values (?);
+		do sleep(0.05); select count(*) from written where n < 0; commit`
+	for n, long := range []string{"; commit", "; commit", strings.Repeat("a", 5000), strings.Repeat("b", 5000)} {
+		conn, err := db.Conn(t.Context()) // a pool would try again
+		check(t, err)
+		_, err = conn.ExecContext(t.Context(), text, "before", 1000+n)
+		check(t, err)
+		side := proxy.Side(n % 2)
+		s.proxy.CutCommits(proxy.CommitCut{Side: side, Nth: 1})
+		if _, err := conn.ExecContext(t.Context(), text, long, n); err == nil {
+			t.Errorf("side %d: no error", side)
+		}
+		_ = conn.Close()
+		s.wantWritten(t, 1000+n, true)
+		s.wantWritten(t, n, side == proxy.After)
+	}
+	if c := s.proxy.Counts(); c.CutBefore != 2 || c.CutAfter != 2 || c.Commits != 8 {
+		t.Errorf("counts %+v", c)
 	}
 }
 

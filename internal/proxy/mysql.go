@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bufio"
+	"encoding/binary"
+	"regexp"
 	"sync/atomic"
 )
 
@@ -9,13 +11,27 @@ import (
 const (
 	comQuery         = 0x03
 	sslRequestLength = 32 // a client's first packet that asks for TLS; a log-in is longer
+
+	headOK      = 0x00
+	headEOF     = 0xfe // a row that begins so is longer than 16 MB
+	headErr     = 0xff
+	lengthEOF   = 5
+	moreResults = 0x0008 // a flag of the status: those of another statement follow
 )
+
+// commitLast is a text of which the last statement is a COMMIT.
+var commitLast = regexp.MustCompile(`(?i)(^|;)\s*(commit|end)(\s+work)?\s*;?\s*$`)
+
+// maxPacket bounds the packets in which a COMMIT is looked for.
+const maxPacket = 60 << 10
 
 // mysqlSession reads one connection of MySQL. A packet is three bytes of
 // length, a sequence number that is 0 where a command starts, and its content.
 type mysqlSession struct {
 	greeted bool        // the client's first packet has come
 	opaque  atomic.Bool // the connection is encrypted
+	asked   atomic.Bool // a command has come, of which the reply has not begun
+	reply   mysqlReply
 }
 
 // up reads what the client sends.
@@ -32,14 +48,18 @@ func (s *mysqlSession) up(r *bufio.Reader) (frame, error) {
 		s.opaque.Store(f.rest == sslRequestLength)
 		return f, nil
 	}
-	if f.head[3] != 0 || f.rest == 0 || f.rest > maxText {
+	if f.head[3] != 0 || f.rest == 0 {
+		return f, nil
+	}
+	s.asked.Store(true)
+	if f.rest > maxPacket {
 		return f, nil
 	}
 	content, err := r.Peek(int(f.rest))
 	if err != nil {
 		return f, unexpected(err)
 	}
-	f.commit = content[0] == comQuery && commitText.Match(content[1:])
+	f.commit = content[0] == comQuery && commitLast.Match(content[1:])
 	return f, nil
 }
 
@@ -50,8 +70,68 @@ func (s *mysqlSession) down(r *bufio.Reader) (frame, error) {
 		return unread(r)
 	}
 	f, err := mysqlPacket(r)
-	f.reply = true
-	return f, err
+	if err != nil {
+		return f, err
+	}
+	content, err := r.Peek(int(min(f.rest, 32)))
+	if err != nil {
+		return f, unexpected(err)
+	}
+	if s.asked.Swap(false) {
+		s.reply = mysqlReply{}
+	}
+	f.reply = s.reply.ends(content, f.rest)
+	return f, nil
+}
+
+// mysqlReply reads the reply to a command: the result of each of its statements, which is a packet
+// that says OK, or columns and rows with a packet at their end. An older form has a packet after the
+// columns, too, and other ones at both ends.
+type mysqlReply struct {
+	columns uint64 // that are still to come
+	rows    bool   // the columns have come
+	parted  bool   // from the rows, in the older form
+}
+
+// ends reports whether a packet of that length, which begins so, is the last one.
+func (p *mysqlReply) ends(content []byte, length int64) bool {
+	if length == 0 {
+		return false
+	}
+	last := content[0] == headEOF && length < maxPacket
+	switch {
+	case content[0] == headErr:
+		return true
+	case p.columns > 0:
+		p.columns--
+	case p.rows && last && length == lengthEOF && !p.parted:
+		p.parted = true
+	case p.rows && last && length == lengthEOF:
+		*p = mysqlReply{}
+		return binary.LittleEndian.Uint16(content[3:])&moreResults == 0
+	case p.rows && !last:
+	case p.rows, content[0] == headOK:
+		*p = mysqlReply{}
+		_, at := number(content, 1)
+		_, at = number(content, at)
+		return binary.LittleEndian.Uint16(content[at:])&moreResults == 0
+	default:
+		p.columns, _ = number(content, 0)
+		p.rows = true
+	}
+	return false
+}
+
+// number reads a number whose first byte says how long it is, and returns where the next one begins.
+func number(content []byte, at int) (n uint64, next int) {
+	size := map[byte]int{0xfc: 2, 0xfd: 3, 0xfe: 8}[content[at]]
+	if size == 0 {
+		return uint64(content[at]), at + 1
+	}
+	for i := range size {
+		n |= uint64(content[at+1+i]) << (8 * i)
+	}
+	return n, at + 1 + size
 }
 
 func mysqlPacket(r *bufio.Reader) (frame, error) {

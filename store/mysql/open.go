@@ -72,6 +72,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	d := pool.Dialect{
 		Rebind: func(stmt string) string { return stmt }, Now: now, Begin: "begin", Fault: Fault, Lost: lost,
 		SQL: stmts, Many: many.run, Join: newWriter(stmts, a.names, known.maxPacket/4).do, Inspect: inspectSession,
+		Idle: idle, Unsent: unsent,
 	}
 	x := examiner{pools.App, pool.From(o.Server, len(a.hosts)), a.names}
 	if !o.AsIs {

@@ -149,9 +149,5 @@ func (w writer) lease(ctx context.Context, p *packet, t *store.Take, seqs []int6
 		}
 		p.add(w.leaseIn, t.Token, t.Worker, t.Lease, string(text))
 	}
-	if err := p.send(ctx); err != nil {
-		return err
-	}
-	failpoint.Pass(failpoint.MidClaim)
-	return nil
+	return p.reach(ctx, failpoint.MidClaim)
 }

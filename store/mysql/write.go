@@ -9,6 +9,7 @@ import (
 	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/store/pool"
 )
 
 // A writer writes for many callers in few round trips. The protocol has no pipeline, but
@@ -62,36 +63,44 @@ func newWriter(s store.Statements, n store.Names, maxBytes int) writer {
 	}
 }
 
-// do is pool.Dialect.Join.
-func (w writer) do(ctx context.Context, conn *sql.Conn, begin bool, ws []*store.Write) error {
-	p := &packet{conn: conn, max: w.maxBytes}
-	if begin {
+// do is pool.Dialect.Join. A packet goes when somebody has to know what it says, and at the end: what
+// is written last goes with the commit.
+func (w writer) do(
+	ctx context.Context, conn *sql.Conn, part pool.Part, ws []*store.Write,
+) (committing bool, err error) {
+	p := &packet{conn: conn, max: w.maxBytes, whole: part.Commit}
+	if part.Begin {
 		p.add("begin")
 	}
+	var takes []*store.Take
 	for _, one := range ws {
 		one.Lost = nil
 		for _, stmt := range one.Before {
 			p.add(stmt)
 		}
+		if one.Take != nil {
+			takes = append(takes, one.Take)
+		}
 	}
 	if err := w.sendAll(ctx, p, ws); err != nil {
-		return err
+		return false, err
 	}
+	p.last = p.whole && len(takes) == 0
 	if err := w.ackAll(ctx, p, ws); err != nil {
-		return err
+		return p.committing, err
 	}
-	for _, one := range ws {
-		if one.Take == nil {
-			continue
-		}
-		if err := w.take(ctx, p, one.Take); err != nil {
-			return err
+	for _, t := range takes {
+		if err := w.take(ctx, p, t); err != nil {
+			return false, err
 		}
 	}
-	return p.send(ctx)
+	if p.whole && !p.committing {
+		p.commit()
+	}
+	return p.committing, p.send(ctx)
 }
 
-// sendAll inserts the messages.
+// sendAll inserts the messages. The last of the insertions may be in the packet still.
 func (w writer) sendAll(ctx context.Context, p *packet, ws []*store.Write) error {
 	var ms []store.Message
 	for _, one := range ws {
@@ -118,11 +127,7 @@ func (w writer) sendAll(ctx context.Context, p *packet, ws []*store.Write) error
 		}
 		rest = rest[len(texts):]
 	}
-	if err := p.send(ctx); err != nil {
-		return err
-	}
-	failpoint.Pass(failpoint.MidSend)
-	return nil
+	return p.reach(ctx, failpoint.MidSend)
 }
 
 // rowOf are the arguments of a message's row, and its text.
@@ -136,7 +141,8 @@ func rowOf(m store.Message) (args []any, text string) {
 }
 
 // ackAll removes what was acknowledged: it locks the rows in the order of their keys,
-// and removes those whose claim stands.
+// and removes those whose claim stands. Where nothing else is to be written, that is committed at
+// once; what is to follow may be in the packet still.
 func (w writer) ackAll(ctx context.Context, p *packet, ws []*store.Write) error {
 	var claims []store.Claim
 	for _, one := range ws {
@@ -147,12 +153,18 @@ func (w writer) ackAll(ctx context.Context, p *packet, ws []*store.Write) error 
 	}
 	standing := map[int64]string{}
 	slices.SortFunc(claims, bySeq) // in which everybody locks them
+	logged := slices.ContainsFunc(claims, func(c store.Claim) bool { return c.History })
+	if p.last = p.last && !logged && len(claims) <= maxClaims; p.last {
+		failpoint.Pass(failpoint.MidAck)
+	}
 	for part := range slices.Chunk(claims, maxClaims) {
 		if err := w.remove(ctx, p, part, standing); err != nil {
 			return err
 		}
 	}
-	failpoint.Pass(failpoint.MidAck)
+	if !p.last {
+		failpoint.Pass(failpoint.MidAck)
+	}
 	for _, one := range ws {
 		for _, c := range one.Ack {
 			token, ok := standing[c.Seq]
@@ -169,7 +181,7 @@ func (w writer) ackAll(ctx context.Context, p *packet, ws []*store.Write) error 
 			}
 		}
 	}
-	return p.send(ctx)
+	return nil
 }
 
 // remove removes the claims that stand, and notes those that it found.
@@ -184,6 +196,9 @@ func (w writer) remove(ctx context.Context, p *packet, claims []store.Claim, sta
 		p.add(w.delete, list)
 	default:
 		p.add(w.delete, list)
+	}
+	if p.last {
+		p.commit()
 	}
 	return p.query(ctx, func(r store.Row) error {
 		var seq int64
@@ -201,6 +216,29 @@ type packet struct {
 	text strings.Builder
 	args []any
 	size int
+
+	whole      bool // it ends with the commit
+	last       bool // what is added now ends with it
+	committing bool // it has been added
+}
+
+// reach passes a point: when what came before has been done, where somebody else commits, else before
+// it is sent.
+func (p *packet) reach(ctx context.Context, point failpoint.Point) error {
+	if !p.whole {
+		if err := p.send(ctx); err != nil {
+			return err
+		}
+	}
+	failpoint.Pass(point)
+	return nil
+}
+
+// commit adds the commit. The server runs nothing after a statement that fails, so
+// it commits all or nothing.
+func (p *packet) commit() {
+	p.add("commit")
+	p.committing = true
 }
 
 // add adds a statement.

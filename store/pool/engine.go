@@ -30,9 +30,8 @@ type Dialect struct {
 	// by itself unless one is open. Nil writes statement by statement.
 	Do func(ctx context.Context, conn *sql.Conn, ws []*store.Write) error
 	// Join stands for Do, on connections that no handler uses, where several
-	// statements may share a round trip. It is part of the transaction that is open,
-	// which begin says that it has to begin itself.
-	Join func(ctx context.Context, conn *sql.Conn, begin bool, ws []*store.Write) error
+	// statements may share a round trip. It reports whether the commit was sent.
+	Join func(ctx context.Context, conn *sql.Conn, part Part, ws []*store.Write) (committing bool, err error)
 	// Unsent reports whether a statement that gave err has not reached the
 	// server, or has been refused by it before anything was committed.
 	Unsent func(error) bool
@@ -55,6 +54,10 @@ type Dialect struct {
 	// Local says that Inspect finds things that end with the transaction, too.
 	Local bool
 }
+
+// A Part says what of a transaction is to be done with some writes, which are part of one
+// that is open, else.
+type Part struct{ Begin, Commit bool }
 
 // When says when a session is inspected.
 type When uint8
@@ -204,6 +207,10 @@ func (e *Engine) once(ctx context.Context, slot **session, ws []*store.Write) er
 	if e.dialect.Do != nil && store.Simple(ws) {
 		err := s.Do(ctx, ws...)
 		return s.explain(err, !e.dialect.Unsent(err))
+	}
+	if s.joins() && store.Simple(ws) {
+		committing, err := s.whole(ctx, ws)
+		return s.explain(err, committing && !e.dialect.Unsent(err))
 	}
 	if _, err := s.Begin(ctx, false); err != nil {
 		return s.explain(err, false)

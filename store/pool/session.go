@@ -121,9 +121,12 @@ func (s *session) ExecMany(ctx context.Context, stmt string, rows [][]any) (out 
 // Do writes all but the functions of the writes.
 func (s *session) Do(ctx context.Context, ws ...*store.Write) error {
 	if s.joins() {
-		begin := s.begin
+		part := Part{Begin: s.begin}
 		s.begin = false
-		return s.ask(ctx, func(ctx context.Context) error { return s.dialect.Join(ctx, s.conn, begin, ws) })
+		return s.ask(ctx, func(ctx context.Context) error {
+			_, err := s.dialect.Join(ctx, s.conn, part, ws)
+			return err
+		})
 	}
 	if s.dialect.Do == nil {
 		return s.dialect.SQL.Plainly(ctx, s, ws)
@@ -133,6 +136,18 @@ func (s *session) Do(ctx context.Context, ws ...*store.Write) error {
 		ws = append([]*store.Write{{Before: []string{s.dialect.Begin}}}, ws...)
 	}
 	return s.ask(ctx, func(ctx context.Context) error { return s.dialect.Do(ctx, s.conn, ws) })
+}
+
+// whole does so in a transaction of its own. It reports whether the commit was sent.
+func (s *session) whole(ctx context.Context, ws []*store.Write) (committing bool, err error) {
+	err = s.ask(ctx, func(ctx context.Context) (err error) {
+		committing, err = s.dialect.Join(ctx, s.conn, Part{Begin: true, Commit: true}, ws)
+		return err
+	})
+	if err != nil {
+		s.Rollback(ctx)
+	}
+	return committing, err
 }
 
 // joins reports whether several statements may share a round trip.
