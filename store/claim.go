@@ -70,9 +70,6 @@ func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds 
 		c.unsure = ds
 	}
 	if err != nil {
-		if m != nil && errors.Is(err, driver.ErrUnavailable) {
-			m.start = time.Time{} // a server that went down may have undone what others did
-		}
 		return nil, err
 	}
 	sortClaim(ds)
@@ -101,6 +98,7 @@ func listed[T any](vs []T) []any {
 // again in the statement that changes the row.
 func (c *consumer) promote(ctx context.Context) (n int, err error) {
 	err = c.store.write(ctx, func(ctx context.Context, q Session) error {
+		began := time.Now()
 		now, err := q.Now(ctx)
 		if err != nil {
 			return err
@@ -112,7 +110,7 @@ func (c *consumer) promote(ctx context.Context) (n int, err error) {
 		err = q.Query(ctx, c.store.SQL.Later, []any{now}, func(r Row) error {
 			var seq, since int64
 			err := r.Scan(&seq, &since)
-			if due = append(due, []any{seq, now}); now-since > lineSlack/2 {
+			if due = append(due, []any{seq, now}); now-since > lineSlack/2 || time.Since(began) > lineSlack/2*time.Millisecond {
 				old = append(old, seq)
 			}
 			return err

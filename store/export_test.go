@@ -26,9 +26,9 @@ func Begun(c driver.Consumer, queue string) (start, line time.Time) {
 // Moments are those that a consumer knows, as times and transactions.
 type Moments = moments
 
-// Add adds one, by a clock of the host's that has the time seen.
-func (ms *moments) Add(now, next int64, seen time.Time) bool {
-	return ms.add(moment{now: now, next: next, seen: seen})
+// Add adds one, by a clock of the host's that has the time seen before, and told after it was asked for.
+func (ms *moments) Add(now, next int64, seen, told time.Time) bool {
+	return ms.add(moment{now: now, next: next, seen: seen, told: told})
 }
 
 // Before is the last one at which a transaction had not begun; 0: unknown.

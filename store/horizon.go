@@ -30,8 +30,8 @@ const (
 	returnedKept = time.Minute
 	// maxMoments bounds what a consumer remembers.
 	maxMoments = 256
-	// clockSlack is by how much less the server's clock may have moved than the host's between two
-	// questions: an answer may be slow.
+	// clockSlack is by how much less the server's clock may have moved than the host's between an
+	// answer and the next question.
 	clockSlack = 100 * time.Millisecond
 )
 
@@ -39,6 +39,7 @@ const (
 type moment struct {
 	now  int64
 	seen time.Time // the host's, before
+	told time.Time // the host's, after
 	next int64     // the first of the transactions that began to write after it
 	at   []Mark    // where claims began
 }
@@ -61,7 +62,7 @@ func (ms *moments) add(m moment) bool {
 	old := *ms
 	if n := len(old); n > 0 {
 		moved := time.Duration(m.now-old[n-1].now) * time.Millisecond
-		if m.next < old[n-1].next || moved < m.seen.Sub(old[n-1].seen)-clockSlack {
+		if m.next < old[n-1].next || moved < m.seen.Sub(old[n-1].told)-clockSlack {
 			*ms = moments{m}
 			return false
 		}
@@ -82,8 +83,9 @@ func (c *consumer) approach(ctx context.Context, queue string) (approach, error)
 		return a, nil
 	}
 	then, known := m.moments.before(m.oldest)
-	if time.Since(m.start) >= share*m.cost || time.Since(m.from) >= returnedKept/2 {
-		known = false
+	whole := time.Since(m.start)
+	if whole >= share*m.cost || time.Since(m.from) >= returnedKept/2 || c.store.awaySince(whole) {
+		known = false // a server that went down may have undone what others did
 	}
 	line, since := then.now-lineSlack, returnedNever
 	if known {
@@ -96,6 +98,7 @@ func (c *consumer) approach(ctx context.Context, queue string) (approach, error)
 			return r.Scan(&now.now, &a.oldest, &now.next, &first)
 		})
 	})
+	now.told = time.Now()
 	if err != nil || !m.moments.add(now) || !known {
 		return a, err
 	}

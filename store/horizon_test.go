@@ -145,7 +145,8 @@ func TestAMomentIsOneAtWhichATransactionHadNotBegun(t *testing.T) {
 		t.Errorf("nothing is known, and said is %d", at)
 	}
 	for i := range int64(10_000) {
-		if !ms.Add(1000+i, 10+2*i, host.Add(time.Duration(i)*time.Millisecond)) {
+		at := host.Add(time.Duration(i) * time.Millisecond)
+		if !ms.Add(1000+i, 10+2*i, at, at) {
 			t.Fatalf("moment %d: the clock is said to have gone back", i)
 		}
 		if at, tx := ms.Before(10+2*i), 10+2*i; at != 1000+i {
@@ -164,13 +165,14 @@ func TestAMomentIsOneAtWhichATransactionHadNotBegun(t *testing.T) {
 		t.Errorf("an unknown transaction: %d", at)
 	}
 	last := host.Add(9_999 * time.Millisecond)
-	if ms.Add(10_999, 20_007, last) || ms.Before(20_008) != 10_999 || ms.Before(20_006) != 0 {
+	if ms.Add(10_999, 20_007, last, last) || ms.Before(20_008) != 10_999 || ms.Before(20_006) != 0 {
 		t.Errorf("the count went back: %v", ms)
 	}
-	if !ms.Add(11_950, 20_008, last.Add(time.Second)) || len(ms) != 2 {
+	slow := last.Add(2 * time.Second)
+	if !ms.Add(12_900, 20_008, last, slow) || !ms.Add(12_950, 20_008, slow, slow) || len(ms) != 3 {
 		t.Errorf("an answer took a while: %v", ms)
 	}
-	if ms.Add(12_500, 20_008, last.Add(2*time.Second)) || len(ms) != 1 {
+	if at := last.Add(3 * time.Second); ms.Add(13_500, 20_008, at, at) || len(ms) != 1 {
 		t.Errorf("the clock went back by half a second within one: %v", ms)
 	}
 }

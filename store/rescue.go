@@ -32,6 +32,16 @@ type reprieve struct {
 	lease time.Duration // of the consumer
 }
 
+// end is when those with such leases need not be spared any more.
+func (r reprieve) end() time.Time { return r.at.Add(r.lease / 2) }
+
+// spared reports whether the leases that are to be spared were so the last time, by this consumer
+// or another one.
+func (c *consumer) spared() bool {
+	others := c.store.reprieve.Load()
+	return c.rescues.spared || others != nil && time.Since(others.at) < c.sub.Lease
+}
+
 // lasts reports whether consumers with such leases have to spare any still.
 func (r reprieve) lasts(lease time.Duration) bool { return time.Since(r.at) < min(r.lease, lease)/2 }
 
@@ -87,7 +97,7 @@ func (c *consumer) rescue(ctx context.Context) error {
 	})
 	if err != nil || found+len(old) == 0 {
 		if err == nil {
-			r.until = now
+			r.until, r.spared = now, false
 		}
 		return err
 	}
@@ -105,7 +115,7 @@ func (c *consumer) rescue(ctx context.Context) error {
 		if of, err = c.store.lapsed(ctx, q, r.until, until); err != nil {
 			return err
 		}
-		if spared = len(of.seqs) > 0 && ruling.SparesRescue(time.Since(asked), c.sub.Lease, r.spared); spared {
+		if spared = len(of.seqs) > 0 && ruling.SparesRescue(time.Since(asked), c.sub.Lease, c.spared()); spared {
 			return nil
 		}
 		return c.store.rescue(ctx, q, of, until)
@@ -115,8 +125,9 @@ func (c *consumer) rescue(ctx context.Context) error {
 	}
 	if r.spared = spared; spared {
 		r.own = reprieve{time.Now(), c.sub.Lease}
-		last := r.own
-		c.store.reprieve.Store(&last)
+		if last, old := r.own, c.store.reprieve.Load(); old == nil || old.end().Before(last.end()) {
+			c.store.reprieve.Store(&last)
+		}
 	}
 	if err == nil && !spared && len(of.seqs) > 0 {
 		c.store.opts.Meter.Crashed(len(of.seqs))

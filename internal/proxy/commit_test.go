@@ -205,7 +205,7 @@ func TestACommitInAPacketOfSeveralStatementsIsCut(t *testing.T) {
 	defer db.Close()
 	const text = `begin; select ?, n from written; insert into written values (?);
 		do sleep(0.05); select count(*) from written where n < 0; commit`
-	for n, long := range []string{"; commit", "; commit", strings.Repeat("a", 5000), strings.Repeat("b", 5000)} {
+	for n, long := range []string{"; commit", "; commit", strings.Repeat("a", 200_000), strings.Repeat("b", 200_000)} {
 		conn, err := db.Conn(t.Context()) // a pool would try again
 		check(t, err)
 		_, err = conn.ExecContext(t.Context(), text, "before", 1000+n)

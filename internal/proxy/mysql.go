@@ -19,18 +19,20 @@ const (
 	moreResults = 0x0008 // a flag of the status: those of another statement follow
 )
 
-// commitLast is a text of which the last statement is a COMMIT.
-var commitLast = regexp.MustCompile(`(?i)(^|;)\s*(commit|end)(\s+work)?\s*;?\s*$`)
+// commitLast is the end of a text of which the last statement is a COMMIT.
+var commitLast = regexp.MustCompile(`(?i)(^|;)\s*commit(\s+work)?\s*;?\s*$`)
 
-// maxPacket bounds the packets in which a COMMIT is looked for.
-const maxPacket = 60 << 10
+// tailLength is how much of a long text is looked at, at its end.
+const tailLength = 64
 
 // mysqlSession reads one connection of MySQL. A packet is three bytes of
 // length, a sequence number that is 0 where a command starts, and its content.
 type mysqlSession struct {
 	greeted bool        // the client's first packet has come
+	tail    int         // bytes of a packet that is forwarded but for them
 	opaque  atomic.Bool // the connection is encrypted
-	asked   atomic.Bool // a command has come, of which the reply has not begun
+	queries atomic.Bool // the last command was a query; only its reply is read
+	asked   atomic.Bool // it has come, and its reply has not begun
 	reply   mysqlReply
 }
 
@@ -38,6 +40,9 @@ type mysqlSession struct {
 func (s *mysqlSession) up(r *bufio.Reader) (frame, error) {
 	if _, err := r.Peek(1); err != nil || s.opaque.Load() {
 		return unread(r)
+	}
+	if s.tail > 0 {
+		return s.end(r)
 	}
 	f, err := mysqlPacket(r)
 	if err != nil {
@@ -51,16 +56,35 @@ func (s *mysqlSession) up(r *bufio.Reader) (frame, error) {
 	if f.head[3] != 0 || f.rest == 0 {
 		return f, nil
 	}
+	kind, err := r.Peek(1)
+	if err != nil {
+		return f, unexpected(err)
+	}
+	query := kind[0] == comQuery
+	s.queries.Store(query)
 	s.asked.Store(true)
-	if f.rest > maxPacket {
+	if !query {
+		return f, nil
+	}
+	if f.rest > maxText {
+		s.tail = tailLength
+		f.rest -= tailLength
 		return f, nil
 	}
 	content, err := r.Peek(int(f.rest))
 	if err != nil {
 		return f, unexpected(err)
 	}
-	f.commit = content[0] == comQuery && commitLast.Match(content[1:])
+	f.commit = commitLast.Match(content[1:])
 	return f, nil
+}
+
+// end reads the end of a long query: whoever cuts before it has sent a packet that is not whole, of
+// which the server runs nothing.
+func (s *mysqlSession) end(r *bufio.Reader) (frame, error) {
+	head, err := readHead(r, s.tail)
+	s.tail = 0
+	return frame{head: head, commit: commitLast.Match(head)}, err
 }
 
 // down reads what the server sends. It speaks only when asked, so all that
@@ -70,7 +94,7 @@ func (s *mysqlSession) down(r *bufio.Reader) (frame, error) {
 		return unread(r)
 	}
 	f, err := mysqlPacket(r)
-	if err != nil {
+	if err != nil || !s.queries.Load() {
 		return f, err
 	}
 	content, err := r.Peek(int(min(f.rest, 32)))
@@ -98,7 +122,7 @@ func (p *mysqlReply) ends(content []byte, length int64) bool {
 	if length == 0 {
 		return false
 	}
-	last := content[0] == headEOF && length < maxPacket
+	last := content[0] == headEOF && length < 1<<24-1
 	switch {
 	case content[0] == headErr:
 		return true
@@ -114,6 +138,9 @@ func (p *mysqlReply) ends(content []byte, length int64) bool {
 		*p = mysqlReply{}
 		_, at := number(content, 1)
 		_, at = number(content, at)
+		if len(content) < at+2 {
+			return true // it is none of these
+		}
 		return binary.LittleEndian.Uint16(content[at:])&moreResults == 0
 	default:
 		p.columns, _ = number(content, 0)

@@ -163,6 +163,18 @@ func (a address) with(name, value string) address {
 	return a
 }
 
+// patience is how long Posthorn's own statements wait for a lock, in seconds: for less than for an
+// answer of the server, so that it is known what became of them.
+const patience = "10"
+
+// least sets a time limit for locks, unless the address does.
+func (a address) least(name string) address {
+	if a.config.Params[name] != "" {
+		return a
+	}
+	return a.with(name, patience)
+}
+
 // several is the address for connections on which a packet may have several statements.
 func (a address) several() address {
 	a.config = a.config.Clone()

@@ -99,7 +99,7 @@ func (s server) pools(a address) (pool.Pools, error) {
 	if err != nil {
 		return pool.Pools{}, err
 	}
-	several, err := a.several().connector()
+	several, err := a.several().least("lock_wait_timeout").least("innodb_lock_wait_timeout").connector()
 	if err != nil {
 		return pool.Pools{}, err
 	}

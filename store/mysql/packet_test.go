@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"testing"
@@ -22,6 +23,28 @@ func TestAConnectionThatTheServerHadClosedLeavesNothingUnknown(t *testing.T) {
 		e := driver.Envelope{ID: fmt.Sprint("m", n), Kind: "k", Queue: "q", Body: []byte("x")}
 		if err := s.Send(t.Context(), e); err != nil {
 			t.Errorf("send after the server has closed all connections: %v", err)
+		}
+	}
+}
+
+// A statement of Posthorn's own waits for a lock for less than for an answer: one that was given up
+// might be done, and committed, when the lock has gone. An address may say less.
+func TestOwnStatementsWaitForLocksForLessThanForAnswers(t *testing.T) {
+	t.Parallel()
+	d := servers.MariaDB(t)
+	for limit, want := range map[string]string{"": "10 10", "3": "3 10"} {
+		var o store.Options
+		if limit != "" {
+			o.Server.Session = map[string]string{"lock_wait_timeout": limit}
+		}
+		var got string
+		s := openStore(t, address(d.Server, d.Name), o)
+		err := s.Engine.Read(t.Context(), func(ctx context.Context, q store.Session) error {
+			const ask = `select concat(@@lock_wait_timeout, ' ', @@innodb_lock_wait_timeout)`
+			return q.Query(ctx, ask, nil, func(r store.Row) error { return r.Scan(&got) })
+		})
+		if err != nil || got != want {
+			t.Errorf("session with %q: it waits for %s seconds, %v; want %s", limit, got, err, want)
 		}
 	}
 }

@@ -55,8 +55,8 @@ type Dialect struct {
 	Local bool
 }
 
-// A Part says what of a transaction is to be done with some writes, which are part of one
-// that is open, else.
+// A Part says whether some writes begin their transaction and commit it. Else they are part of
+// one that is open, and stays open.
 type Part struct{ Begin, Commit bool }
 
 // When says when a session is inspected.
