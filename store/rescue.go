@@ -35,11 +35,11 @@ type reprieve struct {
 // end is when those with such leases need not be spared any more.
 func (r reprieve) end() time.Time { return r.at.Add(r.lease / 2) }
 
-// spared reports whether the leases that are to be spared were so the last time, by this consumer
-// or another one.
+// spared reports whether the leases that are to be spared were so lately, by this consumer or by
+// another one for as long.
 func (c *consumer) spared() bool {
-	others := c.store.reprieve.Load()
-	return c.rescues.spared || others != nil && time.Since(others.at) < c.sub.Lease
+	lease, others := c.sub.Lease, c.store.reprieve.Load()
+	return c.rescues.spared || others != nil && others.lease >= lease && time.Since(others.at) < lease
 }
 
 // lasts reports whether consumers with such leases have to spare any still.
