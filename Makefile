@@ -29,7 +29,7 @@ setup: ## Install what the tests need: a C compiler and database servers
 	@scripts/setup.sh supervisor systemd cron strace curl || [ "$$CI" != true ] # the same
 
 test: setup ## Run all tests with the race detector
-	@CGO_ENABLED=1 go test $(RACE) -vet=off -shuffle=on -p 3 -parallel 4 -timeout $(TIMEOUT) $(TESTFLAGS) ./... # make vet is for all of it
+	@CGO_ENABLED=1 go test $(RACE) -vet=off -shuffle=on -p 3 -parallel 4 -timeout $(TIMEOUT) $(TESTFLAGS) ./... # make vet is for all of it; of two packages at a time a fifth was waiting
 
 canaries: setup ## Run all tests, and look for their secrets and for control characters in all that they show
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \

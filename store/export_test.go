@@ -40,3 +40,12 @@ func (ms moments) Before(tx int64) int64 {
 // Owes reports whether the next claim of a consumer has to look before the marks for what another one had
 // no room for.
 func Owes(c driver.Consumer, queue string) bool { return c.(*consumer).marks[queue].debt.owed }
+
+// Reprieve has a consumer of such leases have spared some.
+func (s *Store) Reprieve(at time.Time, lease time.Duration) { s.reprieve.Store(&reprieve{at, lease}) }
+
+// Spares reports whether a consumer spares leases now, and whether it counts those as spared before.
+func Spares(c driver.Consumer) (now, before bool) {
+	own := c.(*consumer)
+	return own.spares(), own.spared()
+}

@@ -18,9 +18,9 @@ import (
 //   - what others had locked, whose transaction came to nothing: before that began, it was not before
 //     the marks.
 //
-// So it is enough to begin where the marks were when the oldest transaction had not begun of which the last
-// such claim may not have seen the end, not after that time, and not after what has come back since.
-// Claims from the start still come as often as costs a twentieth of the time.
+// All of it was done by transactions whose end that claim had not seen. So it is enough to begin where
+// the marks were before the oldest of those began, not after that time, and not after what has come back
+// since. Claims from the start still come as often as costs a twentieth of the time.
 
 const (
 	// lineSlack is how long may lie between a due time and the first row that its transaction writes,

@@ -24,7 +24,8 @@ func lined(t *testing.T, dsn string) *store.Store {
 // settled consumes until claims begin at a line, and returns when one last began at the start.
 func settled(t *testing.T, s *store.Store, c driver.Consumer) time.Time {
 	t.Helper()
-	for i := 0; ; i++ { // until transactions have ended that others on the server had begun before
+	deadline := time.Now().Add(patience)
+	for i := 0; time.Now().Before(deadline); i++ { // until transactions have ended that others had begun before
 		try(t, s.Send(t.Context(), message(fmt.Sprint("first-", i))))
 		try(t, c.Settle(t.Context(), driver.Settlement{Delivery: receive(t, c)[0]}))
 		if start, line := store.Begun(c, "q"); line.After(start) {
@@ -32,6 +33,8 @@ func settled(t *testing.T, s *store.Store, c driver.Consumer) time.Time {
 		}
 		time.Sleep(60 * time.Millisecond)
 	}
+	t.Fatal("all claims begin at the start")
+	return time.Time{}
 }
 
 // Claims begin at a line before which nothing can have changed, and nothing is left behind

@@ -14,8 +14,8 @@ import (
 // given back, is found by a claim that begins at the start, or at a line before which nothing
 // can have changed (see horizon.go). One of them is due every now and then.
 
-// Bounds of the time between two claims from the start. It grows with their cost,
-// so that they cost a twentieth of the time at most.
+// Bounds of the time between two claims from the start. It grows with their cost: they
+// take one part in wholeShare of the time at most.
 const (
 	wholeEvery = 50 * time.Millisecond
 	wholeShare = 20

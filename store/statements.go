@@ -248,8 +248,8 @@ func Portable() Statements {
 	return s
 }
 
-// Arrive adds the statements that bring one message into its queue, with an expression for the time
-// at which it is due and wakes, of the parameter.
+// Arrive adds the statements that bring messages into their queues, with an expression of a parameter
+// for the time at which they are due, and wake.
 func (s *Statements) Arrive(due string) {
 	due += `, ` + due
 	s.InsertTx = insertMessage + ` select ?, ?, ?, ?, ?, ` + due + `, ?, ?, ?, ? from posthorn_meta

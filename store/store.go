@@ -123,9 +123,9 @@ type Store struct {
 	enders   traces // the kinds whose effects run what may end the transaction
 	width    width
 	away     atomic.Pointer[time.Time] // when a call last failed because the store was
-	reprieve atomic.Pointer[reprieve]  // the last one of all consumers
+	reprieve atomic.Pointer[reprieve]  // the one of all consumers that lasts longest
 	behind   atomic.Int64              // grows when something may have come to stand before consumers' marks
-	// wholeShare is one of so many parts of the time that claims from the start may take.
+	// wholeShare is the constant, but for tests.
 	wholeShare time.Duration
 	pauses     pauses
 	faults     faults

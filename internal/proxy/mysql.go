@@ -16,6 +16,7 @@ const (
 	headEOF     = 0xfe // a row that begins so is longer than 16 MB
 	headErr     = 0xff
 	lengthEOF   = 5
+	leastOK     = 7      // two numbers, and two of two bytes
 	moreResults = 0x0008 // a flag of the status: those of another statement follow
 )
 
@@ -134,13 +135,12 @@ func (p *mysqlReply) ends(content []byte, length int64) bool {
 		*p = mysqlReply{}
 		return binary.LittleEndian.Uint16(content[3:])&moreResults == 0
 	case p.rows && !last:
+	case (p.rows || content[0] == headOK) && len(content) < leastOK: // it is none of these
+		return true
 	case p.rows, content[0] == headOK:
 		*p = mysqlReply{}
 		_, at := number(content, 1)
 		_, at = number(content, at)
-		if len(content) < at+2 {
-			return true // it is none of these
-		}
 		return binary.LittleEndian.Uint16(content[at:])&moreResults == 0
 	default:
 		p.columns, _ = number(content, 0)

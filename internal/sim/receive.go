@@ -237,6 +237,7 @@ func (p *process) rescue(next func(err error)) {
 		},
 		done: func(err error) {
 			if err != nil || len(expired) == 0 && !old {
+				p.spared = p.spared && err != nil
 				next(err)
 				return
 			}

@@ -6,8 +6,7 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 
-	"github.com/go-sql-driver/mysql"
-
+	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/guard"
 )
 
@@ -31,22 +30,12 @@ func idle(conn *sql.Conn) bool {
 // unsent is pool.Dialect.Unsent. The server runs nothing after a statement that it refuses, so
 // what was to be committed is not, unless the commit itself may be what it speaks of.
 func unsent(err error) bool {
-	var refused *mysql.MySQLError
-	if errors.As(err, &refused) {
-		switch refused.Number {
-		case shutdown, commitFailed, connectionKilled, sessionKilled:
-			return false
-		}
-		return true
+	if number(err) == 0 {
+		return errors.Is(err, sqldriver.ErrBadConn)
 	}
-	return errors.Is(err, sqldriver.ErrBadConn)
+	switch Fault(err) {
+	case store.FaultShutdown, store.FaultConnectionLost, store.FaultIdleTimeout, store.FaultStorage:
+		return false
+	}
+	return true
 }
-
-// Errors that may be the commit's: the server stops, the commit failed in an engine, the connection or
-// the session was ended by somebody.
-const (
-	shutdown         = 1053
-	commitFailed     = 1180
-	connectionKilled = 1927
-	sessionKilled    = 3169
-)

@@ -15,8 +15,7 @@ import (
 // A writer writes for many callers in few round trips. The protocol has no pipeline, but
 // a packet may have several statements, which the server runs in their order up to the
 // first that fails; so the clock, the insertions and the acknowledgements of a
-// transaction, and its begin, are one packet. Its commit is another one: so it is known
-// whether a connection that is lost was lost while committing.
+// transaction, its begin, and its commit where nothing else follows, are one packet (ADR 51).
 //
 // Only connections that no handler uses take several statements: a handler's statement
 // with a value in it that was not quoted must not become two.
