@@ -17,6 +17,7 @@ import (
 	"log/slog"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/inhand"
 )
 
 // A Message is what an application wants done. It is encoded as JSON. Fields that nobody
@@ -33,39 +34,30 @@ type Validator interface {
 	Validate() error
 }
 
-// deliveryKey is the context key of a delivery in hand.
-type deliveryKey struct{}
-
-// inHand is what a handler's context knows of the message.
-type inHand struct {
-	delivery driver.Delivery
-	log      *slog.Logger
-}
-
 // WithDelivery returns a context that carries the delivery and the logger for
 // its handler. Workers call it; so may a test of a handler.
 func WithDelivery(ctx context.Context, d driver.Delivery, log *slog.Logger) context.Context {
-	return context.WithValue(ctx, deliveryKey{}, &inHand{delivery: d, log: log})
+	return context.WithValue(ctx, inhand.Key{}, &inhand.Message{Delivery: &d, Log: log})
 }
 
 // DeliveryFrom returns the delivery that the context's handler is working on.
 func DeliveryFrom(ctx context.Context) (driver.Delivery, bool) {
-	h, ok := ctx.Value(deliveryKey{}).(*inHand)
+	m, ok := ctx.Value(inhand.Key{}).(*inhand.Message)
 	if !ok {
 		return driver.Delivery{}, false
 	}
-	return h.delivery, true
+	return *m.Delivery, true
 }
 
 // Logger returns the logger of the message in hand, with its id, kind and trace, or
 // slog's default outside a handler.
 func Logger(ctx context.Context) *slog.Logger {
-	h, ok := ctx.Value(deliveryKey{}).(*inHand)
-	if !ok || h.log == nil {
+	m, ok := ctx.Value(inhand.Key{}).(*inhand.Message)
+	if !ok || m.Log == nil {
 		return slog.Default()
 	}
-	log := h.log.With("message_id", h.delivery.ID, "kind", h.delivery.Kind)
-	if trace, _ := h.delivery.TraceID(); trace != "" {
+	log := m.Log.With("message_id", m.Delivery.ID, "kind", m.Delivery.Kind)
+	if trace, _ := m.Delivery.TraceID(); trace != "" {
 		log = log.With("trace_id", trace)
 	}
 	return log

@@ -125,7 +125,7 @@ type Consumer interface {
 	// Settle ends claims, each with its own verdict. The settlements whose
 	// claim is lost are named by a *LeaseLostError, and the crash that was counted when
 	// its lease ran out is taken back (MaxTakenBack); all the others are done
-	// then. Any other error means that none is done.
+	// then. Any other error means that none is done. It must not keep ss.
 	Settle(ctx context.Context, ss ...Settlement) error
 
 	// Extend renews the leases from now on. Lost ones are named by a

@@ -3,10 +3,8 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -34,6 +32,10 @@ func (c *consumer) claim(ctx context.Context, queues []string, limit int) (out [
 			return nil, err
 		}
 		c.turns.Took(turn.Queue, most, len(ds), time.Now())
+		if out == nil {
+			out = ds
+			continue
+		}
 		out = append(out, ds...)
 	}
 	if len(c.sub.Queues) > 1 {
@@ -43,6 +45,9 @@ func (c *consumer) claim(ctx context.Context, queues []string, limit int) (out [
 	}
 	return out, nil
 }
+
+// leastTook is for how many deliveries there is room in a claim from the start.
+const leastTook = 64
 
 // claimQueue takes deliveries from one queue.
 func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds []driver.Delivery, err error) {
@@ -58,9 +63,10 @@ func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds 
 		}
 		t.Marks = from.marks
 	}
-	t.Begin = func() { ds = make([]driver.Delivery, 0, min(limit, 64)) }
+	rows := newClaimed(t.Token)
+	t.Begin = func() { ds = make([]driver.Delivery, 0, min(limit, max(c.took, leastTook))) }
 	t.Row = func(r Row) error {
-		d, err := scanClaim(r, t.Token)
+		d, err := rows.read(r)
 		ds = append(ds, d)
 		return err
 	}
@@ -72,6 +78,7 @@ func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds 
 	if err != nil {
 		return nil, err
 	}
+	c.took = len(ds)
 	sortClaim(ds)
 	if m != nil {
 		if from.whole() && c.store.ReadySince == nil { // else a look tells, without a commit
@@ -128,29 +135,20 @@ func (c *consumer) promote(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// scanClaim reads a row of Statements.Claim.
-func scanClaim(r Row, token string) (driver.Delivery, error) {
-	var (
-		d         driver.Delivery
-		seq       int64
-		due, sent int64
-		header    sql.NullString
-	)
-	err := r.Scan(&seq, &d.ID, &d.Kind, &d.Queue, &d.Priority, &d.Attempt, &d.Deliveries, &d.Crashes,
-		&due, &sent, &header, &d.Body)
-	if err != nil {
-		return d, err
+// sortClaim restores the order that "returning" does not promise, and mostly keeps.
+func sortClaim(ds []driver.Delivery) {
+	for i := 1; i < len(ds); i++ {
+		if inTurn(&ds[i-1], &ds[i]) > 0 {
+			slices.SortStableFunc(ds, func(a, b driver.Delivery) int { return inTurn(&a, &b) })
+			return
+		}
 	}
-	d.NotBefore, d.SentAt = fromMillis(due), fromMillis(sent)
-	d.Token = driver.Token(strconv.FormatInt(seq, 10) + "." + token)
-	d.Header, err = decodeHeader(header)
-	return d, err
 }
 
-// sortClaim restores the order that "returning" does not promise.
-func sortClaim(ds []driver.Delivery) {
-	slices.SortStableFunc(ds, func(a, b driver.Delivery) int {
-		return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.NotBefore.Compare(b.NotBefore),
-			cmp.Compare(seqOf(a.Token), seqOf(b.Token)))
-	})
+// inTurn compares deliveries by the order in which they are handled.
+func inTurn(a, b *driver.Delivery) int {
+	if first := cmp.Or(cmp.Compare(b.Priority, a.Priority), a.NotBefore.Compare(b.NotBefore)); first != 0 {
+		return first
+	}
+	return cmp.Compare(seqOf(a.Token), seqOf(b.Token))
 }

@@ -56,6 +56,7 @@ type consumer struct {
 	unsure  []driver.Delivery // of claims of whose commit nobody knows the outcome yet
 	pace    Pace
 	found   time.Time // when the last message was
+	took    int       // how many its last claim got
 	looked  time.Time // when it last looked for what comes due
 	rescues rescues
 	marks   map[string]*marks // by queue; nil where the database leaves nothing behind

@@ -113,7 +113,8 @@ func (m *marks) note(ds []driver.Delivery, limit int, a approach) {
 		m.start = m.from
 	}
 	cut := len(ds) >= limit
-	for i, d := range ds {
+	for i := range ds {
+		d := &ds[i]
 		if last := i == len(ds)-1; !last && ds[i+1].Priority == d.Priority {
 			continue
 		}

@@ -25,7 +25,7 @@ func (c *consumer) Settle(ctx context.Context, ss ...driver.Settlement) error {
 		return fmt.Errorf("settle: %w", err)
 	}
 	defer done()
-	w, acked, others, err := split(ss)
+	w, others, err := split(ss)
 	if err != nil {
 		return fmt.Errorf("settle: %w", err)
 	}
@@ -50,7 +50,7 @@ func (c *consumer) Settle(ctx context.Context, ss ...driver.Settlement) error {
 		c.store.behind.Add(1)
 		c.store.hub.wake() // it may be due at once
 	}
-	if lost = append(lost, deliveriesOf(acked, w.Lost)...); len(lost) > 0 {
+	if lost = append(lost, lostOf(ss, w.Lost)...); len(lost) > 0 {
 		c.takeBack(ctx, lost)
 		return &driver.LeaseLostError{Lost: lost}
 	}
@@ -59,37 +59,41 @@ func (c *consumer) Settle(ctx context.Context, ss ...driver.Settlement) error {
 
 // split makes a write of the acknowledgements, since they are most of the work,
 // and returns the other settlements.
-func split(ss []driver.Settlement) (w *Write, acked []driver.Delivery, others []driver.Settlement, err error) {
+func split(ss []driver.Settlement) (w *Write, others []driver.Settlement, err error) {
 	w = &Write{Ack: make([]Claim, 0, len(ss))}
-	for _, s := range ss {
+	for i := range ss {
+		s := &ss[i]
 		if s.Verdict != driver.Ack {
-			others = append(others, s)
+			others = append(others, *s)
 			continue
 		}
-		claim, err := claimOf(s.Delivery)
+		claim, err := claimOf(&s.Delivery)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
-		w.Ack, acked = append(w.Ack, claim), append(acked, s.Delivery)
+		w.Ack = append(w.Ack, claim)
 	}
-	return w, acked, others, nil
+	return w, others, nil
 }
 
 // claimOf is what a delivery holds.
-func claimOf(d driver.Delivery) (Claim, error) {
+func claimOf(d *driver.Delivery) (Claim, error) {
 	seq, token, err := splitToken(d.Token)
 	return Claim{Seq: seq, Token: token, ID: d.ID, History: safety.History && d.Deliveries > 1}, err
 }
 
-// deliveriesOf are those of the deliveries whose claims are named.
-func deliveriesOf(ds []driver.Delivery, claims []Claim) (out []driver.Delivery) {
-	for _, d := range ds {
+// lostOf are the deliveries of the acknowledgements whose claims are named.
+func lostOf(ss []driver.Settlement, claims []Claim) (out []driver.Delivery) {
+	for i := range ss {
 		if len(claims) == 0 {
 			return out
 		}
-		c, _ := claimOf(d)
-		if i := slices.Index(claims, c); i >= 0 {
-			out, claims = append(out, d), slices.Delete(claims, i, i+1)
+		if ss[i].Verdict != driver.Ack {
+			continue
+		}
+		c, _ := claimOf(&ss[i].Delivery)
+		if at := slices.Index(claims, c); at >= 0 {
+			out, claims = append(out, ss[i].Delivery), slices.Delete(claims, at, at+1)
 		}
 	}
 	return out

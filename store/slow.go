@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"time"
@@ -36,11 +35,11 @@ func isStuck(err error) bool {
 	return errors.As(err, &stuck)
 }
 
-// slowly reports whether the effect of unit i has run into the bound, and has
-// returned. What it returned then is not believed: a statement that was cut off may
+// slowly reports whether the effect of unit i, whose context has ended for cause, has run
+// into the bound, and has returned. What it returned then is not believed: a statement that was cut off may
 // have been swallowed.
-func (g *group) slowly(ctx context.Context, i int, err error) bool {
-	if !errors.Is(context.Cause(ctx), errSlow) || isStuck(err) {
+func (g *group) slowly(cause error, i int, err error) bool {
+	if !errors.Is(cause, errSlow) || isStuck(err) {
 		return false
 	}
 	g.slow[i] = true

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/inhand"
 	"github.com/posthorn/posthorn/internal/mutant"
 )
 
@@ -148,11 +149,11 @@ func (s *span) settle(ctx context.Context) (standing []int, err error) {
 	w := &Write{}
 	for _, i := range s.units {
 		u := g.units[i]
-		if u.Context.Err() != nil {
-			g.errs[i] = context.Cause(u.Context)
+		if cause := inhand.Cause(u.Context); cause != nil {
+			g.errs[i] = cause
 			continue
 		}
-		claim, err := claimOf(u.Delivery)
+		claim, err := claimOf(&u.Delivery)
 		if err != nil {
 			g.errs[i] = err
 			continue
@@ -178,7 +179,7 @@ func (s *span) settle(ctx context.Context) (standing []int, err error) {
 		return standing, nil
 	}
 	return slices.DeleteFunc(standing, func(i int) bool {
-		claim, _ := claimOf(g.units[i].Delivery)
+		claim, _ := claimOf(&g.units[i].Delivery)
 		lost := slices.Contains(w.Lost, claim)
 		if lost {
 			g.errs[i] = &driver.LeaseLostError{Lost: []driver.Delivery{g.units[i].Delivery}}

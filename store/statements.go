@@ -39,7 +39,7 @@ type Statements struct {
 	// Look stands for Now and NextWake together: → now, earliest wake. Whether queues
 	// have ready rows is asked by the same query: a list of columns ends it.
 	Look string
-	// Claim finds ready rows: queue, limit → columns of scanClaim, as they are once they are claimed; of a
+	// Claim finds ready rows: queue, limit → columns of claimed, as they are once they are claimed; of a
 	// writer of the dialect's own, who locks them afterwards, their sequences. ClaimThese marks them: token,
 	// worker, now, lease end, sequences as JSON. A writer of the dialect's own has ClaimMark,
 	// and a list of sequences, instead: token, worker, lease, seq….

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/inhand"
 )
 
 // A unitTx is the driver.Tx of one unit. Its mutex makes sure that no
@@ -19,9 +19,7 @@ type unitTx struct {
 	conn  Conn
 	user  UserConn
 	raw   *sql.Tx
-	given context.Context //nolint:containedctx // the handler's own
-	life  context.Context //nolint:containedctx // ends with it, and when the handler has returned
-	kill  context.CancelFunc
+	life  inhand.Context // the handler's own; it ends when the handler has returned, too
 
 	mu     sync.Mutex
 	dead   bool
@@ -29,9 +27,8 @@ type unitTx struct {
 	queued []Queued
 }
 
-func newUnitTx(ctx context.Context, s *Store, c Conn, raw *sql.Tx) *unitTx {
-	life, kill := context.WithCancel(ctx)
-	return &unitTx{store: s, conn: c, user: c.User(), raw: raw, given: ctx, life: life, kill: kill}
+func newUnitTx(s *Store, c Conn, raw *sql.Tx) *unitTx {
+	return &unitTx{store: s, conn: c, user: c.User(), raw: raw}
 }
 
 // enter begins a statement: the caller holds the mutex afterwards, and calls
@@ -43,23 +40,21 @@ func (t *unitTx) enter(ctx context.Context) (context.Context, func(), error) {
 		t.mu.Unlock()
 		return nil, nil, driver.ErrTxDone
 	}
-	// A context ends before those that are made of it: for a moment the handler may know of its
-	// end while its life lasts.
-	if err := cmp.Or(context.Cause(t.given), context.Cause(t.life)); err != nil {
+	if err := inhand.Cause(&t.life); err != nil {
 		t.mu.Unlock()
 		return nil, nil, err
 	}
 	if t.within(ctx) {
-		return t.life, t.mu.Unlock, nil
+		return &t.life, t.mu.Unlock, nil
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(t.life, func() { cancel(context.Cause(t.life)) })
+	stop := context.AfterFunc(&t.life, func() { cancel(context.Cause(&t.life)) })
 	return ctx, func() { stop(); cancel(nil); t.mu.Unlock() }, nil
 }
 
 // within reports whether ctx ends only when the handler's own context does.
 func (t *unitTx) within(ctx context.Context) bool {
-	return ctx.Done() == nil || ctx.Done() == t.given.Done()
+	return ctx == &t.life || ctx.Done() == nil || ctx.Done() == t.life.Done()
 }
 
 // ExecContext runs a statement.
@@ -91,10 +86,10 @@ func (t *unitTx) QueryContext(ctx context.Context, query string, args ...any) (*
 // handler's, whatever context the handler passes.
 func (t *unitTx) rowsContext(ctx context.Context) context.Context {
 	if t.within(ctx) {
-		return t.life
+		return &t.life
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	context.AfterFunc(t.life, func() { cancel(context.Cause(t.life)) })
+	context.AfterFunc(&t.life, func() { cancel(context.Cause(&t.life)) })
 	return ctx
 }
 
@@ -168,8 +163,8 @@ func (t *unitTx) flush() error {
 	t.queued = nil
 	t.mu.Unlock()
 	for _, q := range queued {
-		if _, err := t.ExecContext(t.life, q.Query, q.Args...); err != nil {
-			if cause := context.Cause(t.life); cause != nil && !errors.Is(err, cause) {
+		if _, err := t.ExecContext(&t.life, q.Query, q.Args...); err != nil {
+			if cause := context.Cause(&t.life); cause != nil && !errors.Is(err, cause) {
 				err = fmt.Errorf("%w: %w", cause, err)
 			}
 			return &driver.QueuedError{Err: err}
@@ -204,7 +199,7 @@ func (t *unitTx) SQL() *sql.Tx { return t.raw }
 // goroutine that outlived it, and closes what the handler left open. It says
 // what outlives the transaction.
 func (t *unitTx) end() (dirty string) {
-	t.kill()
+	t.life.End(nil)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.dead = true

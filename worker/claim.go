@@ -7,6 +7,7 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/failpoint"
+	"github.com/posthorn/posthorn/internal/inhand"
 	"github.com/posthorn/posthorn/worker/verdict"
 )
 
@@ -126,7 +127,7 @@ func (w *Worker) begin(ps []*parcel) {
 func (w *Worker) newParcel(d driver.Delivery, claimed time.Time) *parcel {
 	p := &parcel{d: d, claimed: claimed}
 	p.handler, _ = w.mux.Handler(d.Kind)
-	p.ctx, p.cancel = context.WithCancelCause(w.withDelivery(d))
+	p.ctx.Carry(w.handlers, inhand.Message{Delivery: &p.d, Log: w.opts.Log})
 	p.leaseEnd.Store(w.leaseEnd(claimed))
 	return p
 }

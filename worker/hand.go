@@ -1,13 +1,14 @@
 package worker
 
 import (
-	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/inhand"
 )
 
 // A parcel is a delivery on its way through the worker.
@@ -15,8 +16,8 @@ type parcel struct {
 	d       driver.Delivery
 	claimed time.Time
 	handler *posthorn.Handler // nil: its kind is unknown here
-	ctx     context.Context   //nolint:containedctx // the delivery's own: it ends with the lease
-	cancel  context.CancelCauseFunc
+	ctx     inhand.Context    // the delivery's own: it ends with the lease
+	slow    inhand.Context    // of the slow part
 	effect  posthorn.Effect
 
 	begun    time.Time    // when the handler was entered
@@ -28,9 +29,11 @@ type parcel struct {
 	verdict    bool        // guarded by the hand: see hand.ending
 	left       atomic.Bool // somebody has taken over its end
 
-	outcome    posthorn.Outcome
-	settlement driver.Settlement
-	err        error
+	outcome posthorn.Outcome
+	line    *driver.Attempt // for its history
+	err     error
+
+	place int // in the hand; guarded by it
 }
 
 // pastDeadline as parcel.deadline: it is over, and the handler was called stuck.
@@ -50,7 +53,7 @@ func (p *parcel) waited() time.Duration {
 // A hand is the set of parcels that a worker holds.
 type hand struct {
 	mu      sync.Mutex
-	parcels map[driver.Token]*parcel
+	parcels []*parcel // in no order
 	empty   *sync.Cond
 	freed   chan struct{} // a hint that there is room
 	// ending counts the parcels that have a verdict. They leave room for new
@@ -59,7 +62,7 @@ type hand struct {
 }
 
 func newHand() *hand {
-	h := &hand{parcels: map[driver.Token]*parcel{}, freed: make(chan struct{}, 1)}
+	h := &hand{freed: make(chan struct{}, 1)}
 	h.empty = sync.NewCond(&h.mu)
 	return h
 }
@@ -67,16 +70,20 @@ func newHand() *hand {
 func (h *hand) add(ps []*parcel) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, p := range ps {
-		h.parcels[p.d.Token] = p
+	for i, p := range ps {
+		p.place = len(h.parcels) + i
 	}
+	h.parcels = append(h.parcels, ps...)
 }
 
 func (h *hand) remove(ps []*parcel) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, p := range ps {
-		delete(h.parcels, p.d.Token)
+		last := len(h.parcels) - 1
+		h.parcels[p.place], h.parcels[last].place = h.parcels[last], p.place
+		h.parcels[last] = nil
+		h.parcels = h.parcels[:last]
 		if p.verdict {
 			h.ending--
 		}
@@ -120,11 +127,7 @@ func (h *hand) len() int {
 func (h *hand) all() []*parcel {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out := make([]*parcel, 0, len(h.parcels))
-	for _, p := range h.parcels {
-		out = append(out, p)
-	}
-	return out
+	return slices.Clone(h.parcels)
 }
 
 // wait blocks until the hand is empty.

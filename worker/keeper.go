@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/worker/verdict"
 )
@@ -21,11 +20,6 @@ func (w *Worker) leaseEnd(asked time.Time) int64 {
 
 // clock is the monotonic time since the worker's start, in nanoseconds.
 func (w *Worker) clock() int64 { return int64(time.Since(w.started)) }
-
-// withDelivery is the root context of one delivery's handler.
-func (w *Worker) withDelivery(d driver.Delivery) context.Context {
-	return posthorn.WithDelivery(w.handlers, d, w.opts.Log)
-}
 
 // keepLeases renews the leases of all that is in hand, until ctx ends. It ends
 // the context of a parcel whose lease is lost.
@@ -75,7 +69,7 @@ func (w *Worker) renew(ctx context.Context, ps []*parcel) {
 	switch {
 	case errors.As(err, &lost):
 		for _, d := range lost.Lost {
-			byToken[d.Token].cancel(driver.ErrLeaseLost)
+			byToken[d.Token].ctx.End(driver.ErrLeaseLost)
 			delete(byToken, d.Token)
 		}
 	case err != nil:
@@ -93,7 +87,7 @@ func (w *Worker) watch(ps []*parcel) {
 	now := w.clock()
 	for _, p := range ps {
 		if now > p.leaseEnd.Load() {
-			p.cancel(driver.ErrLeaseLost)
+			p.ctx.End(driver.ErrLeaseLost)
 		}
 		if d := p.deadline.Load(); d > 0 && now > d && p.deadline.CompareAndSwap(d, pastDeadline) {
 			w.noteStuck(p)

@@ -9,6 +9,7 @@ import (
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/fingerprint"
+	"github.com/posthorn/posthorn/internal/inhand"
 	"github.com/posthorn/posthorn/worker/verdict"
 )
 
@@ -47,7 +48,7 @@ func (w *Worker) finishAs(p *parcel, err error) {
 	p.err = w.explain(p, err)
 	p.outcome = w.decide(p)
 	w.checkFailures(p.outcome.Class)
-	p.settlement = verdict.Settlement(p.d, p.outcome, w.attempt(p))
+	p.line = w.attempt(p)
 	w.hand.end(p)
 	w.ended.put(p)
 }
@@ -58,14 +59,15 @@ func (w *Worker) admit(p *parcel) error {
 	if err := w.rules.Admit(p.d, p.handler != nil); err != nil {
 		return err
 	}
-	return context.Cause(p.ctx)
+	return inhand.Cause(&p.ctx)
 }
 
 // start runs the slow part under the handler's deadline.
 func (w *Worker) start(p *parcel) (effect posthorn.Effect, err error) {
-	ctx, cancel := context.WithTimeoutCause(p.ctx, p.handler.Timeout(), driver.ErrTimeout)
-	defer cancel()
 	p.begun = time.Now()
+	ctx := &p.slow
+	ctx.Bound(&p.ctx, p.begun.Add(p.handler.Timeout()), driver.ErrTimeout)
+	defer ctx.End(nil)
 	defer w.entered(p.d)()
 	p.deadline.Store(w.clock() + int64(p.handler.Timeout()+stuckGrace))
 	returned := false
@@ -94,8 +96,11 @@ func (w *Worker) entered(d driver.Delivery) (left func()) {
 
 // withCause adds to the error of a handler why its context ended.
 func withCause(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	cause := context.Cause(ctx)
-	if err == nil || cause == nil || errors.Is(err, cause) {
+	if cause == nil || errors.Is(err, cause) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", cause, err)

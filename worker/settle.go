@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -30,7 +31,7 @@ func (w *Worker) commit(ps []*parcel) {
 	for i, p := range ps {
 		effect := p.effect.Bind(w.dispatcher)
 		units[i] = driver.Unit{
-			Delivery: p.d, Alone: p.handler.Alone(), Timeout: p.handler.Timeout(), Context: p.ctx,
+			Delivery: p.d, Alone: p.handler.Alone(), Timeout: p.handler.Timeout(), Context: &p.ctx,
 			Effect: func(ctx context.Context, tx driver.Tx) error {
 				began := time.Now()
 				defer w.entered(p.d)()
@@ -87,7 +88,7 @@ func (w *Worker) letGo(p *parcel, err error) {
 	}
 	w.opts.Log.Warn("outcome of a commit is unknown: left to its lease",
 		"message_id", p.d.ID, "kind", p.d.Kind, "worker", w.id, "error", err)
-	p.cancel(errAsked)
+	p.ctx.End(errAsked)
 	w.hand.remove([]*parcel{p})
 }
 
@@ -152,10 +153,12 @@ func (w *Worker) settle(ps []*parcel) {
 // settleOnce notes the claims that were lost; any other error means that
 // nothing was settled.
 func (w *Worker) settleOnce(ps []*parcel) error {
-	ss := make([]driver.Settlement, len(ps))
-	for i, p := range ps {
-		ss[i] = p.settlement
+	ss := slices.Grow(w.settling[:0], len(ps))
+	for _, p := range ps {
+		ss = append(ss, verdict.Settlement(p.d, p.outcome, p.line))
 	}
+	defer clear(ss)
+	w.settling = ss
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.handlers), w.opts.Lease)
 	defer cancel()
 	err := w.consumer.Settle(ctx, ss...)
@@ -192,7 +195,7 @@ func (w *Worker) release(ps []*parcel) {
 		return
 	}
 	for _, p := range ps {
-		p.cancel(errAsked)
+		p.ctx.End(errAsked)
 		w.tally(p)
 	}
 	w.checkHandled()

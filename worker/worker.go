@@ -46,10 +46,11 @@ type Worker struct {
 	host       string
 
 	consumer driver.Consumer
-	hand     *hand            // what it holds
-	work     chan *parcel     // claimed, not begun
-	units    mailbox[*parcel] // effects to be committed
-	ended    mailbox[*parcel] // verdicts to be settled
+	hand     *hand               // what it holds
+	work     chan *parcel        // claimed, not begun
+	units    mailbox[*parcel]    // effects to be committed
+	ended    mailbox[*parcel]    // verdicts to be settled
+	settling []driver.Settlement // of the call under way, or room for the next one
 	stop     context.CancelCauseFunc
 	abort    context.CancelCauseFunc
 	handlers context.Context //nolint:containedctx // the root of all handlers' contexts

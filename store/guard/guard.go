@@ -174,7 +174,7 @@ func (g *Guard) bind(ctx context.Context) (bound context.Context, done func()) {
 	g.mu.Lock()
 	life := g.life
 	g.mu.Unlock()
-	if life == nil || ctx.Done() == life.Done() {
+	if life == nil || ctx == life || ctx.Done() == life.Done() {
 		return ctx, func() {}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
