@@ -20,7 +20,7 @@ const clock = `(extract(epoch from clock_timestamp()) * 1000)::bigint`
 // A writer writes for many callers at once: what they insert by one statement,
 // what they acknowledge by another one, and all statements in one round trip,
 // which is a transaction by itself (PostgreSQL manual, 55.2.4 Pipelining).
-type writer struct{ insert, ack, ackAll, claim, claimOn, claimSuspect string }
+type writer struct{ insert, ack, ackLot, ackAll, claim, claimOn, claimSuspect string }
 
 // newWriter makes the statements for tables of these names.
 func newWriter(n store.Names) writer {
@@ -41,38 +41,42 @@ func newWriter(n store.Names) writer {
 			  from unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::bigint[], $6::bigint[], $7::int[],
 			    $8::text[], $9::bytea[]) as u(id, kind, queue, priority, delay, at, attempt, header, body)) m`),
 		ack: n.In(remove + ` select seq, token from gone`),
+		ackLot: n.In(`with gone as (delete from posthorn_message where seq = any($1) and token = $2 returning seq)
+			select case when count(*) < cardinality($1::bigint[]) then coalesce(array_agg(seq), '{}') end
+			from gone`),
 		ackAll: n.In(remove + `, past as (delete from posthorn_attempt a using gone g where a.message_id = g.id)
 			select seq, token from gone`),
-		claim: claim(n, `select ctid from posthorn_message where `+ready+` and queue = $4
+		claim: claim(n, `select ctid, seq from posthorn_message where `+ready+` and queue = $4
 			order by priority desc, due_at, seq limit $5 for update skip locked`),
-		claimSuspect: claim(n, `select ctid from posthorn_message where `+suspect+` and queue = $4
+		claimSuspect: claim(n, `select ctid, seq from posthorn_message where `+suspect+` and queue = $4
 			order by priority desc, due_at, seq limit $5 for update skip locked`),
-		claimOn: claim(n, `select c.ctid from unnest($6::smallint[], $7::smallint[], $8::bigint[]) as k(high, low, due)
+		claimOn: claim(n, `select c.ctid, c.seq from unnest($6::smallint[], $7::smallint[], $8::bigint[]) as k(high, low, due)
 			cross join lateral (
-			  select ctid from (select ctid from posthorn_message
+			  select ctid, seq from (select ctid, seq from posthorn_message
 			    where k.due is null and `+ready+` and queue = $4 and priority between k.low and k.high
 			    order by priority desc, due_at, seq limit $5 for update skip locked) gap
-			  union all select ctid from (select ctid from posthorn_message
+			  union all select ctid, seq from (select ctid, seq from posthorn_message
 			    where `+ready+` and queue = $4 and priority = k.low and due_at >= k.due
 			    order by due_at, seq limit $5 for update skip locked) known) c limit $5`),
 	}
 }
 
-// claim is a statement that claims the rows at the places that a query has locked.
-// They are found again there, since a row cannot move while it is locked.
+// claim is a statement that claims the rows at the places that a query has locked, with
+// their sequences. They are found again there, since a row cannot move while it is locked.
+// The lease is made of the places, so that the rows need not be kept to be read twice.
 func claim(n store.Names, places string) string {
 	lease := `, lease as (
 		insert into posthorn_lease (token, worker, ends_at, seqs)
-		select $1, $2, min(wake_at), array_agg(seq) from taken having count(*) > 0)`
+		select $1, $2, (select now from moment) + $3, array_agg(seq) from place having count(*) > 0)`
 	if !safety.Leases {
 		lease = ""
 	}
-	return n.In(`with taken as (update posthorn_message m
-		set state = 2, token = $1, worker = $2, claimed_at = n.now, wake_at = n.now + $3` + store.CountDelivery() + `
-		from (select ` + clock + ` as now) n where m.ctid = any(array(` + places + `))
+	return n.In(`with moment as materialized (select ` + clock + ` as now), place as materialized (` + places + `)` + lease + `
+		update posthorn_message m
+		set state = 2, token = $1, worker = $2, claimed_at = t.now, wake_at = t.now + $3` + store.CountDelivery() + `
+		from moment t where m.ctid = any(array(select ctid from place))
 		returning m.seq, m.id, m.kind, m.queue, m.priority, m.attempt, m.deliveries, m.crashes, m.due_at,
-		  m.sent_at, m.header, m.body, m.wake_at)` + lease + `
-		select seq, id, kind, queue, priority, attempt, deliveries, crashes, due_at, sent_at, header, body from taken`)
+		  m.sent_at, m.header, m.body`)
 }
 
 // do is pool.Dialect.Do.
@@ -168,123 +172,6 @@ func each(rows pgx.Rows, fn func() error) error {
 		}
 	}
 	return rows.Err()
-}
-
-// maxInsert bounds the bodies of one insertion in bytes.
-const maxInsert = 4 << 20
-
-// queueSends adds the insertions.
-func (w writer) queueSends(b *pgx.Batch, ws []*store.Write) {
-	n := 0
-	for _, one := range ws {
-		n += len(one.Send)
-	}
-	if n == 0 {
-		return
-	}
-	c := newColumns(n)
-	for _, one := range ws {
-		for _, m := range one.Send {
-			if c.size > 0 && c.size+len(m.Body) > maxInsert {
-				b.Queue(w.insert, c.args()...)
-				c = newColumns(n)
-			}
-			c.add(m)
-		}
-	}
-	b.Queue(w.insert, c.args()...)
-}
-
-// columns are messages by their columns.
-type columns struct {
-	id, kind, queue []string
-	priority        []int16
-	delay, at       []int64
-	attempt         []int32
-	header          []*string
-	body            [][]byte
-	size            int // of the bodies
-}
-
-func newColumns(n int) *columns {
-	n = min(n, 1000)
-	return &columns{
-		id: make([]string, 0, n), kind: make([]string, 0, n), queue: make([]string, 0, n),
-		priority: make([]int16, 0, n), delay: make([]int64, 0, n), at: make([]int64, 0, n),
-		attempt: make([]int32, 0, n), header: make([]*string, 0, n), body: make([][]byte, 0, n),
-	}
-}
-
-func (c *columns) add(m store.Message) {
-	c.id, c.kind, c.queue = append(c.id, m.ID), append(c.kind, m.Kind), append(c.queue, m.Queue)
-	c.priority, c.attempt = append(c.priority, int16(m.Priority)), append(c.attempt, int32(m.Attempt))
-	c.delay, c.at = append(c.delay, m.Delay), append(c.at, m.At)
-	var header *string
-	if m.Header.Valid {
-		header = &m.Header.String
-	}
-	c.header, c.body = append(c.header, header), append(c.body, m.Body)
-	c.size += len(m.Body)
-}
-
-func (c *columns) args() []any {
-	return []any{c.id, c.kind, c.queue, c.priority, c.delay, c.at, c.attempt, c.header, c.body}
-}
-
-// queueAcks adds the acknowledgements.
-func (w writer) queueAcks(b *pgx.Batch, ws []*store.Write) {
-	var (
-		seqs   []int64
-		tokens []string
-		stmt   = w.ack
-	)
-	for _, one := range ws {
-		one.Lost = nil
-		for _, c := range one.Ack {
-			seqs, tokens = append(seqs, c.Seq), append(tokens, c.Token)
-			if c.History {
-				stmt = w.ackAll
-			}
-		}
-	}
-	if len(seqs) == 0 {
-		return
-	}
-	if !safety.Fencing {
-		b.Queue(stmt, seqs)
-		return
-	}
-	b.Queue(stmt, seqs, tokens).Query(func(rows pgx.Rows) error {
-		gone := make(map[int64]string, len(seqs))
-		err := each(rows, func() error {
-			var (
-				seq   int64
-				token string
-			)
-			err := rows.Scan(&seq, &token)
-			gone[seq] = token
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		for _, one := range ws {
-			one.Lost = lostOf(one.Ack, gone)
-		}
-		return nil
-	})
-}
-
-// lostOf are the claims that are not among those that were removed.
-func lostOf(acks []store.Claim, gone map[int64]string) (lost []store.Claim) {
-	for _, c := range acks {
-		if token, ok := gone[c.Seq]; ok && token == c.Token {
-			delete(gone, c.Seq) // the same claim counts once
-			continue
-		}
-		lost = append(lost, c)
-	}
-	return lost
 }
 
 // unsent is pool.Dialect.Unsent. A server that shuts down says so before it

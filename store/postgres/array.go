@@ -1,0 +1,83 @@
+package postgres
+
+import (
+	"database/sql"
+
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// Arrays of parameters, which pgx encodes through pgtype.ArrayGetter. Of its own slices it puts
+// each element into an interface of its own, which is an allocation for each value of a row;
+// of these it gets pointers.
+type (
+	texts    []string
+	integers []int64
+	bodies   [][]byte
+	headers  []sql.NullString
+)
+
+// Elements of the arrays, as pgx asks for them.
+type (
+	text    string
+	integer int64
+	body    []byte
+)
+
+// TextValue is the element.
+func (e *text) TextValue() (pgtype.Text, error) {
+	return pgtype.Text{String: string(*e), Valid: true}, nil
+}
+
+// Int64Value is the element.
+func (e *integer) Int64Value() (pgtype.Int8, error) {
+	return pgtype.Int8{Int64: int64(*e), Valid: true}, nil
+}
+
+// BytesValue is the element.
+func (e *body) BytesValue() ([]byte, error) { return *e, nil }
+
+// Dimensions says how many there are.
+func (a texts) Dimensions() []pgtype.ArrayDimension { return row(len(a)) }
+
+// Index is one of them.
+func (a texts) Index(i int) any { return (*text)(&a[i]) }
+
+// IndexType is what Index returns.
+func (texts) IndexType() any { return new(text) }
+
+// Dimensions says how many there are.
+func (a integers) Dimensions() []pgtype.ArrayDimension { return row(len(a)) }
+
+// Index is one of them.
+func (a integers) Index(i int) any { return (*integer)(&a[i]) }
+
+// IndexType is what Index returns.
+func (integers) IndexType() any { return new(integer) }
+
+// Dimensions says how many there are.
+func (a bodies) Dimensions() []pgtype.ArrayDimension { return row(len(a)) }
+
+// Index is one of them.
+func (a bodies) Index(i int) any { return (*body)(&a[i]) }
+
+// IndexType is what Index returns.
+func (bodies) IndexType() any { return new(body) }
+
+// Dimensions says how many there are.
+func (a headers) Dimensions() []pgtype.ArrayDimension { return row(len(a)) }
+
+// Index is one of them; nil is no header.
+func (a headers) Index(i int) any {
+	if !a[i].Valid {
+		return nil
+	}
+	return (*text)(&a[i].String)
+}
+
+// IndexType is what Index returns.
+func (headers) IndexType() any { return new(text) }
+
+// row are the dimensions of an array of n.
+func row(n int) []pgtype.ArrayDimension {
+	return []pgtype.ArrayDimension{{Length: int32(n), LowerBound: 1}}
+}
