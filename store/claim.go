@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -44,49 +43,6 @@ func (c *consumer) claim(ctx context.Context, queues []string, limit int) (out [
 		})
 	}
 	return out, nil
-}
-
-// leastTook is for how many deliveries there is room in a claim from the start.
-const leastTook = 64
-
-// claimQueue takes deliveries from one queue.
-func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) (ds []driver.Delivery, err error) {
-	t := &Take{
-		Token: rand128(), Worker: c.sub.Worker, Lease: c.sub.Lease.Milliseconds(), Queue: queue, Limit: limit,
-		Suspects: c.sub.Suspects,
-	}
-	var from approach
-	m := c.marks[queue]
-	if m != nil {
-		if from, err = c.approach(ctx, queue); err != nil {
-			return nil, err
-		}
-		t.Marks = from.marks
-	}
-	rows := newClaimed(t.Token)
-	t.Begin = func() { ds = make([]driver.Delivery, 0, min(limit, max(c.took, leastTook))) }
-	t.Row = func(r Row) error {
-		d, err := rows.read(r)
-		ds = append(ds, d)
-		return err
-	}
-	began := time.Now()
-	err = c.store.Engine.Write(ctx, &Write{Take: t})
-	if errors.Is(err, driver.ErrOutcomeUnknown) {
-		c.unsure = ds
-	}
-	if err != nil {
-		return nil, err
-	}
-	c.took = len(ds)
-	sortClaim(ds)
-	if m != nil {
-		if from.whole() && c.store.ReadySince == nil { // else a look tells, without a commit
-			m.cost = time.Since(began)
-		}
-		m.note(ds, limit, from)
-	}
-	return ds, nil
 }
 
 // list is a list of n parameters.

@@ -187,7 +187,7 @@ func (c *Combiner) serve(ctx context.Context, lane int) {
 func (c *Combiner) next(sender *bool) []*write {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := min(len(c.queue), maxShared)
+	n := c.together()
 	batch := c.queue[:n:n]
 	c.queue = c.queue[n:]
 	if n == 0 && *sender {
@@ -197,6 +197,25 @@ func (c *Combiner) next(sender *bool) []*write {
 		c.sending, *sender = true, true
 	}
 	return batch
+}
+
+// together is how many of those that wait are written together. While there is a lane that
+// nobody uses, a second claim goes there: claims are what takes longest.
+func (c *Combiner) together() int {
+	n := min(len(c.queue), maxShared)
+	if len(c.lanes) == 0 {
+		return n
+	}
+	takes := 0
+	for i, w := range c.queue[:n] {
+		if w.Take != nil {
+			takes++
+		}
+		if takes > 1 {
+			return i
+		}
+	}
+	return n
 }
 
 // gatherFor bounds the wait for callers who have just been answered and are about

@@ -18,9 +18,6 @@ import (
 	"github.com/posthorn/posthorn/internal/share"
 )
 
-// maxClaim bounds one claim, so that a transaction stays short.
-const maxClaim = 500
-
 // Consume opens a consumer.
 func (s *Store) Consume(_ context.Context, sub driver.Subscription) (driver.Consumer, error) {
 	if err := sub.Check(); err != nil {
@@ -56,7 +53,8 @@ type consumer struct {
 	unsure  []driver.Delivery // of claims of whose commit nobody knows the outcome yet
 	pace    Pace
 	found   time.Time // when the last message was
-	took    int       // how many its last claim got
+	took    int       // how many each of its last claims got
+	full    bool      // it was all that they asked for
 	looked  time.Time // when it last looked for what comes due
 	rescues rescues
 	marks   map[string]*marks // by queue; nil where the database leaves nothing behind
@@ -88,7 +86,7 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 	}
 	defer done()
 	defer c.rest()
-	limit = min(max(limit, 1), maxClaim)
+	limit = min(max(limit, 1), c.store.mostClaimed())
 	if c.sub.Suspects {
 		limit = 1
 	}

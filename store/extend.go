@@ -92,10 +92,17 @@ func (s *Store) claims(
 // over. All of the claim share its fate; asking for the first one waits for a
 // backend that is still committing.
 func (c *consumer) recall(ctx context.Context, limit int) (ds []driver.Delivery, err error) {
-	part := c.unsure[:min(len(c.unsure), limit)]
-	seq, claim, err := splitToken(part[0].Token)
+	seq, claim, err := splitToken(c.unsure[0].Token)
 	if err != nil {
 		return nil, err
+	}
+	part := c.unsure[:min(len(c.unsure), limit)]
+	other := slices.IndexFunc(part, func(d driver.Delivery) bool {
+		_, its, err := splitToken(d.Token)
+		return err != nil || its != claim
+	})
+	if other > 0 {
+		part = part[:other] // each claim has a commit of its own
 	}
 	var lost []driver.Delivery
 	err = c.store.write(ctx, func(ctx context.Context, q Session) (err error) {

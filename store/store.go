@@ -86,6 +86,9 @@ type Parts struct {
 	// Fast is how soon a consumer may look again while messages come often; 0
 	// means that hints can be trusted, and it looks after Options.Poll.
 	Fast time.Duration
+	// Abreast is how many claims a consumer runs beside each other where there is much to
+	// claim: as many as the database can do at a time; 0 means one.
+	Abreast int
 	// Spans is how many units may be settled together before their effects run.
 	Spans int
 	// GuardsRuns says that the guard judges a statement when it is run, not by its text:

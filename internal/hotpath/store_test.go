@@ -83,6 +83,18 @@ func BenchmarkHandleTx(b *testing.B) {
 	})
 }
 
+// Where a handler needs no answer it queues its statement.
+func BenchmarkHandleQueued(b *testing.B) {
+	onEachStore(b, func(r *rig) {
+		r.drain(func(m *posthorn.Mux) {
+			posthorn.HandleTx(m, func(ctx context.Context, tx *posthorn.Tx, n note) error {
+				return tx.Queue(ctx, r.kind.insert, n.N, n.Text)
+			})
+		})
+		r.once()
+	})
+}
+
 func BenchmarkHandleEffect(b *testing.B) {
 	onEachStore(b, func(r *rig) {
 		r.drain(func(m *posthorn.Mux) {
