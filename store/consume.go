@@ -54,7 +54,7 @@ type consumer struct {
 	pace    Pace
 	found   time.Time // when the last message was
 	took    int       // how many each of its last claims got
-	full    bool      // it was all that they asked for
+	full    bool      // the last Receive got all that it asked for, at once
 	looked  time.Time // when it last looked for what comes due
 	rescues rescues
 	marks   map[string]*marks // by queue; nil where the database leaves nothing behind
@@ -86,23 +86,25 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 	}
 	defer done()
 	defer c.rest()
-	limit = min(max(limit, 1), c.store.mostClaimed())
-	if c.sub.Suspects {
+	if limit < 1 || c.sub.Suspects {
 		limit = 1
 	}
 	for {
 		if err := c.ended(ctx); err != nil {
 			return nil, err
 		}
-		ds, next, err := c.try(ctx, limit)
+		asked := min(limit, c.most())
+		ds, next, err := c.try(ctx, asked)
 		if err != nil {
 			return nil, c.store.explain("receive", cmp.Or(ctx.Err(), err))
 		}
 		if len(ds) > 0 {
 			c.misses, c.found = 0, time.Now()
-			c.hinted = len(ds) == limit
+			c.hinted = len(ds) == asked
+			c.full = c.hinted
 			return ds, nil
 		}
+		c.full = false
 		c.wait(ctx, next)
 	}
 }

@@ -49,3 +49,9 @@ func Spares(c driver.Consumer) (now, before bool) {
 	own := c.(*consumer)
 	return own.spares(), own.spared()
 }
+
+// SplitToken gives the sequence and the claim of a token.
+func SplitToken(t driver.Token) (int64, string, error) { return splitToken(t) }
+
+// Unsure has a consumer not know whether the claims of these deliveries were committed.
+func Unsure(c driver.Consumer, ds []driver.Delivery) { c.(*consumer).unsure = ds }

@@ -19,15 +19,20 @@ const leastAbreast = 250
 // leastTook is for how many deliveries there is room in a claim from the start.
 const leastTook = 64
 
-// mostClaimed bounds what a consumer gets at once.
-func (s *Store) mostClaimed() int { return maxClaim * max(s.Abreast, 1) }
+// most bounds what is received at once: where the last call found all that it asked for, there
+// may be several claims.
+func (c *consumer) most() int {
+	if c.full {
+		return maxClaim * max(c.store.Abreast, 1)
+	}
+	return maxClaim
+}
 
-// shares divide what is to be claimed among claims beside each other: there are several where
-// the last ones found all that they asked for.
+// shares divide what is to be claimed among claims beside each other.
 func (c *consumer) shares(limit int) []int {
-	n := min(max(c.store.Abreast, 1), limit/leastAbreast)
-	if n < 2 || !c.full {
-		return []int{min(limit, maxClaim)}
+	n := 1
+	if c.full {
+		n = max(min(c.store.Abreast, limit/leastAbreast), 1)
 	}
 	out := make([]int, n)
 	for i := range out {
@@ -77,7 +82,7 @@ func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) ([]d
 	}
 	began := time.Now()
 	c.run(ctx, takings)
-	ds, limit, err := c.taken(takings)
+	ds, err := c.taken(takings)
 	if m == nil || err != nil {
 		return ds, unless(ds, err)
 	}
@@ -109,11 +114,10 @@ func (c *consumer) run(ctx context.Context, takings []*taking) {
 	wg.Wait()
 }
 
-// taken are the deliveries of claims, in their order, and what was asked for. Those of whose
-// commit nobody knows the outcome are kept for later.
-func (c *consumer) taken(takings []*taking) (ds []driver.Delivery, limit int, err error) {
+// taken are the deliveries of claims, in their order. Those of whose commit nobody knows the
+// outcome are kept for later.
+func (c *consumer) taken(takings []*taking) (ds []driver.Delivery, err error) {
 	for _, t := range takings {
-		limit += t.Limit
 		if errors.Is(t.err, driver.ErrOutcomeUnknown) {
 			c.unsure = append(c.unsure, t.ds...)
 		}
@@ -127,7 +131,7 @@ func (c *consumer) taken(takings []*taking) (ds []driver.Delivery, limit int, er
 		}
 		ds = append(ds, t.ds...)
 	}
-	c.took, c.full = len(ds)/len(takings), len(ds) >= limit
+	c.took = len(ds) / len(takings)
 	sortClaim(ds)
-	return ds, limit, err
+	return ds, err
 }

@@ -1,9 +1,12 @@
 package postgres
 
 import (
+	"context"
 	"database/sql"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // Arrays of parameters, which pgx encodes through pgtype.ArrayGetter. Of its own slices it puts
@@ -15,6 +18,19 @@ type (
 	bodies   [][]byte
 	headers  []sql.NullString
 )
+
+// knowsArrays has connections know what arrays these are, where they do not ask the server: behind a
+// pooler.
+func knowsArrays() stdlib.OptionOpenDB {
+	return stdlib.OptionAfterConnect(func(_ context.Context, c *pgx.Conn) error {
+		types := c.TypeMap()
+		types.RegisterDefaultPgType(texts{}, "_text")
+		types.RegisterDefaultPgType(headers{}, "_text")
+		types.RegisterDefaultPgType(integers{}, "_int8")
+		types.RegisterDefaultPgType(bodies{}, "_bytea")
+		return nil
+	})
+}
 
 // Elements of the arrays, as pgx asks for them.
 type (

@@ -113,7 +113,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	}
 	refused := guard.Remember(func(query string) string { return refuse(query, a.names) })
 	guarded := sql.OpenDB(guard.Connector{
-		Connector: stdlib.GetConnector(*config), Mark: guard.Remember(guard.MarkOf), Standing: standing,
+		Connector: stdlib.GetConnector(*config, knowsArrays()), Mark: guard.Remember(guard.MarkOf), Standing: standing,
 		CheckArgs: refuseArgs, Ends: guard.Remember(guard.PostgreSQL.UsesSavepoints),
 		Check: func(conn sqldriver.Conn, query string) string { return cmp.Or(illegible(conn), refused(query)) },
 	})
@@ -122,7 +122,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 		Do: newWriter(a.names).do, Unsent: unsent, Idle: idle,
 		Local: true, Whole: whole, Inspect: newInspector(config.User).inspect,
 	}
-	e := pool.New(a.forPooler(d), pool.Pools{Guarded: guarded, Control: stdlib.OpenDB(a.control()), App: app},
+	e := pool.New(a.forPooler(d), pool.Pools{Guarded: guarded, Control: stdlib.OpenDB(a.control(), knowsArrays()), App: app},
 		a.ears(way), sizes)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: a.names.Of(statements()), Names: a.names, Name: "postgres", Durability: durability,

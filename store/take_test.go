@@ -1,0 +1,159 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/store/postgres"
+)
+
+// abreast opens a store with so many messages, of three priorities in turn, of which those
+// are returned in the order in which they are to come. Claims look before their marks about
+// never.
+func abreast(t *testing.T, n int) (s *store.Store, want []string) {
+	t.Helper()
+	s, err := postgres.Open(t.Context(), servers.PostgreSQL(t).DSN(), store.Options{Poll: time.Hour})
+	try(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	s.StartRarely()
+	envs := make([]driver.Envelope, n)
+	for i := range envs {
+		envs[i] = message(fmt.Sprintf("m-%05d", i))
+		envs[i].Priority = i % 3
+	}
+	try(t, s.Send(t.Context(), envs...))
+	_, err = s.DB().ExecContext(t.Context(), `update posthorn_message set due_at = due_at - 10000 + seq`)
+	try(t, err) // else a mark is not before any of them
+	slices.SortStableFunc(envs, func(a, b driver.Envelope) int { return b.Priority - a.Priority })
+	for _, e := range envs {
+		want = append(want, e.ID)
+	}
+	return s, want
+}
+
+// upTo receives at most so many, within patience.
+func upTo(t *testing.T, c driver.Consumer, limit int) ([]driver.Delivery, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	return c.Receive(ctx, limit)
+}
+
+// inOrder are the ids of deliveries as they came.
+func inOrder(ds []driver.Delivery) (out []string) {
+	for _, d := range ds {
+		out = append(out, d.ID)
+	}
+	return out
+}
+
+// claimOf is the claim of a delivery.
+func claimOf(d driver.Delivery) string {
+	_, claim, _ := store.SplitToken(d.Token)
+	return claim
+}
+
+// tokens counts the claims of deliveries.
+func tokens(ds []driver.Delivery) int {
+	seen := map[string]bool{}
+	for _, d := range ds {
+		seen[claimOf(d)] = true
+	}
+	return len(seen)
+}
+
+// Claims beside each other take together what one of them would have taken, in its order.
+func TestClaimsAbreastTakeWhatOneWouldHave(t *testing.T) {
+	t.Parallel()
+	s, want := abreast(t, 3200)
+	c := consume(t, s)
+	for i, claims := range []int{1, 2, 2, 2} { // the first one cannot know how much there is
+		ds, err := upTo(t, c, 900)
+		try(t, err)
+		n := min(len(want), map[int]int{1: 500, 2: 900}[claims])
+		if got := tokens(ds); got != claims || !slices.Equal(inOrder(ds), want[:n]) {
+			t.Fatalf("call %d: %d by %d claims, want %d by %d, in their order", i, len(ds), got, n, claims)
+		}
+		want = want[n:]
+		var ss []driver.Settlement
+		for _, d := range ds {
+			ss = append(ss, driver.Settlement{Delivery: d})
+		}
+		try(t, c.Settle(t.Context(), ss...))
+	}
+	if len(want) > 0 {
+		t.Errorf("%d are left", len(want))
+	}
+}
+
+// When one of two claims fails, what the other one took is delivered, and what it would have
+// taken comes with the next call, although it stands before that.
+func TestAClaimThatFailsBesideAnotherLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	s, want := abreast(t, 2000)
+	failing := want[700]
+	for _, stmt := range []string{ // nextval is not undone with the claim that fails
+		`create sequence claims_of_it`,
+		`create function fail_once() returns trigger language plpgsql as $$ begin
+			if nextval('claims_of_it') = 1 then perform pg_sleep(0.2); raise exception 'not this time'; end if;
+			return new; end $$`,
+		`create trigger fail_once before update on posthorn_message for each row when (old.id = '` + failing + `')
+			execute function fail_once()`,
+	} {
+		_, err := s.DB().ExecContext(t.Context(), stmt)
+		try(t, err)
+	}
+	c := consume(t, s)
+	for call := 0; len(want) > 0; call++ {
+		ds, err := upTo(t, c, 1000)
+		if err != nil {
+			t.Fatalf("call %d, with %d left: %v", call, len(want), err)
+		}
+		if call == 1 && len(ds) != 500 {
+			t.Fatalf("the call in which a claim fails received %d", len(ds))
+		}
+		got := inOrder(ds)
+		if call != 1 && !slices.Equal(got, want[:len(got)]) {
+			t.Fatalf("call %d received others than the next %d", call, len(got))
+		}
+		left := len(want) - len(got)
+		want = slices.DeleteFunc(want, func(id string) bool { return slices.Contains(got, id) })
+		if len(want) != left {
+			t.Fatalf("call %d received some that were received before", call)
+		}
+	}
+}
+
+// Of two claims of whose commits nobody knows, each is asked for by itself.
+func TestClaimsAbreastAreRecalledOneByOne(t *testing.T) {
+	t.Parallel()
+	s, _ := abreast(t, 1400)
+	c := consume(t, s)
+	_, err := upTo(t, c, 500)
+	try(t, err)
+	ds, err := upTo(t, c, 900)
+	try(t, err)
+	slices.SortStableFunc(ds, func(a, b driver.Delivery) int { return strings.Compare(claimOf(a), claimOf(b)) })
+	lost := ds[0] // somebody else has it meanwhile
+	_, err = s.DB().ExecContext(t.Context(), `update posthorn_message set token = 'another' where id = $1`, lost.ID)
+	try(t, err)
+	store.Unsure(c, slices.Clone(ds))
+	var got []driver.Delivery
+	for range 2 {
+		part, err := upTo(t, c, 1000)
+		try(t, err)
+		if n := tokens(part); n != 1 {
+			t.Errorf("recalled %d of %d claims", len(part), n)
+		}
+		got = append(got, part...)
+	}
+	if !slices.Equal(inOrder(got), inOrder(ds[1:])) {
+		t.Errorf("recalled %d, want the %d that are still held", len(got), len(ds)-1)
+	}
+}
