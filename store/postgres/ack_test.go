@@ -31,7 +31,9 @@ func TestWhichAcknowledgementsAreLost(t *testing.T) {
 		"none of two claims":             {claims: []int{90, 80}, lost: none, twice: -1},
 		"one that is named twice":        {claims: []int{100}, lost: none, twice: 13},
 		"a lost one that is named twice": {claims: []int{100}, lost: func(i int) bool { return i == 13 }, twice: 13},
-		"some of many small claims":      {claims: slices.Repeat([]int{2}, 40), lost: func(i int) bool { return i%3 == 0 }, twice: -1},
+		"some of many small claims": {
+			claims: slices.Repeat([]int{2}, 40), lost: func(i int) bool { return i%3 == 0 }, twice: -1,
+		},
 		"some of a large and small ones": {claims: []int{70, 1, 1, 2}, lost: func(i int) bool { return i > 68 }, twice: -1},
 	}
 	for name, tt := range tests {

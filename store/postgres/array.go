@@ -13,10 +13,14 @@ import (
 // each element into an interface of its own, which is an allocation for each value of a row;
 // of these it gets pointers.
 type (
-	texts    []string
+	// texts are a text[].
+	texts []string
+	// integers are a bigint[].
 	integers []int64
-	bodies   [][]byte
-	headers  []sql.NullString
+	// bodies are a bytea[].
+	bodies [][]byte
+	// headers are a text[] of which some may be null.
+	headers []sql.NullString
 )
 
 // knowsArrays has connections know what arrays these are, where they do not ask the server: behind a
@@ -34,9 +38,12 @@ func knowsArrays() stdlib.OptionOpenDB {
 
 // Elements of the arrays, as pgx asks for them.
 type (
-	text    string
+	// text is one of texts or headers.
+	text string
+	// integer is one of integers.
 	integer int64
-	body    []byte
+	// body is one of bodies.
+	body []byte
 )
 
 // TextValue is the element.

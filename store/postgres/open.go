@@ -122,8 +122,8 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 		Do: newWriter(a.names).do, Unsent: unsent, Idle: idle,
 		Local: true, Whole: whole, Inspect: newInspector(config.User).inspect,
 	}
-	e := pool.New(a.forPooler(d), pool.Pools{Guarded: guarded, Control: stdlib.OpenDB(a.control(), knowsArrays()), App: app},
-		a.ears(way), sizes)
+	control := stdlib.OpenDB(a.control(), knowsArrays())
+	e := pool.New(a.forPooler(d), pool.Pools{Guarded: guarded, Control: control, App: app}, a.ears(way), sizes)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: a.names.Of(statements()), Names: a.names, Name: "postgres", Durability: durability,
 		Fault: Fault, Named: named,

@@ -71,7 +71,8 @@ func claim(n store.Names, places string) string {
 	if !safety.Leases {
 		lease = ""
 	}
-	return n.In(`with moment as materialized (select ` + clock + ` as now), place as materialized (` + places + `)` + lease + `
+	return n.In(`with moment as materialized (select ` + clock + ` as now),
+		place as materialized (` + places + `)` + lease + `
 		update posthorn_message m
 		set state = 2, token = $1, worker = $2, claimed_at = t.now, wake_at = t.now + $3` + store.CountDelivery() + `
 		from moment t where m.ctid = any(array(select ctid from place))
