@@ -50,7 +50,8 @@ type Handler struct {
 	tx, raw bool
 	slow    bool // it does something before its transaction
 	secrets Secrets
-	decode  func(body []byte) (any, error)
+	decode  func(body []byte) (msg any, err error) // a pointer to the message
+	check   func(msg any) error                    // asks such a message; nil: it is no Validator
 	start   func(ctx context.Context, d driver.Delivery, msg any) (Effect, error)
 }
 
@@ -102,8 +103,8 @@ func (h *Handler) open(body []byte) (msg any, err error) {
 	if msg, err = h.decode(body); err != nil {
 		return nil, &DecodeError{Err: err}
 	}
-	if v, ok := msg.(Validator); ok {
-		if err := v.Validate(); err != nil {
+	if h.check != nil {
+		if err := h.check(msg); err != nil {
 			return nil, &InvalidError{Err: err}
 		}
 	}
@@ -130,7 +131,10 @@ func WithRawTx() HandlerOption { return func(h *Handler) { h.raw = true } }
 // marks by posthorn:"secret" is hidden where messages are shown: see [Secrets].
 func Handle[T Message](m *Mux, fn func(ctx context.Context, msg T) error, opts ...HandlerOption) {
 	register[T](m, &Handler{start: func(ctx context.Context, d driver.Delivery, msg any) (Effect, error) {
-		return nil, m.wrap(ctx, d, func(ctx context.Context) error { return fn(ctx, msg.(T)) })
+		if len(m.middleware) == 0 {
+			return nil, fn(ctx, *msg.(*T))
+		}
+		return nil, m.wrap(ctx, d, func(ctx context.Context) error { return fn(ctx, *msg.(*T)) })
 	}}, opts)
 }
 
@@ -141,7 +145,10 @@ func Handle[T Message](m *Mux, fn func(ctx context.Context, msg T) error, opts .
 func HandleTx[T Message](m *Mux, fn func(ctx context.Context, tx *Tx, msg T) error, opts ...HandlerOption) {
 	register[T](m, &Handler{tx: true, start: func(_ context.Context, d driver.Delivery, msg any) (Effect, error) {
 		return func(ctx context.Context, tx *Tx) error {
-			return m.wrap(ctx, d, func(ctx context.Context) error { return fn(ctx, tx, msg.(T)) })
+			if len(m.middleware) == 0 {
+				return fn(ctx, tx, *msg.(*T))
+			}
+			return m.wrap(ctx, d, func(ctx context.Context) error { return fn(ctx, tx, *msg.(*T)) })
 		}, nil
 	}}, opts)
 }
@@ -157,7 +164,7 @@ func HandleEffect[T Message](m *Mux, fn func(ctx context.Context, msg T) (Effect
 	) (Effect, error) {
 		var effect Effect
 		err := m.wrap(ctx, d, func(ctx context.Context) (err error) {
-			effect, err = fn(ctx, msg.(T))
+			effect, err = fn(ctx, *msg.(*T))
 			return err
 		})
 		return effect, err
@@ -168,14 +175,17 @@ func register[T Message](m *Mux, h *Handler, opts []HandlerOption) {
 	var zero T
 	h.kind, h.timeout = zero.Kind(), DefaultTimeout
 	h.decode = func(body []byte) (any, error) {
-		var msg T
-		err := json.Unmarshal(body, &msg)
+		msg := new(T)
+		err := json.Unmarshal(body, msg)
 		return msg, err
+	}
+	if _, ok := any(zero).(Validator); ok {
+		h.check = func(msg any) error { return any(*msg.(*T)).(Validator).Validate() }
 	}
 	for _, opt := range opts {
 		opt(h)
 	}
-	err := h.check()
+	err := h.usable()
 	if err == nil {
 		h.secrets, err = secretsOf(reflect.TypeFor[T]())
 	}
@@ -188,7 +198,8 @@ func register[T Message](m *Mux, h *Handler, opts []HandlerOption) {
 	m.handlers[h.kind] = h
 }
 
-func (h *Handler) check() error {
+// usable reports what is wrong with its options.
+func (h *Handler) usable() error {
 	if h.timeout <= 0 {
 		return fmt.Errorf("timeout %s is not positive", h.timeout)
 	}
