@@ -83,8 +83,8 @@ func checkName(what, s string, limit int, ok func(byte) bool) error {
 		return fmt.Errorf("%w: %s has %d bytes, the limit is %d", ErrTooLarge, what, len(s), limit)
 	}
 	for i := range len(s) {
-		if !ok(s[i]) || i == 0 && !alnum(s[i]) {
-			return fmt.Errorf("%w: %s %q has %q at byte %d", ErrInvalid, what, s, s[i], i)
+		if c := s[i]; !alnum(c) && (i == 0 || !ok(c)) {
+			return fmt.Errorf("%w: %s %q has %q at byte %d", ErrInvalid, what, s, c, i)
 		}
 	}
 	return nil

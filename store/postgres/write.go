@@ -32,14 +32,16 @@ func newWriter(n store.Names) writer {
 	}
 	ready, suspect := store.Ready, gates().Suspect.Stands
 	return writer{
-		insert: n.In(`insert into posthorn_message
+		// In the list of a select unnest makes row for row; after from all would be kept before.
+		insert: n.In(`with moment as materialized (select ` + clock + ` as now)
+			insert into posthorn_message
 			  (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body)
-			select m.id, m.kind, m.queue, m.priority, (m.due > m.now)::int, m.due, m.due, m.now,
-			  m.attempt, m.header, m.body
-			from (select ` + clock + ` as now) c cross join lateral (
-			  select u.*, c.now, greatest(c.now + u.delay, u.at) as due
-			  from unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::bigint[], $6::bigint[], $7::int[],
-			    $8::text[], $9::bytea[]) as u(id, kind, queue, priority, delay, at, attempt, header, body)) m`),
+			select m.id, m.kind, m.queue, m.priority, (m.due > m.now)::int, m.due, m.due, m.now, m.attempt, m.header, m.body
+			from (select u.*, greatest(u.now + u.delay, u.at) as due from (
+			  select now, unnest($1::text[]) as id, unnest($2::text[]) as kind, unnest($3::text[]) as queue,
+			    unnest($4::smallint[]) as priority, unnest($5::bigint[]) as delay, unnest($6::bigint[]) as at,
+			    unnest($7::int[]) as attempt, unnest($8::text[]) as header, unnest($9::bytea[]) as body
+			  from moment) u) m`),
 		ack: n.In(remove + ` select seq, token from gone`),
 		ackLot: n.In(`with gone as (delete from posthorn_message where seq = any($1) and token = $2 returning seq)
 			select case when count(*) < cardinality($1::bigint[]) then coalesce(array_agg(seq), '{}') end
