@@ -35,7 +35,7 @@ type Validator interface {
 }
 
 // WithDelivery returns a context that carries the delivery and the logger for
-// its handler. Workers call it; so may a test of a handler.
+// its handler, as a worker's has them. It is for tests of handlers.
 func WithDelivery(ctx context.Context, d driver.Delivery, log *slog.Logger) context.Context {
 	return context.WithValue(ctx, inhand.Key{}, &inhand.Message{Delivery: &d, Log: log})
 }

@@ -74,7 +74,10 @@ func (r *rig) work(ctx context.Context, c driver.Consumer, counted *tally) {
 			r.Errorf("receive: %v", err)
 			return
 		}
-		if err := c.Settle(context.WithoutCancel(ctx), verdicts(driver.Ack, ds...)...); err != nil {
+		given := verdicts(driver.Ack, ds...)
+		err = c.Settle(context.WithoutCancel(ctx), given...)
+		clear(given) // it is the caller's again
+		if err != nil {
 			r.Errorf("settle: %v", err)
 			return
 		}

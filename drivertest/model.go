@@ -196,7 +196,9 @@ func (m *model) settleSome() {
 		stale = append(stale, m.ended[rapid.IntRange(0, len(m.ended)-1).Draw(m.t, "which")])
 		ss = append(verdicts(driver.Ack, stale...), ss...)
 	}
-	err := m.steady.Settle(m.soon(), ss...)
+	given := slices.Clone(ss)
+	err := m.steady.Settle(m.soon(), given...)
+	clear(given) // it is the caller's again
 	if len(stale) > 0 {
 		m.lost(err, stale...)
 		m.cameBack(stale[0])

@@ -23,19 +23,23 @@ func (c *consumer) claim(ctx context.Context, queues []string, limit int) (out [
 			c.turns.Took(turn.Queue, most, 0, time.Now())
 			continue
 		}
-		ds, err := c.claimQueue(ctx, queue, most)
+		ds, asked, err := c.claimQueue(ctx, queue, most)
+		if out == nil {
+			out = ds
+		} else {
+			out = append(out, ds...)
+		}
 		if err != nil && len(out) > 0 {
-			break // the next call meets the error, if it stays
+			_ = c.store.explain("receive", err) // that it is away; the next call meets the error, if it stays
+			break
 		}
 		if err != nil {
 			return nil, err
 		}
-		c.turns.Took(turn.Queue, most, len(ds), time.Now())
-		if out == nil {
-			out = ds
-			continue
+		c.turns.Took(turn.Queue, asked, len(ds), time.Now())
+		if asked < most && len(ds) == asked {
+			break // there is more of it, which comes before that of the others
 		}
-		out = append(out, ds...)
 	}
 	if len(c.sub.Queues) > 1 {
 		slices.SortStableFunc(out, func(a, b driver.Delivery) int {

@@ -17,8 +17,8 @@ const maxShared = 1000
 
 // A Combiner lets writes share transactions. There are some lanes, each of
 // which can run one transaction at a time; whoever gets a free lane runs the
-// writes of all who wait at that moment. A lone write waits for nobody; under
-// load one commit carries many. It is safe for concurrent use.
+// writes of all who wait at that moment, but for a second claim where there are several
+// lanes. A lone write waits for nobody; under load one commit carries many. It is safe for concurrent use.
 type Combiner struct {
 	lanes chan int
 	ended chan struct{} // closed by Close, so that nobody waits for a lane that it keeps
@@ -199,11 +199,11 @@ func (c *Combiner) next(sender *bool) []*write {
 	return batch
 }
 
-// together is how many of those that wait are written together. While there is a lane that
-// nobody uses, a second claim goes there: claims are what takes longest.
+// together is how many of those that wait are written together. Where there are several lanes, a
+// second claim is left to another one, or to the next transaction: claims are what takes longest.
 func (c *Combiner) together() int {
 	n := min(len(c.queue), maxShared)
-	if len(c.lanes) == 0 {
+	if cap(c.lanes) == 1 {
 		return n
 	}
 	takes := 0

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	crand "crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -50,7 +51,7 @@ type consumer struct {
 	open    []string // the queues that are not paused, in their order
 	ears    *ears
 	turns   *share.Schedule
-	unsure  []driver.Delivery // of claims of whose commit nobody knows the outcome yet
+	unsure  []driver.Delivery // of claims of which nobody knows yet whether they stand
 	pace    Pace
 	found   time.Time // when the last message was
 	took    int       // how many each of its last claims got
@@ -95,6 +96,9 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 		}
 		asked := min(limit, c.most())
 		ds, next, err := c.try(ctx, asked)
+		if errors.Is(err, errKept) {
+			continue // it is renewed, and delivered
+		}
 		if err != nil {
 			return nil, c.store.explain("receive", cmp.Or(ctx.Err(), err))
 		}
@@ -129,7 +133,7 @@ const lookEvery = 25 * time.Millisecond
 // It looks before it claims unless there is probably something, so that an idle
 // worker never takes a write lock.
 func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, next time.Duration, err error) {
-	if len(c.unsure) > 0 {
+	for len(c.unsure) > 0 {
 		if ds, err = c.recall(ctx, limit); err != nil || len(ds) > 0 {
 			return ds, 0, err
 		}

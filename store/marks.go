@@ -103,7 +103,7 @@ func earlier(at, other []Mark) (out []Mark) {
 	return out
 }
 
-// note learns from a claim of at most limit messages, in their order: those of the
+// note learns from claims of at most limit messages together, in their order: those of the
 // last priority were cut off if the limit was reached, the others are all taken.
 func (m *marks) note(ds []driver.Delivery, limit int, a approach) {
 	if a.early {

@@ -87,7 +87,7 @@ type Parts struct {
 	// means that hints can be trusted, and it looks after Options.Poll.
 	Fast time.Duration
 	// Abreast is how many claims a consumer runs beside each other where there is much to
-	// claim: as many as the database can do at a time; 0 means one.
+	// claim; 0 means one. It needs as many lanes for writes.
 	Abreast int
 	// Spans is how many units may be settled together before their effects run.
 	Spans int

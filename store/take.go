@@ -28,15 +28,16 @@ func (c *consumer) most() int {
 	return maxClaim
 }
 
-// shares divide what is to be claimed among claims beside each other.
-func (c *consumer) shares(limit int) []int {
+// shares divide what is to be claimed among claims beside each other. What each would walk over
+// before it finds something is walked over by one.
+func (c *consumer) shares(limit int, walks bool) []int {
 	n := 1
-	if c.full {
+	if c.full && !walks {
 		n = max(min(c.store.Abreast, limit/leastAbreast), 1)
 	}
 	out := make([]int, n)
 	for i := range out {
-		out[i] = (limit + i) / n
+		out[i] = min((limit+i)/n, maxClaim)
 	}
 	return out
 }
@@ -44,8 +45,9 @@ func (c *consumer) shares(limit int) []int {
 // A taking is one claim of a queue.
 type taking struct {
 	Take
-	ds  []driver.Delivery
-	err error
+	ds   []driver.Delivery
+	err  error
+	done time.Time
 }
 
 // taking prepares a claim.
@@ -64,61 +66,72 @@ func (c *consumer) taking(queue string, limit int, at []Mark) *taking {
 	return t
 }
 
-// claimQueue takes deliveries from one queue: where the server has processors for it, by
-// claims beside each other, which pass over what another one has locked. What they took
-// together is what one of them would have taken, as long as none fails.
-func (c *consumer) claimQueue(ctx context.Context, queue string, limit int) ([]driver.Delivery, error) {
-	var from approach
+// claimQueue takes deliveries from one queue, where there is much to take by claims beside each
+// other, which pass over what another one has locked. What they took together is what one
+// of them would have taken, as long as none fails. Where one does, it returns what the others took,
+// and the error: what stood before that is found by the next claim, which begins where this one did.
+// It returns how many it has asked for, too.
+func (c *consumer) claimQueue(
+	ctx context.Context, queue string, limit int,
+) (ds []driver.Delivery, asked int, err error) {
+	var (
+		from  approach
+		walks bool
+	)
 	m := c.marks[queue]
 	if m != nil {
-		var err error
 		if from, err = c.approach(ctx, queue); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		walks = from.early && m.dear(c.store.opts.Poll, c.store.wholeShare)
 	}
 	var takings []*taking
-	for _, share := range c.shares(limit) {
-		takings = append(takings, c.taking(queue, share, from.marks))
+	for _, share := range c.shares(limit, walks) {
+		takings, asked = append(takings, c.taking(queue, share, from.marks)), asked+share
 	}
 	began := time.Now()
 	c.run(ctx, takings)
-	ds, err := c.taken(takings)
+	ds, err = c.taken(takings)
 	if m == nil || err != nil {
-		return ds, unless(ds, err)
+		return ds, asked, err
 	}
 	if from.whole() && c.store.ReadySince == nil { // else a look tells, without a commit
 		m.cost = time.Since(began)
 	}
-	m.note(ds, limit, from)
-	return ds, nil
-}
-
-// unless is an error that is of no importance where there are deliveries: the next call
-// meets it, if it stays. What the claim that failed may have passed over, or locked, stands
-// where the marks were before.
-func unless(ds []driver.Delivery, err error) error {
-	if len(ds) > 0 {
-		return nil
-	}
-	return err
+	m.note(ds, asked, from)
+	return ds, asked, nil
 }
 
 // run runs claims beside each other.
 func (c *consumer) run(ctx context.Context, takings []*taking) {
 	var wg sync.WaitGroup
 	for _, t := range takings[1:] {
-		wg.Go(func() { t.err = c.store.Engine.Write(ctx, &Write{Take: &t.Take}) })
+		wg.Go(func() { c.take(ctx, t) })
 	}
-	first := takings[0]
-	first.err = c.store.Engine.Write(ctx, &Write{Take: &first.Take})
+	c.take(ctx, takings[0])
 	wg.Wait()
 }
 
+func (c *consumer) take(ctx context.Context, t *taking) {
+	t.err = c.store.Engine.Write(ctx, &Write{Take: &t.Take})
+	t.done = time.Now()
+}
+
+// errKept: the leases of a claim ran while another one was waited for.
+var errKept = errors.New("another claim took too long")
+
+// leaseShare is the part of a lease that may be over when its message is delivered.
+const leaseShare = 16
+
 // taken are the deliveries of claims, in their order. Those of whose commit nobody knows the
-// outcome are kept for later.
+// outcome are kept for later, and so are those that have waited for another claim, since who gets
+// them counts their leases from then on: they are renewed before.
 func (c *consumer) taken(takings []*taking) (ds []driver.Delivery, err error) {
 	for _, t := range takings {
-		if errors.Is(t.err, driver.ErrOutcomeUnknown) {
+		if t.err == nil && len(takings) > 1 && time.Since(t.done) > c.sub.Lease/leaseShare {
+			t.err = errKept
+		}
+		if errors.Is(t.err, driver.ErrOutcomeUnknown) || errors.Is(t.err, errKept) {
 			c.unsure = append(c.unsure, t.ds...)
 		}
 		if t.err != nil {

@@ -130,30 +130,88 @@ func TestAClaimThatFailsBesideAnotherLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// Of two claims of whose commits nobody knows, each is asked for by itself.
+// Of two claims of whose commits nobody knows, each is asked for by itself; what comes next is
+// what stands of either, and nothing new.
 func TestClaimsAbreastAreRecalledOneByOne(t *testing.T) {
 	t.Parallel()
-	s, _ := abreast(t, 1400)
+	for name, lost := range map[string]func(i int, first bool) bool{
+		"one is lost":                func(i int, _ bool) bool { return i == 0 },
+		"all of the first one is":    func(_ int, first bool) bool { return first },
+		"all of the second one is":   func(_ int, first bool) bool { return !first },
+		"one of each, and the first": func(i int, _ bool) bool { return i%450 == 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := abreast(t, 1500)
+			recalled(t, s, lost)
+		})
+	}
+}
+
+func recalled(t *testing.T, s *store.Store, lost func(i int, first bool) bool) {
+	t.Helper()
 	c := consume(t, s)
 	_, err := upTo(t, c, 500)
 	try(t, err)
 	ds, err := upTo(t, c, 900)
 	try(t, err)
 	slices.SortStableFunc(ds, func(a, b driver.Delivery) int { return strings.Compare(claimOf(a), claimOf(b)) })
-	lost := ds[0] // somebody else has it meanwhile
-	_, err = s.DB().ExecContext(t.Context(), `update posthorn_message set token = 'another' where id = $1`, lost.ID)
-	try(t, err)
+	var held []driver.Delivery
+	for i, d := range ds {
+		if !lost(i, claimOf(d) == claimOf(ds[0])) {
+			held = append(held, d)
+			continue
+		}
+		_, err = s.DB().ExecContext(t.Context(), `update posthorn_message set token = 'another' where id = $1`, d.ID)
+		try(t, err)
+	}
 	store.Unsure(c, slices.Clone(ds))
-	var got []driver.Delivery
-	for range 2 {
+	for len(held) > 0 {
 		part, err := upTo(t, c, 1000)
 		try(t, err)
-		if n := tokens(part); n != 1 {
-			t.Errorf("recalled %d of %d claims", len(part), n)
+		if n := tokens(part); n != 1 || len(part) > len(held) || !slices.Equal(inOrder(part), inOrder(held[:len(part)])) {
+			t.Fatalf("recalled %d of %d claims, of %d that are held", len(part), n, len(held))
 		}
-		got = append(got, part...)
+		held = held[len(part):]
 	}
-	if !slices.Equal(inOrder(got), inOrder(ds[1:])) {
-		t.Errorf("recalled %d, want the %d that are still held", len(got), len(ds)-1)
+}
+
+// What was claimed while another claim took long has its leases renewed before it is delivered:
+// who gets it counts from then on.
+func TestAClaimThatWaitedForAnotherIsRenewed(t *testing.T) {
+	t.Parallel()
+	s, want := abreast(t, 1500)
+	for _, stmt := range []string{
+		`create sequence claims_of_it`,
+		`create function slow_once() returns trigger language plpgsql as $$ begin
+			if nextval('claims_of_it') = 1 then perform pg_sleep(0.5); end if; return new; end $$`,
+		`create trigger slow_once before update on posthorn_message for each row when (old.id = '` + want[700] + `')
+			execute function slow_once()`,
+	} {
+		_, err := s.DB().ExecContext(t.Context(), stmt)
+		try(t, err)
+	}
+	const lease = 5 * time.Second
+	c, err := s.Consume(t.Context(), driver.Subscription{Queues: []string{"q"}, Lease: lease, Worker: "w"})
+	try(t, err)
+	defer func() { _ = c.Close() }()
+	_, err = upTo(t, c, 500)
+	try(t, err)
+	var got []driver.Delivery
+	for len(got) < 1000 {
+		ds, err := upTo(t, c, 1000)
+		try(t, err)
+		if len(ds) != 500 {
+			t.Fatalf("received %d at once, want what one of the claims got", len(ds))
+		}
+		got = append(got, ds...)
+	}
+	for claim, ds := range map[string][]driver.Delivery{"slow": got[:500], "other": got[500:]} {
+		var renewed int
+		try(t, s.DB().QueryRowContext(t.Context(), `select count(*) from posthorn_message
+			where token = $1 and wake_at > claimed_at + $2`, claimOf(ds[0]), lease.Milliseconds()).Scan(&renewed))
+		if want := map[string]int{"slow": 0, "other": 500}[claim]; renewed != want {
+			t.Errorf("%d of the %s claim were renewed, want %d", renewed, claim, want)
+		}
 	}
 }

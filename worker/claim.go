@@ -127,7 +127,7 @@ func (w *Worker) begin(ps []*parcel) {
 func (w *Worker) newParcel(d driver.Delivery, claimed time.Time) *parcel {
 	p := &parcel{d: d, claimed: claimed}
 	p.handler, _ = w.mux.Handler(d.Kind)
-	p.ctx.Carry(w.handlers, inhand.Message{Delivery: &p.d, Log: w.opts.Log})
+	p.ctx.Carry(&w.handlers, inhand.Message{Delivery: &p.d, Log: w.opts.Log})
 	p.leaseEnd.Store(w.leaseEnd(claimed))
 	return p
 }

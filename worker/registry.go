@@ -67,7 +67,7 @@ func (w *Worker) leave() {
 	if w.roles.Registry == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.handlers), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(&w.handlers), patience)
 	defer cancel()
 	if err := w.roles.Registry.Deregister(ctx, w.id); err != nil {
 		w.opts.Log.Warn("could not leave the registry", "worker", w.id, "error", err)

@@ -40,7 +40,7 @@ func (w *Worker) commit(ps []*parcel) {
 			},
 		}
 	}
-	errs := w.roles.Transactor.Transact(w.handlers, units)
+	errs := w.roles.Transactor.Transact(&w.handlers, units)
 	done := ps[:0:0]
 	away := false
 	for i, p := range ps {
@@ -53,7 +53,7 @@ func (w *Worker) commit(ps []*parcel) {
 	}
 	w.release(done)
 	if away {
-		w.weather.pause(w.handlers)
+		w.weather.pause(&w.handlers)
 	}
 }
 
@@ -132,7 +132,7 @@ func (w *Worker) settle(ps []*parcel) {
 	next := verdict.Settled(err, w.transient(err), len(ps))
 	for ; next == verdict.Again; next = verdict.Settled(err, w.transient(err), len(ps)) {
 		w.weather.report(w.opts.Log, err)
-		if !w.weather.pause(w.handlers) {
+		if !w.weather.pause(&w.handlers) {
 			break
 		}
 		err = w.settleOnce(ps)
@@ -159,7 +159,7 @@ func (w *Worker) settleOnce(ps []*parcel) error {
 	}
 	defer clear(ss)
 	w.settling = ss
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.handlers), w.opts.Lease)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(&w.handlers), w.opts.Lease)
 	defer cancel()
 	err := w.consumer.Settle(ctx, ss...)
 	var lost *driver.LeaseLostError

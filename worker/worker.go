@@ -13,6 +13,7 @@ import (
 
 	"github.com/posthorn/posthorn"
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/internal/inhand"
 	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/worker/verdict"
 )
@@ -52,9 +53,8 @@ type Worker struct {
 	ended    mailbox[*parcel]    // verdicts to be settled
 	settling []driver.Settlement // of the call under way, or room for the next one
 	stop     context.CancelCauseFunc
-	abort    context.CancelCauseFunc
-	handlers context.Context //nolint:containedctx // the root of all handlers' contexts
-	limbo    sync.WaitGroup  // effects that were left behind
+	handlers inhand.Context // the root of all handlers' contexts
+	limbo    sync.WaitGroup // effects that were left behind
 	weather  weather
 	events   *events
 
@@ -77,7 +77,7 @@ func New(t driver.Transport, m *posthorn.Mux, o Options) (*Worker, error) {
 		rules: verdict.Rules{MaxCrashes: o.MaxCrashes, Isolated: o.Isolated},
 		hand:  newHand(), work: make(chan *parcel, o.Concurrency+o.Prefetch), events: newEvents(o.Observe),
 	}
-	w.handlers, w.abort = context.WithCancelCause(context.Background())
+	w.handlers.Carry(context.Background(), inhand.Message{})
 	w.units.init()
 	w.ended.init()
 	if err := w.checkHandlers(); err != nil {
@@ -153,7 +153,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.consumer = consumer
 	taking, stop := context.WithCancelCause(ctx)
 	w.stop = stop
-	defer w.abort(errAsked)
+	defer w.handlers.End(errAsked)
 	if err := w.join(taking); err != nil && ctx.Err() != nil {
 		reason := reasonOf(ctx) // asked to stop before it had begun
 		w.reason.Store(&reason)
@@ -176,7 +176,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // Abort ends the handlers' contexts now. What they had in hand is given back
 // at no cost. It is for an operator who asks a second time.
-func (w *Worker) Abort() { w.abort(driver.ErrShutdown) }
+func (w *Worker) Abort() { w.handlers.End(driver.ErrShutdown) }
 
 // run starts the rooms, takes messages until taking ends, and empties the
 // rooms one after the other.
@@ -206,7 +206,7 @@ func (w *Worker) run(taking context.Context) {
 	w.giveBack()
 	close(w.work)
 	w.drain(&slots)
-	w.abort(driver.ErrShutdown) // frees the stranded, which nothing else waits for
+	w.handlers.End(driver.ErrShutdown) // frees the stranded, which nothing else waits for
 	w.limbo.Wait()
 	w.units.close()
 	units.Wait()
@@ -252,7 +252,7 @@ func (w *Worker) drain(slots *sync.WaitGroup) {
 		return
 	case <-w.handlers.Done():
 	case <-time.After(w.opts.DrainTimeout):
-		w.abort(driver.ErrShutdown)
+		w.handlers.End(driver.ErrShutdown)
 	}
 	select {
 	case <-idle:

@@ -3,6 +3,7 @@ package inhand
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -20,11 +21,14 @@ type Message struct {
 	Log      *slog.Logger // for its handler; nil: the default
 }
 
-// A Context is a context.Context of package context that is made when somebody needs it:
-// who only asks whether it has ended, or for the message, does without, and most of a
-// message's contexts are asked for nothing else. Made with its timer and its place among the
-// children of its parent, it would cost a no-op handler more than the decoding of the
-// message (docs/adr/0052).
+// A Context is made by package context when somebody needs it: for its channel, or for a value
+// other than the message. Who only asks whether it has ended, or for the message, does without,
+// and most of a message's contexts are asked for nothing else. Made with its timer and its place
+// among the children of its parent, it would cost a no-op handler more than the decoding of the
+// message (ADR 52).
+//
+// What ends it first is why it has ended, as if it had been made at once, as far as its ancestors are
+// of this type: each End notes the time.
 //
 // The zero value is not usable: Carry or Bound comes first, once. After that it is safe for
 // concurrent use.
@@ -36,8 +40,9 @@ type Context struct {
 
 	made atomic.Pointer[made]
 
-	mu    sync.Mutex // held while it is made or ended
-	ended bool
+	mu    sync.Mutex  // held while it is made or ended
+	ended atomic.Bool // by End
+	at    time.Time   // when; set before ended, as is the cause
 	cause error
 }
 
@@ -60,20 +65,21 @@ func (c *Context) Bound(parent context.Context, deadline time.Time, late error) 
 func (c *Context) End(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended {
+	if c.ended.Load() {
 		return
 	}
 	if !c.deadline.IsZero() {
 		cause = nil
 	}
-	m := c.made.Load()
-	if m == nil && c.parent.Err() != nil {
-		m = c.make(c.parent) // its end came first
+	now, m := time.Now(), c.made.Load()
+	if m == nil && (c.parent.Err() != nil || c.passed(now)) {
+		m = c.make(now) // its end came before
 	}
+	c.at, c.cause = now, cause
+	c.ended.Store(true)
 	if m != nil {
 		m.end(cause)
 	}
-	c.ended, c.cause = true, cause
 }
 
 // get makes it, if it is not made yet.
@@ -86,26 +92,49 @@ func (c *Context) get() context.Context {
 	if m := c.made.Load(); m != nil {
 		return m
 	}
-	if !c.ended {
-		return c.make(c.parent)
-	}
-	return c.make(context.WithoutCancel(c.parent)) // whose end may have come since
+	return c.make(time.Now())
 }
 
 // make makes it. The caller holds the lock.
-func (c *Context) make(parent context.Context) *made {
+func (c *Context) make(now time.Time) *made {
 	m := &made{}
-	if c.ended || c.deadline.IsZero() {
-		m.Context, m.end = context.WithCancelCause(parent)
-	} else {
+	switch {
+	case c.ended.Load(): // first, else it was made then
+		m.Context, m.end = context.WithCancelCause(context.WithoutCancel(c.parent))
+		m.end(c.cause)
+	case c.deadline.IsZero():
+		m.Context, m.end = context.WithCancelCause(c.parent)
+	default:
+		parent := c.parent
+		if at, known := endOf(parent, now); c.passed(now) && known && !at.Before(c.deadline) {
+			parent = context.WithoutCancel(parent) // it ended later
+		}
 		ctx, cancel := context.WithDeadlineCause(parent, c.deadline, c.late)
 		m.Context, m.end = ctx, func(error) { cancel() }
 	}
-	if c.ended {
-		m.end(c.cause)
-	}
 	c.made.Store(m) // not before it has ended, if it has: nobody sees it stand again
 	return m
+}
+
+// passed reports whether its deadline is over.
+func (c *Context) passed(now time.Time) bool { return !c.deadline.IsZero() && !now.Before(c.deadline) }
+
+// endOf is when a context ended, as far as that is known; one that stands ends now.
+func endOf(ctx context.Context, now time.Time) (at time.Time, known bool) {
+	c, ok := ctx.(*Context)
+	if !ok {
+		return now, ctx.Err() == nil
+	}
+	if at, known = endOf(c.parent, now); !known {
+		return at, false
+	}
+	if c.ended.Load() && c.at.Before(at) {
+		at = c.at
+	}
+	if c.passed(at) {
+		at = c.deadline
+	}
+	return at, true
 }
 
 // Err is why it has ended, or nil.
@@ -113,17 +142,21 @@ func (c *Context) Err() error {
 	if m := c.made.Load(); m != nil {
 		return m.Err()
 	}
-	if c.parent.Err() != nil || !c.deadline.IsZero() && !time.Now().Before(c.deadline) || c.over() {
+	if c.ended.Load() || c.parent.Err() != nil || !c.deadline.IsZero() && c.passed(time.Now()) {
 		return c.get().Err()
 	}
 	return nil
 }
 
-// over reports whether End has ended it.
-func (c *Context) over() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ended
+// String says what it is a context of. It never changes, so that it may be printed while others use it.
+func (c *Context) String() string {
+	if !c.deadline.IsZero() {
+		return fmt.Sprintf("%v.Bound(%s)", c.parent, c.deadline.Format(time.RFC3339Nano))
+	}
+	if c.message.Delivery != nil {
+		return fmt.Sprintf("%v.Carry(%s)", c.parent, c.message.Delivery.ID)
+	}
+	return fmt.Sprintf("%v.Bound", c.parent)
 }
 
 // Done is closed when it ends.

@@ -3,8 +3,11 @@ package inhand_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -22,22 +25,25 @@ var (
 // userKey is a key of somebody else's.
 type userKey struct{}
 
-// A pair is what a worker makes of a root for a message, and what package context makes of
-// the same root.
+// A pair is what a worker makes for a message: the root, which ends with the worker, the message's
+// and that of a part of its handler; and what package context makes of the same.
 type pair struct {
-	abort         context.CancelCauseFunc
-	message, part *inhand.Context
-	lose          context.CancelCauseFunc
-	end           context.CancelFunc
-	models        [2]context.Context // of message and part
-	message0      *driver.Delivery
+	root, message, part *inhand.Context
+	delivery            *driver.Delivery
+
+	abort, lose context.CancelCauseFunc
+	end         context.CancelFunc
+	models      [2]context.Context // of message and part
 }
 
 func newPair(deadline time.Time) *pair {
-	root, abort := context.WithCancelCause(context.WithValue(context.Background(), userKey{}, "the root's"))
-	p := &pair{abort: abort, message: &inhand.Context{}, part: &inhand.Context{}, message0: &driver.Delivery{}}
-	p.message.Carry(root, inhand.Message{Delivery: p.message0})
+	values := context.WithValue(context.Background(), userKey{}, "the root's")
+	p := &pair{root: &inhand.Context{}, message: &inhand.Context{}, part: &inhand.Context{}, delivery: &driver.Delivery{}}
+	p.root.Carry(values, inhand.Message{})
+	p.message.Carry(p.root, inhand.Message{Delivery: p.delivery})
 	p.part.Bound(p.message, deadline, errLate)
+	var root context.Context
+	root, p.abort = context.WithCancelCause(values)
 	p.models[0], p.lose = context.WithCancelCause(root)
 	if deadline.IsZero() {
 		p.models[1], p.end = context.WithCancel(p.models[0])
@@ -51,6 +57,7 @@ func (p *pair) close() {
 	p.abort(nil)
 	p.lose(nil)
 	p.end()
+	p.root.End(nil)
 	p.message.End(nil)
 	p.part.End(nil)
 }
@@ -64,41 +71,51 @@ func done(ctx context.Context) bool {
 	}
 }
 
-// Whatever is asked in whatever order, it says what package context would.
+// A step ends something, or asks one of the two contexts.
+type step struct {
+	what string
+	n    int // of the context
+}
+
+// Whatever is asked and whatever ends in whatever order, it says what package context would,
+// also where nobody has asked before.
 func TestContextIsWhatPackageContextWouldMake(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		var deadline time.Time
-		switch rapid.IntRange(0, 2).Draw(t, "deadline") {
-		case 1:
-			deadline = time.Now().Add(time.Hour)
-		case 2:
-			deadline = time.Now().Add(-time.Hour)
-		}
-		p := newPair(deadline)
-		defer p.close()
-		if !deadline.IsZero() && time.Now().After(deadline) {
-			_ = p.part.Err() // who never asked cannot know that the deadline was before the end
-		}
-		for range rapid.IntRange(1, 12).Draw(t, "steps") {
-			p.step(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		seconds := rapid.IntRange(-2, 3).Draw(rt, "seconds to the deadline; -2 is none")
+		steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
+			return step{rapid.SampledFrom([]string{
+				"err", "cause", "cheap cause", "done", "value", "deadline", "child", "wait", "wait", "wait", "abort", "lose", "end",
+			}).Draw(t, "what"), rapid.IntRange(0, 1).Draw(t, "context")}
+		}), 1, 12).Draw(rt, "steps")
+		var wrong []string
+		synctest.Test(t, func(*testing.T) {
+			var deadline time.Time
+			if seconds > -2 {
+				deadline = time.Now().Add(time.Duration(seconds) * time.Second)
+			}
+			p := newPair(deadline)
+			defer p.close()
+			for _, s := range steps {
+				wrong = append(wrong, p.step(s)...)
+			}
+		})
+		if len(wrong) > 0 {
+			rt.Fatalf("%q", wrong)
 		}
 	})
 }
 
-// step ends something, or asks both for the same.
-func (p *pair) step(t *rapid.T) {
-	n := rapid.IntRange(0, 1).Draw(t, "context")
-	mine := []context.Context{p.message, p.part}[n]
-	model := p.models[n]
+// step does a step with both, and says what differs.
+func (p *pair) step(s step) (wrong []string) {
+	mine := []context.Context{p.message, p.part}[s.n]
+	model := p.models[s.n]
 	same := func(what string, a, b any) {
 		if a != b {
-			t.Fatalf("%s of context %d is %v, of package context's %v", what, n, a, b)
+			wrong = append(wrong, fmt.Sprintf("%s of context %d is %v, of package context's %v", what, s.n, a, b))
 		}
 	}
-	switch rapid.SampledFrom([]string{
-		"err", "err", "cause", "cheap cause", "done", "value", "deadline", "child", "abort", "lose", "end",
-	}).Draw(t, "step") {
+	switch s.what {
 	case "err":
 		same("Err", mine.Err(), model.Err())
 	case "cause":
@@ -110,7 +127,7 @@ func (p *pair) step(t *rapid.T) {
 	case "value":
 		same("the root's value", mine.Value(userKey{}), "the root's")
 		m, ok := mine.Value(inhand.Key{}).(*inhand.Message)
-		same("message", ok && m.Delivery == p.message0, true)
+		same("message", ok && m.Delivery == p.delivery, true)
 	case "deadline":
 		a, aok := mine.Deadline()
 		b, bok := model.Deadline()
@@ -121,8 +138,21 @@ func (p *pair) step(t *rapid.T) {
 		defer end()
 		same("Err of a child", child.Err(), model.Err())
 		same("Cause of a child", context.Cause(child), context.Cause(model))
+	default:
+		p.pass(s.what)
+	}
+	return wrong
+}
+
+// pass lets time pass, or ends something.
+func (p *pair) pass(what string) {
+	switch what {
+	case "wait":
+		time.Sleep(700 * time.Millisecond)
+		synctest.Wait()
 	case "abort":
 		p.abort(errAway)
+		p.root.End(errAway)
 	case "lose":
 		p.lose(errLost)
 		p.message.End(errLost)
@@ -136,7 +166,7 @@ func (p *pair) step(t *rapid.T) {
 func TestEndIsHeard(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(p *pair){
-		"of the root":    func(p *pair) { p.abort(errLost) },
+		"of the root":    func(p *pair) { p.root.End(errLost) },
 		"of the message": func(p *pair) { p.message.End(errLost) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -224,4 +254,20 @@ func TestNothingIsMadeForWhoDoesNotAsk(t *testing.T) {
 	if made > 3 { // the contexts themselves, which a worker has in what it holds, and what Value gives
 		t.Errorf("%v allocations, want no more than 3", made)
 	}
+}
+
+// A context is printed by whoever logs it, while others use it.
+func TestPrintingIsReading(t *testing.T) {
+	t.Parallel()
+	p := newPair(time.Now().Add(time.Hour))
+	defer p.close()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if s := fmt.Sprintf("%v", p.part); !strings.Contains(s, "Carry(") || !strings.Contains(s, "Bound(") {
+			t.Errorf("it says %s", s)
+		}
+	})
+	wg.Go(func() { _ = p.part.Done() })
+	wg.Go(func() { p.message.End(errLost) })
+	wg.Wait()
 }

@@ -50,9 +50,12 @@ func (w writer) queueAcks(b *pgx.Batch, ws []*store.Write) {
 	}
 }
 
+// mostLots bounds the lots, since a claim is looked for in each.
+const mostLots = 32
+
 // collect puts the claims into lots, as long as these are worth it.
 func (a *acking) collect() {
-	most := a.claims / leastLot
+	most := min(a.claims/leastLot, mostLots)
 	for _, one := range a.ws {
 		for _, c := range one.Ack {
 			a.history = a.history || c.History
@@ -74,7 +77,7 @@ func (a *acking) put(c store.Claim, most int) bool {
 	if len(a.lots) == most {
 		return false
 	}
-	a.lots = append(a.lots, &lot{token: c.Token, seqs: append(make(integers, 0, a.claims), c.Seq)})
+	a.lots = append(a.lots, &lot{token: c.Token, seqs: append(make(integers, 0, leastLot), c.Seq)})
 	return true
 }
 

@@ -127,7 +127,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	s, err := store.New(ctx, store.Parts{
 		Engine: e, SQL: a.names.Of(statements()), Names: a.names, Name: "postgres", Durability: durability,
 		Fault: Fault, Named: named,
-		Rebind: d.Rebind, DB: app, Fast: busyPoll, Marks: true, Abreast: 2, Spans: store.DefaultSpan,
+		Rebind: d.Rebind, DB: app, Fast: busyPoll, Marks: true, Abreast: min(2, sizes.Control), Spans: store.DefaultSpan,
 		Lanes: sizes.Effects, Checks: x.checks(),
 	}, o)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 const clock = `(extract(epoch from clock_timestamp()) * 1000)::bigint`
 
 // A writer writes for many callers at once: what they insert by one statement,
-// what they acknowledge by another one, and all statements in one round trip,
-// which is a transaction by itself (PostgreSQL manual, 55.2.4 Pipelining).
+// what they acknowledge by another one or one for each claim, and all statements in one round
+// trip, which is a transaction by itself (PostgreSQL manual, 55.2.4 Pipelining).
 type writer struct{ insert, ack, ackLot, ackAll, claim, claimOn, claimSuspect string }
 
 // newWriter makes the statements for tables of these names.
@@ -64,7 +64,8 @@ func newWriter(n store.Names) writer {
 }
 
 // claim is a statement that claims the rows at the places that a query has locked, with
-// their sequences. They are found again there, since a row cannot move while it is locked.
+// their sequences. They are found again there, since a row cannot move while it is locked; one that
+// was changed and given back just before is not, and is left for the next claim.
 // The lease is made of the places, so that the rows need not be kept to be read twice.
 func claim(n store.Names, places string) string {
 	lease := `, lease as (
