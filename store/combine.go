@@ -17,8 +17,8 @@ const maxShared = 1000
 
 // A Combiner lets writes share transactions. There are some lanes, each of
 // which can run one transaction at a time; whoever gets a free lane runs the
-// writes of all who wait at that moment, but for a second claim where there are several
-// lanes. A lone write waits for nobody; under load one commit carries many. It is safe for concurrent use.
+// writes of all who wait at that moment, but for a second claim of those that run beside each
+// other. A lone write waits for nobody; under load one commit carries many. It is safe for concurrent use.
 type Combiner struct {
 	lanes chan int
 	ended chan struct{} // closed by Close, so that nobody waits for a lane that it keeps
@@ -199,21 +199,19 @@ func (c *Combiner) next(sender *bool) []*write {
 	return batch
 }
 
-// together is how many of those that wait are written together. Where there are several lanes, a
-// second claim is left to another one, or to the next transaction: claims are what takes longest.
+// together is how many of those that wait are written together. A second claim of those that run
+// beside each other is left to another lane, or to the next transaction.
 func (c *Combiner) together() int {
 	n := min(len(c.queue), maxShared)
-	if cap(c.lanes) == 1 {
-		return n
-	}
-	takes := 0
+	beside := false
 	for i, w := range c.queue[:n] {
-		if w.Take != nil {
-			takes++
+		if w.Take == nil || !w.Take.Beside {
+			continue
 		}
-		if takes > 1 {
+		if beside {
 			return i
 		}
+		beside = true
 	}
 	return n
 }

@@ -140,9 +140,13 @@ func (s *stream) run(consumers ...driver.Consumer) {
 	work.Wait()
 }
 
-// flow keeps the queue from running dry.
+// flow keeps the queue from running dry. It sends no more than can be taken: else what has a low
+// priority would rightly wait for ever.
 func (s *stream) flow(ctx context.Context) {
 	for i := 0; ctx.Err() == nil; i++ {
+		for ctx.Err() == nil && s.left() > 300 {
+			time.Sleep(5 * time.Millisecond)
+		}
 		envs := make([]driver.Envelope, 5)
 		for j := range envs {
 			envs[j] = s.envelope(fmt.Sprintf("flow-%d-%d", i, j))

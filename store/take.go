@@ -86,8 +86,11 @@ func (c *consumer) claimQueue(
 		walks = from.early && m.dear(c.store.opts.Poll, c.store.wholeShare)
 	}
 	var takings []*taking
-	for _, share := range c.shares(limit, walks) {
-		takings, asked = append(takings, c.taking(queue, share, from.marks)), asked+share
+	shares := c.shares(limit, walks)
+	for _, share := range shares {
+		t := c.taking(queue, share, from.marks)
+		t.Beside = len(shares) > 1
+		takings, asked = append(takings, t), asked+share
 	}
 	began := time.Now()
 	c.run(ctx, takings)

@@ -76,6 +76,7 @@ type Take struct {
 	Limit         int
 	Suspects      bool   // suspects instead
 	Marks         []Mark // where to begin; none: at the start
+	Beside        bool   // it runs beside other ones, each in a transaction of its own
 	// Row is called for each, with the columns of Statements.Claim. Begin is
 	// called before: a failed run may have called Row, too.
 	Begin func()
