@@ -9,8 +9,8 @@ import (
 	"github.com/posthorn/posthorn/store"
 )
 
-// leastLot is how many acknowledgements of one token are worth a statement of their own,
-// which costs about as much as it saves for forty.
+// leastLot is how many acknowledgements of one token are worth a statement of their own: for
+// twenty it costs the server about what it saves, and it costs the client something, too.
 const leastLot = 40
 
 // An acking removes the messages of some writes.
