@@ -35,7 +35,8 @@ type Validator interface {
 }
 
 // WithDelivery returns a context that carries the delivery and the logger for
-// its handler, as a worker's has them. It is for tests of handlers.
+// its handler, as a worker's has them. It is for who runs a handler without a worker:
+// a test, or the trial of a dead letter.
 func WithDelivery(ctx context.Context, d driver.Delivery, log *slog.Logger) context.Context {
 	return context.WithValue(ctx, inhand.Key{}, &inhand.Message{Delivery: &d, Log: log})
 }

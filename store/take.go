@@ -94,7 +94,7 @@ func (c *consumer) claimQueue(
 	}
 	began := time.Now()
 	c.run(ctx, takings)
-	ds, err = c.taken(takings)
+	ds, err = c.taken(ctx, takings)
 	if m == nil || err != nil {
 		return ds, asked, err
 	}
@@ -128,10 +128,11 @@ const leaseShare = 16
 
 // taken are the deliveries of claims, in their order. Those of whose commit nobody knows the
 // outcome are kept for later, and so are those that have waited for another claim, since who gets
-// them counts their leases from then on: they are renewed before.
-func (c *consumer) taken(takings []*taking) (ds []driver.Delivery, err error) {
+// them counts their leases from then on: they are renewed before. Who has been asked to end may
+// not call again, and gives them back.
+func (c *consumer) taken(ctx context.Context, takings []*taking) (ds []driver.Delivery, err error) {
 	for _, t := range takings {
-		if t.err == nil && len(takings) > 1 && time.Since(t.done) > c.sub.Lease/leaseShare {
+		if t.err == nil && ctx.Err() == nil && time.Since(t.done) > c.sub.Lease/leaseShare && len(takings) > 1 {
 			t.err = errKept
 		}
 		if errors.Is(t.err, driver.ErrOutcomeUnknown) || errors.Is(t.err, errKept) {

@@ -2,9 +2,11 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -176,30 +178,74 @@ func recalled(t *testing.T, s *store.Store, lost func(i int, first bool) bool) {
 	}
 }
 
-// What was claimed while another claim took long has its leases renewed before it is delivered:
-// who gets it counts from then on.
-func TestAClaimThatWaitedForAnotherIsRenewed(t *testing.T) {
-	t.Parallel()
+// A heldClaim is the second of two claims beside each other, which cannot end.
+type heldClaim struct {
+	*testing.T
+	store *store.Store
+	lock  *sql.Conn // has what it waits for
+	c     driver.Consumer
+}
+
+// hang has one of the claims of the second call of a consumer wait until release.
+func hang(t *testing.T, lease time.Duration) *heldClaim {
+	t.Helper()
 	s, want := abreast(t, 1500)
 	for _, stmt := range []string{
-		`create sequence claims_of_it`,
-		`create function slow_once() returns trigger language plpgsql as $$ begin
-			if nextval('claims_of_it') = 1 then perform pg_sleep(0.5); end if; return new; end $$`,
-		`create trigger slow_once before update on posthorn_message for each row when (old.id = '` + want[700] + `')
-			execute function slow_once()`,
+		`create function hang() returns trigger language plpgsql as $$ begin
+			perform pg_advisory_xact_lock(7); return new; end $$`,
+		`create trigger hang before update on posthorn_message for each row when (old.id = '` + want[700] + `'
+			and old.state = 0) execute function hang()`,
 	} {
 		_, err := s.DB().ExecContext(t.Context(), stmt)
 		try(t, err)
 	}
-	const lease = 5 * time.Second
+	lock, err := s.DB().Conn(t.Context())
+	try(t, err)
+	t.Cleanup(func() { _ = lock.Close() })
+	_, err = lock.ExecContext(t.Context(), `select pg_advisory_lock(7)`)
+	try(t, err)
 	c, err := s.Consume(t.Context(), driver.Subscription{Queues: []string{"q"}, Lease: lease, Worker: "w"})
 	try(t, err)
-	defer func() { _ = c.Close() }()
+	t.Cleanup(func() { _ = c.Close() })
 	_, err = upTo(t, c, 500)
 	try(t, err)
+	return &heldClaim{t, s, lock, c}
+}
+
+// release lets it go on when the other one has been done for a while; before is called then.
+func (h *heldClaim) release(before func()) {
+	h.Helper()
+	deadline := time.Now().Add(patience)
+	for n := 0; n < 1000; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			h.Error("the other claim does not end")
+			break
+		}
+		row := h.lock.QueryRowContext(h.Context(), `select count(*) from posthorn_message where state = 2`)
+		if err := row.Scan(&n); err != nil {
+			h.Error(err)
+			break
+		}
+	}
+	time.Sleep(400 * time.Millisecond)
+	before()
+	if _, err := h.lock.ExecContext(h.Context(), `select pg_advisory_unlock(7)`); err != nil {
+		h.Error(err)
+	}
+}
+
+// What was claimed while another claim took long has its leases renewed before it is delivered:
+// who gets it counts from then on.
+func TestAClaimThatWaitedForAnotherIsRenewed(t *testing.T) {
+	t.Parallel()
+	const lease = 5 * time.Second
+	h := hang(t, lease)
+	var releasing sync.WaitGroup
+	defer releasing.Wait()
+	releasing.Go(func() { h.release(func() {}) })
 	var got []driver.Delivery
 	for len(got) < 1000 {
-		ds, err := upTo(t, c, 1000)
+		ds, err := upTo(t, h.c, 1000)
 		try(t, err)
 		if len(ds) != 500 {
 			t.Fatalf("received %d at once, want what one of the claims got", len(ds))
@@ -208,10 +254,25 @@ func TestAClaimThatWaitedForAnotherIsRenewed(t *testing.T) {
 	}
 	for claim, ds := range map[string][]driver.Delivery{"slow": got[:500], "other": got[500:]} {
 		var renewed int
-		try(t, s.DB().QueryRowContext(t.Context(), `select count(*) from posthorn_message
+		try(t, h.store.DB().QueryRowContext(t.Context(), `select count(*) from posthorn_message
 			where token = $1 and wake_at > claimed_at + $2`, claimOf(ds[0]), lease.Milliseconds()).Scan(&renewed))
 		if want := map[string]int{"slow": 0, "other": 500}[claim]; renewed != want {
 			t.Errorf("%d of the %s claim were renewed, want %d", renewed, claim, want)
 		}
+	}
+}
+
+// Who is asked to end while a claim takes long gets what the other one took, too, to give it
+// back: there may be no next call.
+func TestNothingIsKeptForWhoIsAskedToEnd(t *testing.T) {
+	t.Parallel()
+	h := hang(t, 5*time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var releasing sync.WaitGroup
+	defer releasing.Wait()
+	releasing.Go(func() { h.release(cancel) })
+	if ds, err := h.c.Receive(ctx, 1000); err != nil || len(ds) != 1000 {
+		t.Errorf("received %d, %v; want what both claims got", len(ds), err)
 	}
 }

@@ -24,8 +24,8 @@ type Message struct {
 // A Context is made by package context when somebody needs it: for its channel, or for a value
 // other than the message. Who only asks whether it has ended, or for the message, does without,
 // and most of a message's contexts are asked for nothing else. Made with its timer and its place
-// among the children of its parent, it would cost a no-op handler more than the decoding of the
-// message (ADR 52).
+// among the children of its parent, it would cost a no-op handler about as much as the decoding of
+// the message (ADR 52).
 //
 // What ends it first is why it has ended, as if it had been made at once, as far as its ancestors are
 // of this type: each End notes the time.
