@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/guard"
-	"github.com/posthorn/posthorn/store/pool"
 )
 
 // errNotPgx: the connection is not pgx's.
@@ -69,56 +67,6 @@ func lost(err error) bool {
 		return true
 	}
 	return pg.Code[:2] == "08" || pg.Severity == "FATAL" || pg.Severity == "PANIC"
-}
-
-// leftovers finds what handlers left in the session, and is what finds settings, or
-// nothing. The names are qualified: the search path may be a handler's.
-const (
-	leftovers = `select coalesce(
-  (select 'role ' || current_user where current_user <> $1 or session_user <> $1), %s
-  (select 'temporary schema' where pg_catalog.pg_my_temp_schema() <> 0),
-  (select 'advisory lock' from pg_catalog.pg_locks
-   where locktype = 'advisory' and pid = pg_catalog.pg_backend_pid() limit 1),
-  (select 'listen ' || c from pg_catalog.pg_listening_channels() c limit 1),
-  (select 'cursor ' || name from pg_catalog.pg_cursors where name <> '' limit 1),
-  (select 'prepared statement ' || name from pg_catalog.pg_prepared_statements where from_sql limit 1), '')`
-	settings = `(select 'setting ' || name from pg_catalog.pg_settings where source = 'session' limit 1),`
-)
-
-// An inspector looks at the sessions of a user.
-type inspector struct{ user, whole, rest string }
-
-func newInspector(user string) inspector {
-	return inspector{user, fmt.Sprintf(leftovers, settings), fmt.Sprintf(leftovers, "")}
-}
-
-// inspect says what handlers left in the session. Settings of the
-// application's own, whose names have a dot, are in no catalog: what a function
-// has set outside the text of a statement ends here.
-//
-// To look at the settings makes a row of each of some hundreds, which is most of what this
-// costs. So after a commit they are not looked at again if they were before it. What a
-// commit runs of the application's own, deferred triggers, runs before that look then
-// (PostgreSQL manual, SET CONSTRAINTS); what is set by one that defers another, and
-// that one to the commit, is reset without being found.
-func (i inspector) inspect(ctx context.Context, conn *sql.Conn, when pool.When) (left string, err error) {
-	b, look := &pgx.Batch{}, i.whole
-	switch when {
-	case pool.Before:
-		b.Queue("set constraints all immediate")
-	case pool.Rest:
-		look = i.rest
-	case pool.After:
-	}
-	b.Queue(look, i.user).QueryRow(func(row pgx.Row) error { return row.Scan(&left) })
-	if when != pool.Before {
-		b.Queue("reset all") // whoever has left something loses the connection
-	}
-	err = native(conn, func(c *pgx.Conn) error { return c.SendBatch(ctx, b).Close() })
-	if err != nil && when != pool.Before { // else it is what a commit would have said
-		err = fmt.Errorf("inspect session: %w", err)
-	}
-	return left, err
 }
 
 // status is what the server has said last of the transaction: 'I' none, 'T' one,

@@ -1,0 +1,13 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/posthorn/posthorn/store/pool"
+)
+
+// Inspector looks at the sessions of a user.
+func Inspector(user string) func(ctx context.Context, conn *sql.Conn, when pool.When) (string, error) {
+	return newInspector(user).inspect
+}
