@@ -20,7 +20,7 @@ const maxShared = 1000
 // writes of all who wait at that moment, but for a second claim of those that run beside each
 // other. A lone write waits for nobody; under load one commit carries many. It is safe for concurrent use.
 type Combiner struct {
-	lanes chan int
+	lanes chan struct{} // has something for each free lane
 	ended chan struct{} // closed by Close, so that nobody waits for a lane that it keeps
 	run   func(ctx context.Context, lane int, ws []*Write) error
 
@@ -28,7 +28,8 @@ type Combiner struct {
 
 	mu      sync.Mutex
 	queue   []*write
-	sending bool // a lane is busy with sends, and takes more of them when it is done
+	free    []bool // by lane
+	sending bool   // a lane is busy with sends, and takes more of them when it is done
 	closed  bool
 }
 
@@ -43,11 +44,31 @@ type write struct {
 // transaction on a lane, and commits it; it is never called twice at a time
 // for the same lane.
 func NewCombiner(lanes int, run func(ctx context.Context, lane int, ws []*Write) error) *Combiner {
-	c := &Combiner{lanes: make(chan int, lanes), ended: make(chan struct{}), run: run}
-	for i := range lanes {
-		c.lanes <- i
+	c := &Combiner{
+		lanes: make(chan struct{}, lanes), free: make([]bool, lanes), ended: make(chan struct{}), run: run,
+	}
+	for lane := range lanes {
+		c.put(lane)
 	}
 	return c
+}
+
+// get takes the first free lane, for who has got something out of lanes. Who is alone gets
+// the same one each time: its connection has in memory what it needs, and the others rest.
+func (c *Combiner) get() (lane int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lane = slices.Index(c.free, true)
+	c.free[lane] = false
+	return lane
+}
+
+// put gives a lane back.
+func (c *Combiner) put(lane int) {
+	c.mu.Lock()
+	c.free[lane] = true
+	c.mu.Unlock()
+	c.lanes <- struct{}{}
 }
 
 // Do writes in a transaction that may be shared. It returns when that has been
@@ -69,9 +90,10 @@ func (c *Combiner) Do(ctx context.Context, wanted *Write) error {
 	select {
 	case <-w.done:
 		return w.err
-	case lane := <-lanes:
+	case <-lanes:
+		lane := c.get()
 		c.serve(context.WithoutCancel(ctx), lane)
-		c.lanes <- lane
+		c.put(lane)
 	case <-ctx.Done():
 		if c.withdraw(w) {
 			return ctx.Err()
@@ -87,17 +109,17 @@ func (c *Combiner) Borrow(ctx context.Context) (lane int, done func(), err error
 		return 0, nil, err
 	}
 	if c.isClosed() {
-		c.lanes <- lane
+		c.put(lane)
 		return 0, nil, driver.ErrClosed
 	}
-	return lane, func() { c.lanes <- lane }, nil
+	return lane, func() { c.put(lane) }, nil
 }
 
 // wait takes a lane as soon as there is one.
 func (c *Combiner) wait(ctx context.Context) (lane int, err error) {
 	select {
-	case lane = <-c.lanes:
-		return lane, nil
+	case <-c.lanes:
+		return c.get(), nil
 	default:
 	}
 	began := time.Now()
@@ -106,8 +128,8 @@ func (c *Combiner) wait(ctx context.Context) (lane int, err error) {
 		c.waited.Add(int64(time.Since(began)))
 	}()
 	select {
-	case lane = <-c.lanes:
-		return lane, nil
+	case <-c.lanes:
+		return c.get(), nil
 	case <-c.ended:
 		return 0, driver.ErrClosed
 	case <-ctx.Done():
@@ -123,7 +145,8 @@ func (c *Combiner) Close(ctx context.Context) {
 	c.mu.Unlock()
 	close(c.ended)
 	for range cap(c.lanes) {
-		c.serve(ctx, <-c.lanes)
+		<-c.lanes
+		c.serve(ctx, c.get())
 	}
 }
 

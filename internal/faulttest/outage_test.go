@@ -36,6 +36,7 @@ func TestAnOutageThatOutlastsALeaseIsNoCrash(t *testing.T) {
 		r.sendAll(done, done)
 		held, busy := r.receiveOne(holder), r.receiveOne(rival)
 		p.Refuse(true)
+		p.Cut()
 		time.Sleep(lease + lease/4)
 		if err := rival.Extend(t.Context(), busy); !errors.Is(err, driver.ErrUnavailable) {
 			t.Fatalf("extend while the store is away: %v, want %v", err, driver.ErrUnavailable)
