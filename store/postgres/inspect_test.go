@@ -52,9 +52,14 @@ func TestASettingIsFoundByItsValue(t *testing.T) {
 	t.Parallel()
 	db := servers.PostgreSQL(t).Open(t)
 	for setting, to := range map[string]string{
-		"work_mem": "77MB", "search_path": "pg_temp, public", "statement_timeout": "31s",
+		"work_mem":                    "77MB",
+		"search_path":                 "pg_temp, public",
+		"statement_timeout":           "31s",
 		"standard_conforming_strings": "off",
-		"DateStyle":                   "SQL, DMY", "application_name": "other", "session_replication_role": "replica", "seq_page_cost": "1.25",
+		"DateStyle":                   "SQL, DMY",
+		"application_name":            "other",
+		"session_replication_role":    "replica",
+		"seq_page_cost":               "1.25",
 	} {
 		t.Run(setting, func(t *testing.T) {
 			s := inspectedSession(t, db)
