@@ -109,6 +109,7 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 			return ds, nil
 		}
 		c.full = false
+		c.store.heed(ctx)
 		c.wait(ctx, next)
 	}
 }

@@ -183,15 +183,24 @@ func (p *pauses) hint() {
 }
 
 // known are the queues that are paused, if that was read lately. Else the caller
-// is to read it, and to hand changes on to learn.
-func (p *pauses) known() (queues []string, changes int, ok bool) {
+// is to read it, and to hand changes on to learn. A hint is mostly about a message: it
+// makes who claims from these queues read first only where one of them is paused, and that may have ended.
+func (p *pauses) known(from []string) (queues []string, changes int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	limit := pausesFor
-	if p.hinted {
+	if p.hinted && slices.ContainsFunc(from, func(q string) bool { return slices.Contains(p.queues, q) }) {
 		limit = pausesHinted
 	}
 	return p.queues, p.changes, !p.read.IsZero() && time.Since(p.read) < limit
+}
+
+// doubtful reports whether there was a hint since they were read, a while ago. The caller is to
+// read them, and to hand changes on to learn.
+func (p *pauses) doubtful() (changes int, doubt bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.changes, p.hinted && time.Since(p.read) >= pausesHinted
 }
 
 // learn notes what was read since began. What has been changed since then will be
@@ -211,17 +220,33 @@ func (p *pauses) learn(began time.Time, changes int, ps []Pause) []string {
 
 // unpaused leaves out the queues that are paused.
 func (s *Store) unpaused(ctx context.Context, queues []string) ([]string, error) {
-	paused, changes, ok := s.pauses.known()
+	paused, changes, ok := s.pauses.known(queues)
 	if !ok {
-		began := time.Now()
-		ps, _, err := s.Pauses(ctx)
-		if err != nil {
+		var err error
+		if paused, err = s.readPauses(ctx, changes); err != nil {
 			return nil, err
 		}
-		paused = s.pauses.learn(began, changes, ps)
 	}
 	if len(paused) == 0 {
 		return queues, nil
 	}
 	return slices.DeleteFunc(slices.Clone(queues), func(q string) bool { return slices.Contains(paused, q) }), nil
+}
+
+// heed reads anew which queues are paused if a hint may have been about that. It is for who
+// has nothing else to do. Where it fails, the next claim reads.
+func (s *Store) heed(ctx context.Context) {
+	if changes, doubt := s.pauses.doubtful(); doubt {
+		_, _ = s.readPauses(ctx, changes)
+	}
+}
+
+// readPauses reads anew which queues are paused.
+func (s *Store) readPauses(ctx context.Context, changes int) (paused []string, err error) {
+	began := time.Now()
+	ps, _, err := s.Pauses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.pauses.learn(began, changes, ps), nil
 }

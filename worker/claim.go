@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"time"
 
@@ -18,6 +19,9 @@ const horizon = 100 * time.Millisecond
 // maxAhead bounds the bodies that are claimed ahead of the slots, in bytes, as far as
 // what is claimed next is like what was claimed before.
 const maxAhead = 16 << 20
+
+// few is how many messages at most begin before the next are claimed.
+const few = 8
 
 // take claims messages until taking ends.
 func (w *Worker) take(taking context.Context) {
@@ -44,6 +48,9 @@ func (w *Worker) take(taking context.Context) {
 		failpoint.Pass(failpoint.AfterClaim)
 		w.weather.good(w.opts.Log)
 		next, suspect = w.accept(ds, time.Now())
+		if len(ds) <= few {
+			runtime.Gosched() // a slot begins on this processor: to wake another one for it takes longer
+		}
 	}
 	if suspect != nil {
 		w.giveUp([]*parcel{suspect})
