@@ -21,6 +21,7 @@ type hub struct {
 type Expectation struct {
 	waiting atomic.Int32
 	begun   chan struct{}
+	anybody chan struct{} // closed as soon as there is a consumer
 }
 
 // Any reports whether somebody waits. It is true from before the look of which the
@@ -29,6 +30,9 @@ func (e *Expectation) Any() bool { return e.waiting.Load() > 0 }
 
 // Begun has something when somebody has begun to wait.
 func (e *Expectation) Begun() <-chan struct{} { return e.begun }
+
+// Anybody is closed as soon as there has been a consumer: who only sends needs no hints.
+func (e *Expectation) Anybody() <-chan struct{} { return e.anybody }
 
 // begin notes one who waits, until done is called.
 func (e *Expectation) begin() (done func()) {
@@ -55,6 +59,7 @@ func (h *hub) listen() (*ears, error) {
 	}
 	if h.all == nil {
 		h.all = map[*ears]struct{}{}
+		close(h.expect.anybody)
 	}
 	e := &ears{wake: make(chan struct{}, 1), closed: make(chan struct{})}
 	h.all[e] = struct{}{}

@@ -149,6 +149,7 @@ func New(ctx context.Context, p Parts, o Options) (*Store, error) {
 		return nil, fmt.Errorf("read store id: %w", err)
 	}
 	s.hub.expect.begun = make(chan struct{}, 1)
+	s.hub.expect.anybody = make(chan struct{})
 	s.Engine.OnChange(s.hub.wake, &s.hub.expect)
 	return s, nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +28,8 @@ type Dialect struct {
 	Lost   func(error) bool        // whether the connection must not be used again
 	SQL    store.Statements
 	// Do writes all but the functions in one round trip, which is a transaction
-	// by itself unless one is open. Nil writes statement by statement.
+	// by itself unless one is open. What is to run after it, where none is, runs in the same round trip; its
+	// errors are AfterCommit. Nil writes statement by statement.
 	Do func(ctx context.Context, conn *sql.Conn, ws []*store.Write) error
 	// Join stands for Do, on connections that no handler uses, where several
 	// statements may share a round trip. It reports whether the commit was sent.
@@ -131,10 +133,13 @@ type Engine struct {
 // Ears are how an Engine hears of changes by other processes. Nil ears hear
 // nothing: consumers poll.
 type Ears interface {
-	// Listen calls changed until Close; it does not block.
-	Listen(changed func())
+	// Listen calls changed from when anybody is closed until Close; it does not block.
+	Listen(changed func(), anybody <-chan struct{})
 	// Tell hints other processes, at its leisure; it does not block.
 	Tell()
+	// Turn gives the right to hint at once to the first who asks when there has been no hint for a while: by
+	// a statement, in a transaction of its own, and done is called then. It is empty for all others.
+	Turn() (stmt string, done func())
 	Close() error
 }
 
@@ -164,7 +169,7 @@ func (e *Engine) Write(ctx context.Context, w *store.Write) error {
 	if err := e.writes.Do(ctx, w); err != nil {
 		return err
 	}
-	if e.ears != nil && (len(w.Send) > 0 || w.Func != nil) {
+	if e.ears != nil && !w.Told && (len(w.Send) > 0 || w.Func != nil) {
 		e.ears.Tell()
 	}
 	return nil
@@ -205,7 +210,7 @@ func (e *Engine) once(ctx context.Context, slot **session, ws []*store.Write) er
 	}
 	defer e.give(slot, s)
 	if e.dialect.Do != nil && store.Simple(ws) {
-		err := s.Do(ctx, ws...)
+		err := e.hinting(ws, func(ws []*store.Write) error { return s.Do(ctx, ws...) })
 		return s.explain(err, !e.dialect.Unsent(err))
 	}
 	if s.joins() && store.Simple(ws) {
@@ -224,6 +229,24 @@ func (e *Engine) once(ctx context.Context, slot **session, ws []*store.Write) er
 		return s.explain(err, true)
 	}
 	return nil
+}
+
+// hinting has sends hint other processes in their own round trip, right after the commit, unless there was
+// a hint just now: one that is sent when the answer is there comes later by a round trip.
+func (e *Engine) hinting(ws []*store.Write, do func([]*store.Write) error) error {
+	if e.ears == nil || !slices.ContainsFunc(ws, func(w *store.Write) bool { return len(w.Send) > 0 }) {
+		return do(ws)
+	}
+	hint, done := e.ears.Turn()
+	if hint == "" {
+		return do(ws)
+	}
+	err := do(append(ws[:len(ws):len(ws)], &store.Write{After: []string{hint}}))
+	done()
+	for _, w := range ws {
+		w.Told = err == nil
+	}
+	return err
 }
 
 // A fault is the server's, or of the way to it.
@@ -327,10 +350,10 @@ func (e *Engine) Read(ctx context.Context, fn store.WriteFunc) error {
 }
 
 // OnChange sets who is told of changes.
-func (e *Engine) OnChange(fn func(), _ *store.Expectation) {
+func (e *Engine) OnChange(fn func(), expect *store.Expectation) {
 	e.changed = fn
 	if e.ears != nil {
-		e.ears.Listen(fn)
+		e.ears.Listen(fn, expect.Anybody())
 	}
 }
 

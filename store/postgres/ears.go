@@ -3,7 +3,9 @@ package postgres
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,12 +26,17 @@ type ears struct {
 	line    line
 	channel string // what workers listen on
 	tell    chan struct{}
+	rests   atomic.Bool   // the next hint may be sent by who has it
+	told    chan struct{} // that was done
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 }
 
 func newEars(l line, channel string) *ears {
-	return &ears{line: l, channel: channel, tell: make(chan struct{}, 1), cancel: func() {}}
+	return &ears{
+		line: l, channel: channel, cancel: func() {},
+		tell: make(chan struct{}, 1), told: make(chan struct{}, 1),
+	}
 }
 
 // Tell hints other processes soon. It does not block.
@@ -40,11 +47,17 @@ func (e *ears) Tell() {
 	}
 }
 
-// Listen calls changed for each notification, until Close.
-func (e *ears) Listen(changed func()) {
+// Listen calls changed for each notification, once there is anybody, until Close.
+func (e *ears) Listen(changed func(), anybody <-chan struct{}) {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
-	e.wg.Go(func() { e.forever(ctx, func(c *pgx.Conn) error { return e.hear(ctx, c, changed) }) })
+	e.wg.Go(func() {
+		select {
+		case <-anybody:
+			e.forever(ctx, func(c *pgx.Conn) error { return e.hear(ctx, c, changed) })
+		case <-ctx.Done():
+		}
+	})
 	e.wg.Go(func() { e.forever(ctx, func(c *pgx.Conn) error { return e.speak(ctx, c) }) })
 }
 
@@ -98,6 +111,7 @@ func (e *ears) hear(ctx context.Context, c *pgx.Conn, changed func()) error {
 		switch {
 		case err == nil:
 			changed()
+			runtime.Gosched() // whoever was waiting goes on on this processor
 		case ctx.Err() != nil || !silent:
 			return err
 		default:
@@ -114,28 +128,48 @@ func ping(ctx context.Context, c *pgx.Conn) error {
 	return c.Ping(ctx)
 }
 
+// Turn is pool.Ears.Turn.
+func (e *ears) Turn() (stmt string, done func()) {
+	if !e.rests.CompareAndSwap(true, false) {
+		return "", nil
+	}
+	return e.stmt(), func() {
+		select {
+		case e.told <- struct{}{}:
+		default: // it was said already
+		}
+	}
+}
+
+func (e *ears) stmt() string { return "notify " + e.channel }
+
 // speak sends one notification for all hints of a while. The while grows as long as
-// there is always another hint: who listens is busy then.
+// there is always another hint: who listens is busy then. After a while without one, who has the
+// next may send it.
 func (e *ears) speak(ctx context.Context, c *pgx.Conn) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for quiet := minQuiet; ; {
+		ours := true
 		select {
 		case <-e.tell:
 			quiet = min(2*quiet, maxQuiet)
 		default:
 			quiet = minQuiet
+			e.rests.Store(true)
 			select {
 			case <-e.tell:
+			case <-e.told:
+				ours = false
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+			e.rests.Store(false)
 		}
-		say, cancel := context.WithTimeout(ctx, maxPause)
-		_, err := c.Exec(say, "notify "+e.channel)
-		cancel()
-		if err != nil {
-			return err
+		if ours {
+			if err := e.notify(ctx, c); err != nil {
+				return err
+			}
 		}
 		timer.Reset(quiet)
 		select {
@@ -144,4 +178,11 @@ func (e *ears) speak(ctx context.Context, c *pgx.Conn) error {
 			return ctx.Err()
 		}
 	}
+}
+
+func (e *ears) notify(ctx context.Context, c *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, maxPause)
+	defer cancel()
+	_, err := c.Exec(ctx, e.stmt())
+	return err
 }

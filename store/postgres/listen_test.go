@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,7 +47,20 @@ func openDeaf(t *testing.T, dsn string) *store.Store {
 	t.Helper()
 	s := openStore(t, dsn, store.Options{Poll: time.Hour})
 	s.Fast = time.Hour
+	if err := consumes(t, s).Close(); err != nil { // from now on it listens
+		t.Fatal(err)
+	}
 	return s
+}
+
+// consumes opens a consumer.
+func consumes(t *testing.T, s *store.Store) driver.Consumer {
+	t.Helper()
+	c, err := s.Consume(t.Context(), driver.Subscription{Queues: []string{"q"}, Lease: patience, Worker: "w"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // wakes sends some messages by one store, while a consumer of another waits for
@@ -54,10 +69,7 @@ func wakes(t *testing.T, from, to *store.Store, name string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	c, err := to.Consume(ctx, driver.Subscription{Queues: []string{"q"}, Lease: patience, Worker: "w"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := consumes(t, to)
 	defer c.Close()
 	for i := range 3 {
 		sent := make(chan error, 1)
@@ -83,13 +95,70 @@ func TestMessagesThatPassAPoolerWakeThoseWhoListenPastIt(t *testing.T) {
 			consumer := openDeaf(t, past(pooler, d.Name, d.Server.Addr()))
 			awaitBackends(t, d.Open(t), "listen posthorn_wake", 1)
 			producer := openStore(t, past(pooler, d.Name, d.Server.Addr()), store.Options{})
-			awaitBackends(t, d.Open(t), "listen posthorn_wake", 2)
 			wakes(t, producer, consumer, "m")
+			awaitBackends(t, d.Open(t), "listen posthorn_wake", 1) // who only sends does not listen
 			if err := errors.Join(producer.Close(), consumer.Close()); err != nil {
 				t.Error(err)
 			}
 			awaitBackends(t, d.Open(t), "listen posthorn_wake", 0)
 		})
+	}
+}
+
+// Each message is followed by a hint that comes after its commit, whoever sends at the same time.
+func TestEveryMessageIsHinted(t *testing.T) {
+	t.Parallel()
+	d := servers.PostgreSQL(t)
+	consumer, producer := openDeaf(t, d.DSN()), openStore(t, d.DSN(), store.Options{})
+	awaitBackends(t, d.Open(t), "listen posthorn_wake", 1)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c := consumes(t, consumer)
+	defer c.Close()
+	send := func(id string) {
+		time.Sleep(rand.N(3 * time.Millisecond))
+		if err := producer.Send(ctx, driver.Envelope{ID: id, Kind: "k", Queue: "q"}); err != nil {
+			t.Error(err)
+		}
+	}
+	for round := range 30 {
+		var senders sync.WaitGroup
+		for i := range 4 {
+			senders.Go(func() { send(fmt.Sprint("m", round, ".", i)) })
+		}
+		for got := 0; got < 4; {
+			ds, err := c.Receive(ctx, 10)
+			if err != nil {
+				t.Fatalf("round %d: received %d and then %v", round, got, err)
+			}
+			got += len(ds)
+		}
+		senders.Wait()
+	}
+}
+
+// What runs after a commit in its round trip, as hints do, cannot spoil it; and does not run without it.
+func TestWhatRunsAfterACommitSpoilsNothing(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, servers.PostgreSQL(t).DSN(), store.Options{})
+	write := func(id string, after ...string) error {
+		m := store.Message{ID: id, Kind: "k", Queue: "q", Body: []byte("x")}
+		return s.Engine.Write(t.Context(), &store.Write{Send: []store.Message{m}, After: after})
+	}
+	if err := write("a", "select 1 / 0"); err != nil {
+		t.Errorf("the write failed with %v by what came after it", err)
+	}
+	if write("a", "create table never ()") == nil {
+		t.Error("one id was accepted twice")
+	}
+	if err := write("b", "create table ever ()"); err != nil {
+		t.Error(err)
+	}
+	is := text(t, s.DB(), `select string_agg(id, ' ' order by id) ||
+		(select count(*) from pg_class where relname = 'ever') ||
+		(select count(*) from pg_class where relname = 'never') from posthorn_message`)
+	if is != "a b10" {
+		t.Errorf("messages, tables that were to be and were not are %q, want %q", is, "a b10")
 	}
 }
 
