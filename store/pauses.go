@@ -160,11 +160,17 @@ const (
 // pauses are what the consumers of a process know of the pauses. They share it, so
 // that a busy process does not ask for each claim. It is safe for concurrent use.
 type pauses struct {
-	mu      sync.Mutex
-	read    time.Time // when it was read; zero: it must be read
-	changes int       // of this process's own
-	hinted  bool      // something has changed since, perhaps a pause
-	queues  []string  // that are paused
+	mu     sync.Mutex
+	read   time.Time // when it was read; zero: it must be read
+	news   news      // of all time
+	heeded int       // of the hints: those before it was read
+	queues []string  // that are paused
+}
+
+// news count what may have changed the pauses.
+type news struct {
+	changes int // of this process's own
+	hints   int // that something has changed, perhaps a pause
 }
 
 // changed makes the next claim read the pauses.
@@ -172,58 +178,61 @@ func (p *pauses) changed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.read = time.Time{}
-	p.changes++
+	p.news.changes++
 }
 
 // hint says that something has changed.
 func (p *pauses) hint() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.hinted = true
+	p.news.hints++
 }
 
 // known are the queues that are paused, if that was read lately. Else the caller
-// is to read it, and to hand changes on to learn. A hint is mostly about a message: it
+// is to read it, and to hand before on to learn. A hint is mostly about a message: it
 // makes who claims from these queues read first only where one of them is paused, and that may have ended.
-func (p *pauses) known(from []string) (queues []string, changes int, ok bool) {
+func (p *pauses) known(from []string) (queues []string, before news, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	limit := pausesFor
-	if p.hinted && slices.ContainsFunc(from, func(q string) bool { return slices.Contains(p.queues, q) }) {
+	if p.hinted() && slices.ContainsFunc(from, func(q string) bool { return slices.Contains(p.queues, q) }) {
 		limit = pausesHinted
 	}
-	return p.queues, p.changes, !p.read.IsZero() && time.Since(p.read) < limit
+	return p.queues, p.news, !p.read.IsZero() && time.Since(p.read) < limit
 }
 
 // doubtful reports whether there was a hint since they were read, a while ago. The caller is to
-// read them, and to hand changes on to learn.
-func (p *pauses) doubtful() (changes int, doubt bool) {
+// read them, and to hand before on to learn.
+func (p *pauses) doubtful() (before news, doubt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.changes, p.hinted && time.Since(p.read) >= pausesHinted
+	return p.news, p.hinted() && time.Since(p.read) >= pausesHinted
 }
 
-// learn notes what was read since began. What has been changed since then will be
-// read again.
-func (p *pauses) learn(began time.Time, changes int, ps []Pause) []string {
+// hinted reports whether there was a hint since they were read.
+func (p *pauses) hinted() bool { return p.news.hints > p.heeded }
+
+// learn notes what was read since began, unless somebody who began later has. What may have been changed
+// since then will be read again.
+func (p *pauses) learn(began time.Time, before news, ps []Pause) []string {
 	queues := make([]string, 0, len(ps))
 	for _, one := range ps {
 		queues = append(queues, one.Queue)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.changes == changes {
-		p.read, p.hinted, p.queues = began, false, queues
+	if p.news.changes == before.changes && began.After(p.read) {
+		p.read, p.heeded, p.queues = began, before.hints, queues
 	}
 	return queues
 }
 
 // unpaused leaves out the queues that are paused.
 func (s *Store) unpaused(ctx context.Context, queues []string) ([]string, error) {
-	paused, changes, ok := s.pauses.known(queues)
+	paused, before, ok := s.pauses.known(queues)
 	if !ok {
 		var err error
-		if paused, err = s.readPauses(ctx, changes); err != nil {
+		if paused, err = s.readPauses(ctx, before); err != nil {
 			return nil, err
 		}
 	}
@@ -236,17 +245,17 @@ func (s *Store) unpaused(ctx context.Context, queues []string) ([]string, error)
 // heed reads anew which queues are paused if a hint may have been about that. It is for who
 // has nothing else to do. Where it fails, the next claim reads.
 func (s *Store) heed(ctx context.Context) {
-	if changes, doubt := s.pauses.doubtful(); doubt {
-		_, _ = s.readPauses(ctx, changes)
+	if before, doubt := s.pauses.doubtful(); doubt {
+		_, _ = s.readPauses(ctx, before)
 	}
 }
 
 // readPauses reads anew which queues are paused.
-func (s *Store) readPauses(ctx context.Context, changes int) (paused []string, err error) {
+func (s *Store) readPauses(ctx context.Context, before news) (paused []string, err error) {
 	began := time.Now()
 	ps, _, err := s.Pauses(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return s.pauses.learn(began, changes, ps), nil
+	return s.pauses.learn(began, before, ps), nil
 }

@@ -22,11 +22,7 @@ type Write struct {
 	// Func does anything else, after the others. It may run more than once and
 	// must not keep state from a run that failed.
 	Func WriteFunc
-	// After are statements without arguments, to be run after the commit. Nothing depends on what becomes of them.
-	After []string
 
-	// Told says that others were hinted together with the commit, after Engine.Write.
-	Told bool
 	// Lost are the claims of Ack that did not stand, after Engine.Write.
 	Lost []Claim
 }

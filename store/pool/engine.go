@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -28,8 +27,7 @@ type Dialect struct {
 	Lost   func(error) bool        // whether the connection must not be used again
 	SQL    store.Statements
 	// Do writes all but the functions in one round trip, which is a transaction
-	// by itself unless one is open. What is to run after it, where none is, runs in the same round trip; its
-	// errors are AfterCommit. Nil writes statement by statement.
+	// by itself unless one is open. Nil writes statement by statement.
 	Do func(ctx context.Context, conn *sql.Conn, ws []*store.Write) error
 	// Join stands for Do, on connections that no handler uses, where several
 	// statements may share a round trip. It reports whether the commit was sent.
@@ -79,7 +77,7 @@ type Options struct {
 	Effects  int           // connections for effects; 0 means 4
 	Control  int           // connections for Posthorn's own transactions; 0 means 3
 	App      int           // connections for the application; 0 means 8
-	Lifetime time.Duration // of a connection, spread by a fifth; 0 means 30 min
+	Lifetime time.Duration // of a connection that is used, spread by a fifth; 0 means 30 min
 	Idle     time.Duration // after which a connection is tried before it is used; 0 means 10 s
 	Patience time.Duration // for a connection to be opened or tried; 0 means 5 s
 	Answer   time.Duration // for the server's answer to a statement of Posthorn's own; 0 means 15 s
@@ -137,9 +135,6 @@ type Ears interface {
 	Listen(changed func(), anybody <-chan struct{})
 	// Tell hints other processes, at its leisure; it does not block.
 	Tell()
-	// Turn gives the right to hint at once to the first who asks when there has been no hint for a while: by
-	// a statement, in a transaction of its own, and done is called then. It is empty for all others.
-	Turn() (stmt string, done func())
 	Close() error
 }
 
@@ -169,7 +164,7 @@ func (e *Engine) Write(ctx context.Context, w *store.Write) error {
 	if err := e.writes.Do(ctx, w); err != nil {
 		return err
 	}
-	if e.ears != nil && !w.Told && (len(w.Send) > 0 || w.Func != nil) {
+	if e.ears != nil && (len(w.Send) > 0 || w.Func != nil) {
 		e.ears.Tell()
 	}
 	return nil
@@ -210,7 +205,7 @@ func (e *Engine) once(ctx context.Context, slot **session, ws []*store.Write) er
 	}
 	defer e.give(slot, s)
 	if e.dialect.Do != nil && store.Simple(ws) {
-		err := e.hinting(ws, func(ws []*store.Write) error { return s.Do(ctx, ws...) })
+		err := s.Do(ctx, ws...)
 		return s.explain(err, !e.dialect.Unsent(err))
 	}
 	if s.joins() && store.Simple(ws) {
@@ -229,24 +224,6 @@ func (e *Engine) once(ctx context.Context, slot **session, ws []*store.Write) er
 		return s.explain(err, true)
 	}
 	return nil
-}
-
-// hinting has sends hint other processes in their own round trip, right after the commit, unless there was
-// a hint just now: one that is sent when the answer is there comes later by a round trip.
-func (e *Engine) hinting(ws []*store.Write, do func([]*store.Write) error) error {
-	if e.ears == nil || !slices.ContainsFunc(ws, func(w *store.Write) bool { return len(w.Send) > 0 }) {
-		return do(ws)
-	}
-	hint, done := e.ears.Turn()
-	if hint == "" {
-		return do(ws)
-	}
-	err := do(append(ws[:len(ws):len(ws)], &store.Write{After: []string{hint}}))
-	done()
-	for _, w := range ws {
-		w.Told = err == nil
-	}
-	return err
 }
 
 // A fault is the server's, or of the way to it.

@@ -135,22 +135,8 @@ func (s *session) Do(ctx context.Context, ws ...*store.Write) error {
 		s.begin = false
 		ws = append([]*store.Write{{Before: []string{s.dialect.Begin}}}, ws...)
 	}
-	err := s.ask(ctx, func(ctx context.Context) error { return s.dialect.Do(ctx, s.conn, ws) })
-	if late := (afterCommitError{}); errors.As(err, &late) {
-		s.broken = true // whatever it was, another connection has not seen it
-		return nil
-	}
-	return err
+	return s.ask(ctx, func(ctx context.Context) error { return s.dialect.Do(ctx, s.conn, ws) })
 }
-
-// afterCommit is an error of what was to run after a commit.
-type afterCommitError struct{ error }
-
-// Unwrap is the error.
-func (e afterCommitError) Unwrap() error { return e.error }
-
-// AfterCommit says that the writes were committed before this error came.
-func AfterCommit(err error) error { return afterCommitError{err} }
 
 // whole does so in a transaction of its own. It reports whether the commit was sent.
 func (s *session) whole(ctx context.Context, ws []*store.Write) (committing bool, err error) {

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,17 +25,12 @@ type ears struct {
 	line    line
 	channel string // what workers listen on
 	tell    chan struct{}
-	rests   atomic.Bool   // the next hint may be sent by who has it
-	told    chan struct{} // that was done
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 }
 
 func newEars(l line, channel string) *ears {
-	return &ears{
-		line: l, channel: channel, cancel: func() {},
-		tell: make(chan struct{}, 1), told: make(chan struct{}, 1),
-	}
+	return &ears{line: l, channel: channel, tell: make(chan struct{}, 1), cancel: func() {}}
 }
 
 // Tell hints other processes soon. It does not block.
@@ -128,48 +122,30 @@ func ping(ctx context.Context, c *pgx.Conn) error {
 	return c.Ping(ctx)
 }
 
-// Turn is pool.Ears.Turn.
-func (e *ears) Turn() (stmt string, done func()) {
-	if !e.rests.CompareAndSwap(true, false) {
-		return "", nil
-	}
-	return e.stmt(), func() {
-		select {
-		case e.told <- struct{}{}:
-		default: // it was said already
-		}
-	}
-}
-
-func (e *ears) stmt() string { return "notify " + e.channel }
-
 // speak sends one notification for all hints of a while. The while grows as long as
-// there is always another hint: who listens is busy then. After a while without one, who has the
-// next may send it.
+// there is always another hint: who listens is busy then. What could not be sent is for
+// the next connection.
 func (e *ears) speak(ctx context.Context, c *pgx.Conn) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for quiet := minQuiet; ; {
-		ours := true
 		select {
 		case <-e.tell:
 			quiet = min(2*quiet, maxQuiet)
 		default:
 			quiet = minQuiet
-			e.rests.Store(true)
 			select {
 			case <-e.tell:
-			case <-e.told:
-				ours = false
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			e.rests.Store(false)
 		}
-		if ours {
-			if err := e.notify(ctx, c); err != nil {
-				return err
-			}
+		say, cancel := context.WithTimeout(ctx, maxPause)
+		_, err := c.Exec(say, "notify "+e.channel)
+		cancel()
+		if err != nil {
+			e.Tell()
+			return err
 		}
 		timer.Reset(quiet)
 		select {
@@ -178,11 +154,4 @@ func (e *ears) speak(ctx context.Context, c *pgx.Conn) error {
 			return ctx.Err()
 		}
 	}
-}
-
-func (e *ears) notify(ctx context.Context, c *pgx.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, maxPause)
-	defer cancel()
-	_, err := c.Exec(ctx, e.stmt())
-	return err
 }

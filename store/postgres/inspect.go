@@ -96,7 +96,7 @@ func (s *settings) are(names []string, values int64) {
 		})
 	})
 	s.names, s.look = names, `with s as materialized (select `+fmt.Sprintf(sum, "")+` as sum
-  from pg_catalog.unnest('{`+strings.Join(plain, ",")+`}'::text[]) name
+  from pg_catalog.unnest('{`+strings.Join(plain, ",")+`}'::pg_catalog.text[]) name
   where current_user = $1 and session_user = $1)
 select`+fmt.Sprintf(leftovers, `(select 'setting ' || name from pg_catalog.pg_settings
    where source = 'session' and (select sum from s) is distinct from $2 limit 1),`)+`,

@@ -109,3 +109,12 @@ func TestASettingThatIsWhatItWasIsNotFound(t *testing.T) {
 	}
 	s.finds(t, pool.Before, "")
 }
+
+// Names of a handler's stand for nothing in a look.
+func TestALookIsNotLedAstray(t *testing.T) {
+	t.Parallel()
+	s := inspectedSession(t, servers.PostgreSQL(t).Open(t))
+	s.exec(t, "begin")
+	s.exec(t, "create temporary table text (a integer, b integer)")
+	s.finds(t, pool.Before, "temporary schema")
+}

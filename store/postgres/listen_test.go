@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/proxy"
@@ -105,60 +105,39 @@ func TestMessagesThatPassAPoolerWakeThoseWhoListenPastIt(t *testing.T) {
 	}
 }
 
-// Each message is followed by a hint that comes after its commit, whoever sends at the same time.
-func TestEveryMessageIsHinted(t *testing.T) {
+// Each send is followed by a notification, also where the connection that was to send it is lost.
+func TestEachSendIsFollowedByANotification(t *testing.T) {
 	t.Parallel()
 	d := servers.PostgreSQL(t)
-	consumer, producer := openDeaf(t, d.DSN()), openStore(t, d.DSN(), store.Options{})
-	awaitBackends(t, d.Open(t), "listen posthorn_wake", 1)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	c := consumes(t, consumer)
-	defer c.Close()
-	send := func(id string) {
-		time.Sleep(rand.N(3 * time.Millisecond))
-		if err := producer.Send(ctx, driver.Envelope{ID: id, Kind: "k", Queue: "q"}); err != nil {
-			t.Error(err)
+	s, ctx := openStore(t, d.DSN(), store.Options{}), t.Context()
+	c, err := pgx.Connect(ctx, d.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	if _, err := c.Exec(ctx, "listen posthorn_wake"); err != nil {
+		t.Fatal(err)
+	}
+	next := func(within time.Duration) error {
+		ctx, cancel := context.WithTimeout(ctx, within)
+		defer cancel()
+		_, err := c.WaitForNotification(ctx)
+		return err
+	}
+	for i := range 20 {
+		if i%5 == 4 {
+			text(t, s.DB(), `select count(pg_terminate_backend(pid))::text from pg_stat_activity
+				where datname = current_database() and query = 'notify posthorn_wake'`)
 		}
-	}
-	for round := range 30 {
-		var senders sync.WaitGroup
-		for i := range 4 {
-			senders.Go(func() { send(fmt.Sprint("m", round, ".", i)) })
+		if err := s.Send(ctx, driver.Envelope{ID: fmt.Sprint("m", i), Kind: "k", Queue: "q"}); err != nil {
+			t.Fatal(err)
 		}
-		for got := 0; got < 4; {
-			ds, err := c.Receive(ctx, 10)
-			if err != nil {
-				t.Fatalf("round %d: received %d and then %v", round, got, err)
-			}
-			got += len(ds)
+		if err := next(patience); err != nil {
+			t.Fatalf("message %d: %v", i, err)
 		}
-		senders.Wait()
-	}
-}
-
-// What runs after a commit in its round trip, as hints do, cannot spoil it; and does not run without it.
-func TestWhatRunsAfterACommitSpoilsNothing(t *testing.T) {
-	t.Parallel()
-	s := openStore(t, servers.PostgreSQL(t).DSN(), store.Options{})
-	write := func(id string, after ...string) error {
-		m := store.Message{ID: id, Kind: "k", Queue: "q", Body: []byte("x")}
-		return s.Engine.Write(t.Context(), &store.Write{Send: []store.Message{m}, After: after})
-	}
-	if err := write("a", "select 1 / 0"); err != nil {
-		t.Errorf("the write failed with %v by what came after it", err)
-	}
-	if write("a", "create table never ()") == nil {
-		t.Error("one id was accepted twice")
-	}
-	if err := write("b", "create table ever ()"); err != nil {
-		t.Error(err)
-	}
-	is := text(t, s.DB(), `select string_agg(id, ' ' order by id) ||
-		(select count(*) from pg_class where relname = 'ever') ||
-		(select count(*) from pg_class where relname = 'never') from posthorn_message`)
-	if is != "a b10" {
-		t.Errorf("messages, tables that were to be and were not are %q, want %q", is, "a b10")
+		if err := next(50 * time.Millisecond); err == nil {
+			t.Errorf("message %d was notified of twice", i)
+		}
 	}
 }
 

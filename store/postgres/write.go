@@ -12,7 +12,6 @@ import (
 	"github.com/posthorn/posthorn/internal/failpoint"
 	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/store"
-	"github.com/posthorn/posthorn/store/pool"
 )
 
 // clock is the server's clock in milliseconds since 1970.
@@ -86,11 +85,7 @@ func claim(n store.Names, places string) string {
 
 // do is pool.Dialect.Do.
 func (w writer) do(ctx context.Context, conn *sql.Conn, ws []*store.Write) error {
-	b, t := &pgx.Batch{}, trailer{}
-	for _, one := range ws {
-		t.stmts = append(t.stmts, one.After...)
-	}
-	t.begin(b)
+	b := &pgx.Batch{}
 	for _, one := range ws {
 		for _, stmt := range one.Before {
 			b.Queue(stmt)
@@ -107,57 +102,11 @@ func (w writer) do(ctx context.Context, conn *sql.Conn, ws []*store.Write) error
 	if b.Len() == 0 {
 		return nil
 	}
-	t.commit(b)
 	return native(conn, func(c *pgx.Conn) error {
 		answers := c.SendBatch(ctx, b)
 		pass(ws)
-		return t.end(ctx, c, answers.Close())
+		return answers.Close()
 	})
-}
-
-// errNotKept: the server answered a commit by a rollback.
-var errNotKept = errors.New("the server did not keep the transaction")
-
-// A trailer is what runs after a commit in the same round trip. What comes before it
-// is in a transaction that is begun and committed by statements then.
-type trailer struct {
-	stmts []string
-	kept  bool // the commit was
-}
-
-func (t *trailer) begin(b *pgx.Batch) {
-	if len(t.stmts) > 0 {
-		b.Queue("begin")
-	}
-}
-
-// commit adds the commit and what comes after it.
-func (t *trailer) commit(b *pgx.Batch) {
-	if len(t.stmts) == 0 {
-		return
-	}
-	b.Queue("commit").Exec(func(tag pgconn.CommandTag) error {
-		if t.kept = tag.String() == "COMMIT"; !t.kept {
-			return errNotKept
-		}
-		return nil
-	})
-	for _, stmt := range t.stmts {
-		b.Queue(stmt)
-	}
-}
-
-// end says what became of the transaction, of all that the server has answered.
-func (t *trailer) end(ctx context.Context, c *pgx.Conn, err error) error {
-	switch {
-	case err == nil || len(t.stmts) == 0:
-		return err
-	case t.kept:
-		return pool.AfterCommit(err)
-	case !c.IsClosed():
-		_, _ = c.Exec(ctx, "rollback") // an error of the server's leaves it open; if this fails, the connection is lost
-	}
-	return err
 }
 
 // pass is the moment in which the server has been told, and has not answered.
