@@ -46,7 +46,7 @@ const (
 // commit runs of the application's own, deferred triggers, runs before that look then
 // (PostgreSQL manual, SET CONSTRAINTS); what is set by one that defers another, and
 // that one to the commit, is reset without being found.
-type inspector struct{ user, whole, rest string }
+type inspector struct{ user, whole, plain, rest string }
 
 func newInspector(user string) inspector {
 	return inspector{
@@ -56,6 +56,8 @@ func newInspector(user string) inspector {
 select` + fmt.Sprintf(leftovers, `(select 'setting ' || name from s where source = 'session' limit 1),`) + `,
   (select pg_catalog.array_agg(name order by name) from s),
   (select ` + fmt.Sprintf(sum, " order by name") + ` from s)`,
+		plain: `select` + fmt.Sprintf(leftovers, `
+  (select 'setting ' || name from pg_catalog.pg_settings where source = 'session' limit 1),`),
 		rest: `select` + fmt.Sprintf(leftovers, ""),
 	}
 }
@@ -105,10 +107,13 @@ select`+fmt.Sprintf(leftovers, `(select 'setting ' || name from pg_catalog.pg_se
 
 // queue adds the look at the session.
 func (i inspector) queue(b *pgx.Batch, s *settings, when pool.When, left *string) {
+	known := time.Since(s.whole) <= trust
 	switch {
 	case when == pool.Rest:
 		b.Queue(i.rest, i.user).QueryRow(func(row pgx.Row) error { return row.Scan(left) })
-	case when == pool.After || time.Since(s.whole) > trust:
+	case when == pool.After && known:
+		b.Queue(i.plain, i.user).QueryRow(func(row pgx.Row) error { return row.Scan(left) })
+	case !known:
 		b.Queue(i.whole, i.user).QueryRow(func(row pgx.Row) error {
 			var (
 				names  []string
