@@ -65,6 +65,9 @@ type Connector struct {
 	// Standing reports whether the connection's transaction is still open; nil
 	// does not know. A handler runs nothing outside its transaction.
 	Standing func(conn sqldriver.Conn) bool
+	// Cutter is what ends the statements of a connection from outside. Where it is nil, or returns nil,
+	// the driver is left to end them with their contexts.
+	Cutter func(conn sqldriver.Conn) Cutter
 }
 
 // Connect opens one.
@@ -79,7 +82,7 @@ func (c Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	}
 	gc := &Conn{
 		Raw: raw, Guard: &Guard{}, check: c.Check, checkArgs: c.CheckArgs, mark: c.Mark, standing: c.Standing, ends: c.Ends,
-		rows: map[*rows]bool{}, stmts: map[*stmt]bool{},
+		rows: map[*rows]bool{}, stmts: map[*stmt]bool{}, cuts: cuts{cutter: c.cutterOf(raw)},
 	}
 	if c.Install != nil {
 		if err := c.Install(ctx, raw, gc.Guard); err != nil {
@@ -103,6 +106,7 @@ type Conn struct {
 	standing func(sqldriver.Conn) bool
 
 	checkArgs func([]sqldriver.NamedValue) string
+	cuts      cuts
 
 	rows  map[*rows]bool // what the handler has open
 	stmts map[*stmt]bool
@@ -167,10 +171,9 @@ func (c *Conn) ExecContext(
 	if err := c.Allow(query, args); err != nil {
 		return nil, err
 	}
-	ctx, done := c.Guard.bind(ctx)
-	defer done()
-	res, err := c.Raw.ExecContext(ctx, query, args)
-	return res, c.Guard.judge(ctx, err)
+	r := c.run(ctx)
+	res, err := c.Raw.ExecContext(r.driver, query, args)
+	return res, r.end(err)
 }
 
 // QueryContext runs a query.
@@ -310,10 +313,9 @@ func (s *stmt) ExecContext(ctx context.Context, args []sqldriver.NamedValue) (sq
 	if err := cmp.Or(s.conn.stands(), s.conn.allowArgs(args)); err != nil {
 		return nil, err
 	}
-	ctx, done := s.conn.Guard.bind(ctx)
-	defer done()
-	res, err := s.rawStmt.ExecContext(ctx, args)
-	return res, s.conn.Guard.judge(ctx, err)
+	r := s.conn.run(ctx)
+	res, err := s.rawStmt.ExecContext(r.driver, args)
+	return res, r.end(err)
 }
 
 // QueryContext runs it.

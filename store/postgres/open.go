@@ -114,7 +114,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	refused := guard.Remember(func(query string) string { return refuse(query, a.names) })
 	guarded := sql.OpenDB(guard.Connector{
 		Connector: stdlib.GetConnector(*config, knowsArrays()), Mark: guard.Remember(guard.MarkOf), Standing: standing,
-		CheckArgs: refuseArgs, Ends: guard.Remember(guard.PostgreSQL.UsesSavepoints),
+		CheckArgs: refuseArgs, Ends: guard.Remember(guard.PostgreSQL.UsesSavepoints), Cutter: cutter,
 		Check: func(conn sqldriver.Conn, query string) string { return cmp.Or(illegible(conn), refused(query)) },
 	})
 	d := pool.Dialect{

@@ -57,7 +57,7 @@ func (a address) guarded() (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(guard.Connector{Connector: base, Install: installer(a.names)})
+	db := sql.OpenDB(guard.Connector{Connector: base, Install: installer(a.names), Cutter: cutter})
 	db.SetMaxIdleConns(1)
 	return db, nil
 }
