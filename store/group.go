@@ -2,13 +2,11 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/internal/failpoint"
-	"github.com/posthorn/posthorn/internal/inhand"
 	"github.com/posthorn/posthorn/internal/ruling"
 )
 
@@ -210,58 +208,4 @@ func (g *group) held(ctx context.Context, d driver.Delivery) (held bool, err err
 		return err
 	})
 	return held, err
-}
-
-// effect runs the unit's effect under the session guard and its deadline.
-//
-// What it queued is run at once where it is alone in its span, or the guard has to see
-// it run, else with what the others of the span queue.
-func (g *group) effect(c Conn, i int, raw *sql.Tx, alone bool) (queued []Queued, err error) {
-	u := g.units[i]
-	began, end := time.Now(), time.Time{}
-	bound, why := g.within(u)
-	if bound > 0 {
-		end = began.Add(bound)
-	}
-	user := c.User()
-	t := newUnitTx(g.store, c, raw)
-	t.life.Bound(u.Context, end, why)
-	user.Enter(&t.life, !alone)
-	g.seen = append(g.seen, i)
-	limit := time.Duration(0)
-	if u.Timeout > 0 {
-		limit = u.Timeout + g.store.opts.StuckGrace
-	}
-	failpoint.Pass(failpoint.BeforeEffect)
-	err = g.run.do(func() error {
-		err := u.Effect(&t.life, t)
-		if err != nil || !alone && !g.store.GuardsRuns {
-			return err
-		}
-		return t.flush()
-	}, limit)
-	failpoint.Pass(failpoint.AfterEffect)
-	cause := inhand.Cause(&t.life) // before its end
-	if dirty := t.end(); dirty != "" {
-		g.dirty = true
-		g.store.traces.note(u.Delivery.Kind, true) // the next of its kind must not cost others a run
-		g.store.opts.Meter.LeftDirty(u.Delivery.Kind)
-		g.store.opts.Log.Warn(leftDirty, "kind", u.Delivery.Kind, "message_id", u.Delivery.ID, "cause", dirty)
-	}
-	if g.recall(u, began); g.slowly(cause, i, err) {
-		return nil, errSlow
-	}
-	if g.ending(u, user.MayEnd()) && !alone && !isStuck(err) {
-		return nil, errTogether
-	}
-	if refused := user.Refused(); err == nil && refused != nil {
-		if cause != nil {
-			return nil, cause
-		}
-		return nil, fmt.Errorf("handler returned nil although %w", refused)
-	}
-	if err != nil {
-		return nil, err // one that is stuck may still run what it has queued
-	}
-	return t.queued, nil
 }

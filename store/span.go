@@ -39,29 +39,12 @@ const (
 
 // effects runs the effects of units whose claims stand.
 func (s *span) effects(ctx context.Context, standing []int) fate {
-	var queued []Queued
-	began := time.Now()
-	for n, i := range standing {
-		more, err := s.group.effect(s.conn, i, s.raw, len(standing) == 1)
-		queued = append(queued, more...)
-		if err == nil && (!s.group.store.MustAsk || len(standing) == 1) {
-			err = s.proof(ctx)
-		}
-		s.clock(time.Since(began), standing[:n+1])
-		if err != nil {
-			return s.failed(ctx, standing, n, err)
-		}
-		s.group.errs[i] = nil
-		if s.group.dirty && len(standing) > 1 {
-			// The others must not meet what it has left, and are settled already.
-			s.again = standing
-			return wrecked
-		}
-		if n < len(standing)-1 && time.Since(began) > s.patience() {
-			return s.shorter(ctx, standing)
-		}
+	es := &effects{span: s, ctx: ctx, standing: standing, since: time.Now()}
+	s.group.run.run(es)
+	if es.fell {
+		return es.fate
 	}
-	if s.finish(ctx, queued, len(standing)) != nil {
+	if s.finish(ctx, es.queued, len(standing)) != nil {
 		return s.apart(ctx, standing)
 	}
 	s.ran = standing

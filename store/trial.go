@@ -97,7 +97,7 @@ func (r *rehearsal) run(ctx context.Context, c Conn) error {
 		g.saved = true
 	}
 	began := time.Now()
-	_, r.Err = g.effect(c, 0, r.raw, true)
+	r.Err = sp.single(0)
 	r.Took, r.Rows = time.Since(began), -1
 	if err := sp.proof(ctx); r.Err == nil {
 		r.Err = err

@@ -21,6 +21,9 @@ type unitTx struct {
 	raw   *sql.Tx
 	life  inhand.Context // the handler's own; it ends when the handler has returned, too
 
+	effect  func(context.Context, driver.Tx) error
+	flushes bool // what it queues is run at its end, and not with what others queue
+
 	mu     sync.Mutex
 	dead   bool
 	stmts  []*sql.Stmt
@@ -29,6 +32,14 @@ type unitTx struct {
 
 func newUnitTx(s *Store, c Conn, raw *sql.Tx) *unitTx {
 	return &unitTx{store: s, conn: c, user: c.User(), raw: raw}
+}
+
+// call runs the effect. It may go on when nobody waits for it any more.
+func (t *unitTx) call() error {
+	if err := t.effect(&t.life, t); err != nil || !t.flushes {
+		return err
+	}
+	return t.flush()
 }
 
 // enter begins a statement: the caller holds the mutex afterwards, and calls
