@@ -1,6 +1,9 @@
 package postgres
 
 import (
+	"database/sql"
+	"slices"
+
 	"github.com/jackc/pgx/v5"
 
 	"github.com/posthorn/posthorn/store"
@@ -11,54 +14,61 @@ const maxInsert = 4 << 20
 
 // queueSends adds the insertions.
 func (w writer) queueSends(b *pgx.Batch, ws []*store.Write) {
-	n := 0
+	var (
+		ms   []*store.Message
+		size int // of the bodies
+	)
 	for _, one := range ws {
-		n += len(one.Send)
-	}
-	if n == 0 {
-		return
-	}
-	c := newColumns(n)
-	for _, one := range ws {
-		for _, m := range one.Send {
-			if c.size > 0 && c.size+len(m.Body) > maxInsert {
-				b.Queue(w.insert, c.args()...)
-				c = newColumns(n)
+		ms = slices.Grow(ms, len(one.Send))
+		for i := range one.Send {
+			m := &one.Send[i]
+			if size > 0 && size+len(m.Body) > maxInsert {
+				w.queueSend(b, ms)
+				ms, size = nil, 0
 			}
-			c.add(m)
+			ms, size = append(ms, m), size+len(m.Body)
 		}
 	}
-	b.Queue(w.insert, c.args()...)
-}
-
-// columns are messages by their columns.
-type columns struct {
-	id, kind, queue texts
-	priority        []int16
-	delay, at       integers
-	attempt         []int32
-	header          headers
-	body            bodies
-	size            int // of the bodies
-}
-
-func newColumns(n int) *columns {
-	n = min(n, 1000)
-	return &columns{
-		id: make(texts, 0, n), kind: make(texts, 0, n), queue: make(texts, 0, n),
-		priority: make([]int16, 0, n), delay: make(integers, 0, n), at: make(integers, 0, n),
-		attempt: make([]int32, 0, n), header: make(headers, 0, n), body: make(bodies, 0, n),
+	if len(ms) > 0 {
+		w.queueSend(b, ms)
 	}
 }
 
-func (c *columns) add(m store.Message) {
-	c.id, c.kind, c.queue = append(c.id, m.ID), append(c.kind, m.Kind), append(c.queue, m.Queue)
-	c.priority, c.attempt = append(c.priority, int16(m.Priority)), append(c.attempt, int32(m.Attempt))
-	c.delay, c.at = append(c.delay, m.Delay), append(c.at, m.At)
-	c.header, c.body = append(c.header, m.Header), append(c.body, m.Body)
-	c.size += len(m.Body)
+// queueSend adds one insertion. Messages that are sent together are mostly alike but for their ids and
+// bodies: then the server need not take what they have in common out of an array for each (ADR 58).
+func (w writer) queueSend(b *pgx.Batch, ms []*store.Message) {
+	ids, contents := make(texts, len(ms)), make(bodies, len(ms))
+	alike := true
+	for i, m := range ms {
+		ids[i], contents[i] = m.ID, m.Body
+		alike = alike && likeness(m) == likeness(ms[0])
+	}
+	if first := ms[0]; alike {
+		b.Queue(w.insertAlike, ids, first.Kind, first.Queue, int16(first.Priority), first.Delay, first.At,
+			int32(first.Attempt), first.Header, contents)
+		return
+	}
+	kinds, queues, headers := make(texts, len(ms)), make(texts, len(ms)), make(headers, len(ms))
+	priorities, attempts := make([]int16, len(ms)), make([]int32, len(ms))
+	delays, ats := make(integers, len(ms)), make(integers, len(ms))
+	for i, m := range ms {
+		kinds[i], queues[i], headers[i] = m.Kind, m.Queue, m.Header
+		priorities[i], attempts[i] = int16(m.Priority), int32(m.Attempt)
+		delays[i], ats[i] = m.Delay, m.At
+	}
+	b.Queue(w.insert, ids, kinds, queues, priorities, delays, ats, attempts, headers, contents)
 }
 
-func (c *columns) args() []any {
-	return []any{c.id, c.kind, c.queue, c.priority, c.delay, c.at, c.attempt, c.header, c.body}
+// A like is what messages that are alike have in common.
+type like struct {
+	kind, queue       string
+	priority, attempt int
+	delay, at         int64
+	header            sql.NullString
+}
+
+func likeness(m *store.Message) like {
+	return like{
+		kind: m.Kind, queue: m.Queue, priority: m.Priority, attempt: m.Attempt, delay: m.Delay, at: m.At, header: m.Header,
+	}
 }

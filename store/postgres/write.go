@@ -20,7 +20,7 @@ const clock = `(extract(epoch from clock_timestamp()) * 1000)::bigint`
 // A writer writes for many callers at once: what they insert by one statement,
 // what they acknowledge by another one or one for each claim, and all statements in one round
 // trip, which is a transaction by itself (PostgreSQL manual, 55.2.4 Pipelining).
-type writer struct{ insert, ack, ackLot, ackAll, claim, claimOn, claimSuspect string }
+type writer struct{ insert, insertAlike, ack, ackLot, ackAll, claim, claimOn, claimSuspect string }
 
 // newWriter makes the statements for tables of these names.
 func newWriter(n store.Names) writer {
@@ -42,6 +42,12 @@ func newWriter(n store.Names) writer {
 			    unnest($4::smallint[]) as priority, unnest($5::bigint[]) as delay, unnest($6::bigint[]) as at,
 			    unnest($7::int[]) as attempt, unnest($8::text[]) as header, unnest($9::bytea[]) as body
 			  from moment) u) m`),
+		insertAlike: n.In(`with moment as materialized (
+			  select now, greatest(now + $5::bigint, $6::bigint) as due from (select ` + clock + ` as now) c)
+			insert into posthorn_message
+			  (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body)
+			select unnest($1::text[]), $2::text, $3::text, $4::smallint, (due > now)::int, due, due, now, $7::int, $8::text,
+			  unnest($9::bytea[]) from moment`),
 		ack: n.In(remove + ` select seq, token from gone`),
 		ackLot: n.In(`with gone as (delete from posthorn_message where seq = any($1) and token = $2 returning seq)
 			select case when count(*) < cardinality($1::bigint[]) then coalesce(array_agg(seq), '{}') end

@@ -1,0 +1,76 @@
+package postgres_test
+
+import (
+	"fmt"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
+)
+
+// Whatever one of those that are sent together differs in from the others, each is kept as it was sent.
+func TestMessagesThatAreSentTogetherAreKeptAsTheyAre(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, servers.PostgreSQL(t).DSN(), store.Options{})
+	soon := time.Now().Add(time.Hour).Truncate(time.Millisecond)
+	for what, change := range map[string]func(*driver.Envelope){
+		"nothing":  func(*driver.Envelope) {},
+		"kind":     func(e *driver.Envelope) { e.Kind = "other" },
+		"queue":    func(e *driver.Envelope) { e.Queue = "aside" },
+		"priority": func(e *driver.Envelope) { e.Priority = -3 },
+		"attempt":  func(e *driver.Envelope) { e.Attempt = 4 },
+		"delay":    func(e *driver.Envelope) { e.Delay = time.Hour },
+		"time":     func(e *driver.Envelope) { e.NotBefore = soon },
+		"header":   func(e *driver.Envelope) { e.Header = map[string]string{"a": "c"} },
+		"none":     func(e *driver.Envelope) { e.Header = nil },
+	} {
+		for changed := range 4 { // the last one changes all
+			together(t, s, fmt.Sprintf("%s-%d", what, changed), func(i int, e *driver.Envelope) {
+				if changed == i || changed == 3 {
+					change(e)
+				}
+			})
+		}
+	}
+}
+
+// together sends three messages that are alike but for what is changed of them.
+func together(t *testing.T, s *store.Store, name string, change func(int, *driver.Envelope)) {
+	t.Helper()
+	envs := make([]driver.Envelope, 3)
+	for i := range envs {
+		envs[i] = driver.Envelope{
+			ID: fmt.Sprint(name, "-", i), Kind: "k", Queue: "q", Priority: 5, Attempt: 1,
+			Header: map[string]string{"a": "b"}, Body: fmt.Append(nil, "body ", i),
+		}
+		change(i, &envs[i])
+	}
+	if err := s.Send(t.Context(), envs...); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range envs {
+		kept(t, s, e)
+	}
+}
+
+// kept makes sure that a message is in the store as it was sent.
+func kept(t *testing.T, s *store.Store, e driver.Envelope) {
+	t.Helper()
+	p, err := s.Find(t.Context(), e.ID)
+	if err != nil || p == nil {
+		t.Fatalf("message %s: %v, %v", e.ID, p, err)
+	}
+	if p.Kind != e.Kind || p.Queue != e.Queue || p.Priority != e.Priority || p.Attempt != e.Attempt ||
+		string(p.Body) != string(e.Body) || !maps.Equal(p.Header, e.Header) {
+		t.Errorf("message %s is %+v, want %+v", e.ID, p.Envelope, e)
+	}
+	place := store.PlaceReady
+	if e.Delay > 0 || !e.NotBefore.IsZero() {
+		place = store.PlaceDelayed
+	}
+	if p.Place != place || !e.NotBefore.IsZero() && !p.Due.Equal(e.NotBefore) {
+		t.Errorf("message %s is %s, due %s, want it %s, %s", e.ID, p.Place, p.Due, place, e.NotBefore)
+	}
+}
