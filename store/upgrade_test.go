@@ -31,6 +31,12 @@ func downgrade(t *testing.T, s *store.Store, half bool) {
 		stmts = append(stmts, "drop index posthorn_message_suspect")
 	}
 	stmts = append(stmts, "alter table posthorn_message drop column suspect")
+	if s.Dialect() == "postgres" {
+		stmts = append(stmts, "alter table posthorn_message drop constraint posthorn_message_delayed",
+			"alter table posthorn_message drop column delayed",
+			"alter table posthorn_message add column delayed boolean generated always as (state = 1) stored",
+			"create index posthorn_message_later on posthorn_message (due_at) where delayed")
+	}
 	for _, column := range []string{"told", "limits", "holds"} {
 		stmts = append(stmts, "alter table posthorn_worker drop column "+column)
 	}

@@ -1,6 +1,10 @@
 package postgres
 
-import "github.com/posthorn/posthorn/store"
+import (
+	"strings"
+
+	"github.com/posthorn/posthorn/store"
+)
 
 // statements are the statements of the dialect.
 func statements() store.Statements {
@@ -18,6 +22,7 @@ func statements() store.Statements {
 	s.Touched = `select 'rows', coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint from pg_stat_xact_user_tables`
 	leases(&s, g)
 	horizon(&s)
+	delays(&s)
 	s.HasText, s.HasBytes = `strpos(%s, ?) > 0`, `position(?::bytea in %s) > 0`
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
 	return s
@@ -69,4 +74,17 @@ func horizon(s *store.Statements) {
 		      cross join lateral unnest(l.seqs) as h(seq)
 		    where l.token < 'returned/')
 		from pg_current_snapshot() s`
+}
+
+// delays has the statements that write a state, which may be that of a delayed message, write so in the
+// column of the index, too. They have it as a parameter, which they name twice then.
+func delays(s *store.Statements) {
+	number := rebinder()
+	for _, stmt := range []*string{&s.Insert, &s.InsertTx} {
+		*stmt = strings.NewReplacer(
+			", body)", ", body, delayed)", "$5,", "$5::smallint,", "$11)", "$11, $5::smallint = 1)",
+			"$11 from", "$11, $5::smallint = 1 from").Replace(number(*stmt))
+	}
+	s.Postpone = strings.Replace(number(s.Postpone), "state = $1", "state = $1::smallint, delayed = $1::smallint = 1", 1)
+	s.Promote = strings.Replace(s.Promote, "set ", "set delayed = false, ", 1)
 }

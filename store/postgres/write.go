@@ -35,8 +35,9 @@ func newWriter(n store.Names) writer {
 		// In the list of a select unnest makes row for row; after from all would be kept before.
 		insert: n.In(`with moment as materialized (select ` + clock + ` as now)
 			insert into posthorn_message
-			  (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body)
-			select m.id, m.kind, m.queue, m.priority, (m.due > m.now)::int, m.due, m.due, m.now, m.attempt, m.header, m.body
+			  (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body, delayed)
+			select m.id, m.kind, m.queue, m.priority, (m.due > m.now)::int, m.due, m.due, m.now, m.attempt, m.header, m.body,
+			  m.due > m.now
 			from (select u.*, greatest(u.now + u.delay, u.at) as due from (
 			  select now, unnest($1::text[]) as id, unnest($2::text[]) as kind, unnest($3::text[]) as queue,
 			    unnest($4::smallint[]) as priority, unnest($5::bigint[]) as delay, unnest($6::bigint[]) as at,
@@ -45,9 +46,9 @@ func newWriter(n store.Names) writer {
 		insertAlike: n.In(`with moment as materialized (
 			  select now, greatest(now + $5::bigint, $6::bigint) as due from (select ` + clock + ` as now) c)
 			insert into posthorn_message
-			  (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body)
+			  (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body, delayed)
 			select unnest($1::text[]), $2::text, $3::text, $4::smallint, (due > now)::int, due, due, now, $7::int, $8::text,
-			  unnest($9::bytea[]) from moment`),
+			  unnest($9::bytea[]), due > now from moment`),
 		ack: n.In(remove + ` select seq, token from gone`),
 		ackLot: n.In(`with gone as (delete from posthorn_message where seq = any($1) and token = $2 returning seq)
 			select case when count(*) < cardinality($1::bigint[]) then coalesce(array_agg(seq), '{}') end
