@@ -167,13 +167,13 @@ func (c *Conn) Allow(query string, args []sqldriver.NamedValue) error {
 // ExecContext runs a statement.
 func (c *Conn) ExecContext(
 	ctx context.Context, query string, args []sqldriver.NamedValue,
-) (sqldriver.Result, error) {
+) (res sqldriver.Result, err error) {
 	if err := c.Allow(query, args); err != nil {
 		return nil, err
 	}
 	r := c.run(ctx)
-	res, err := c.Raw.ExecContext(r.driver, query, args)
-	return res, r.end(err)
+	defer func() { err = r.end(err) }() // also where a value of the handler's panics
+	return c.Raw.ExecContext(r.driver, query, args)
 }
 
 // QueryContext runs a query.
@@ -250,6 +250,7 @@ func (c *Conn) Sweep() {
 func (c *Conn) Kill() (lent bool) {
 	c.Sweep()
 	c.dead = true
+	c.cuts.close()
 	_ = c.Raw.Close() // it is given up, whatever this says
 	return c.lent > 0
 }
@@ -259,6 +260,7 @@ func (c *Conn) Close() error {
 	if c.dead {
 		return nil
 	}
+	c.cuts.close()
 	return c.Raw.Close()
 }
 
@@ -306,7 +308,7 @@ type stmt struct {
 }
 
 // ExecContext runs it.
-func (s *stmt) ExecContext(ctx context.Context, args []sqldriver.NamedValue) (sqldriver.Result, error) {
+func (s *stmt) ExecContext(ctx context.Context, args []sqldriver.NamedValue) (res sqldriver.Result, err error) {
 	if s.closed {
 		return nil, driver.ErrTxDone
 	}
@@ -314,8 +316,8 @@ func (s *stmt) ExecContext(ctx context.Context, args []sqldriver.NamedValue) (sq
 		return nil, err
 	}
 	r := s.conn.run(ctx)
-	res, err := s.rawStmt.ExecContext(r.driver, args)
-	return res, r.end(err)
+	defer func() { err = r.end(err) }() // also where a value of the handler's panics
+	return s.rawStmt.ExecContext(r.driver, args)
 }
 
 // QueryContext runs it.

@@ -34,15 +34,17 @@ type cuts struct {
 	armed bool
 	life  context.Context //nolint:containedctx // of the statement that runs; nil: none does
 	cut   bool            // it was cut off
+
+	closed bool // the connection is
 }
 
 // begin says that a statement runs, until finish.
 func (c *cuts) begin(life context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.life = life
+	c.life, c.cut = life, false
 	switch {
-	case c.armed:
+	case c.armed, c.closed:
 		return
 	case c.timer == nil:
 		c.timer = time.AfterFunc(cutEvery, c.look)
@@ -58,7 +60,7 @@ func (c *cuts) finish(err error) error {
 	defer c.mu.Unlock()
 	life, cut := c.life, c.cut
 	c.life, c.cut = nil, false
-	if !cut {
+	if !cut || c.closed || life == nil {
 		return err
 	}
 	c.cutter.Mend()
@@ -68,11 +70,21 @@ func (c *cuts) finish(err error) error {
 	return fmt.Errorf("%w: %v", life.Err(), err) //nolint:errorlint // the driver's is no fault of the database
 }
 
+// close comes before the connection is closed: nothing of it is touched afterwards.
+func (c *cuts) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed, c.life = true, nil
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
 // look is the timer's. Once nothing runs, it rests until something does.
 func (c *cuts) look() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.armed = c.life != nil; !c.armed {
+	if c.armed = c.life != nil && !c.closed; !c.armed {
 		return
 	}
 	if c.life.Err() != nil {

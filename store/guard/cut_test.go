@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	sqldriver "database/sql/driver"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -71,6 +72,85 @@ func TestAStatementThatSucceedsAllTheSameLeavesNothingBehind(t *testing.T) {
 		time.Sleep(time.Minute)
 		if by.cut.Load() != asked {
 			t.Error("it goes on looking though nothing runs")
+		}
+	})
+}
+
+// A breaking connection panics in each statement.
+type breaking struct{ Raw }
+
+func (breaking) ExecContext(context.Context, string, []sqldriver.NamedValue) (sqldriver.Result, error) {
+	panic("a value of the handler's")
+}
+
+func (breaking) Close() error { return nil }
+
+func (breaking) PrepareContext(context.Context, string) (sqldriver.Stmt, error) {
+	return brokenStmt{}, nil
+}
+
+// A brokenStmt panics, too.
+type brokenStmt struct{ rawStmt }
+
+func (brokenStmt) ExecContext(context.Context, []sqldriver.NamedValue) (sqldriver.Result, error) {
+	panic("a value of the handler's")
+}
+
+// A statement that has ended by a panic has ended: the connection is the next one's.
+func TestAStatementThatPanicsIsNotCutOff(t *testing.T) {
+	t.Parallel()
+	for name, run := range map[string]func(context.Context, *Conn) error{
+		"directly": func(ctx context.Context, c *Conn) error { _, err := c.ExecContext(ctx, "", nil); return err },
+		"prepared": func(ctx context.Context, c *Conn) error {
+			s, err := c.PrepareContext(ctx, "")
+			if err != nil {
+				return err
+			}
+			_, err = s.(*stmt).ExecContext(ctx, nil)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { panics(t, run) })
+		})
+	}
+}
+
+func panics(t *testing.T, run func(context.Context, *Conn) error) {
+	t.Helper()
+	by := &counted{}
+	c := &Conn{Raw: breaking{}, Guard: &Guard{}, stmts: map[*stmt]bool{}, cuts: cuts{cutter: by}}
+	life, end := context.WithCancel(t.Context())
+	c.Guard.Enter(life, false)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("it has not panicked")
+			}
+		}()
+		t.Error(run(life, c))
+	}()
+	end()
+	time.Sleep(time.Second)
+	if by.asked() != [2]int32{} {
+		t.Errorf("cut off and mended %v times", by.asked())
+	}
+}
+
+// Nothing of a closed connection is touched, even if something seemed to run on it.
+func TestAClosedConnectionIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		by := &counted{}
+		c := &Conn{Raw: breaking{}, Guard: &Guard{}, cuts: cuts{cutter: by}}
+		life, end := context.WithCancel(t.Context())
+		c.cuts.begin(life)
+		c.Kill()
+		end()
+		time.Sleep(time.Second)
+		if err := c.cuts.finish(errDriver); !errors.Is(err, errDriver) || by.asked() != [2]int32{} {
+			t.Errorf("%v, cut off and mended %v times", err, by.asked())
 		}
 	})
 }

@@ -28,10 +28,11 @@ func statements() store.Statements {
 	return s
 }
 
-// gates are the gates of the dialect: delayed rows have an index by their due times.
+// gates are the gates of the dialect: delayed rows have an index by their due times. A row that is
+// not delayed any more may stand there still, if a worker of an older version has made it ready.
 func gates() store.Gates {
 	g := store.PortableGates()
-	g.Delayed = store.Gate{Stands: `delayed`, Opens: `due_at <= ?`}
+	g.Delayed = store.Gate{Stands: `delayed and state = 1`, Opens: `due_at <= ?`}
 	return g
 }
 
