@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
+	"github.com/posthorn/posthorn/store"
 	"github.com/posthorn/posthorn/store/sqlite"
 )
 
@@ -23,7 +24,14 @@ func TestStatementsCanBeInterruptedFromOutside(t *testing.T) {
 // it is not met by its end.
 func TestAStatementEndsWithItsHandler(t *testing.T) {
 	t.Parallel()
-	s, _, ds := group(t, 4)
+	s, err := sqlite.Open(t.Context(), "sqlite:"+newPath(t), store.Options{StuckGrace: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	exec(t, s, "create table effect (id text)")
+	send(t, s, 4)
+	ds := receive(t, consume(t, s), 4)
 	dawdle := func(ctx context.Context, tx driver.Tx) error {
 		_, err := tx.ExecContext(ctx, `insert into effect with recursive n (i) as (
 			select 1 union all select i + 1 from n where i < 40000000) select i from n where i < 0`)
