@@ -47,9 +47,8 @@ func (w *width) widen() {
 	}
 }
 
-// narrow notes that a span has failed. With what widens it, about every seventh span fails where some
-// messages do: a narrower one would cost more round trips than it saves effects.
+// narrow notes that a span has failed.
 func (w *width) narrow() {
 	n := w.n.Load()
-	w.n.CompareAndSwap(n, max(1, n/2))
+	w.n.CompareAndSwap(n, max(1, n/4))
 }
