@@ -110,23 +110,21 @@ func (es *effects) ended(err error) {
 	}
 	took := time.Since(es.since)
 	s.clock(took, es.standing[:es.n+1])
-	switch {
-	case err != nil:
+	if err != nil {
 		es.fall(s.failed(es.ctx, es.standing, es.n, err))
-		return
-	case g.dirty && len(es.standing) > 1:
-		// The others must not meet what it has left, and are settled already.
-		g.errs[es.i] = nil
-		s.again = es.standing
-		es.fall(wrecked)
 		return
 	}
 	g.errs[es.i] = nil
-	if !last && took > s.patience() {
+	switch {
+	case g.dirty && len(es.standing) > 1:
+		// The others must not meet what it has left, and are settled already.
+		s.again = es.standing
+		es.fall(wrecked)
+	case !last && took > s.patience():
 		es.fall(s.shorter(es.ctx, es.standing))
-		return
+	default:
+		es.n++
 	}
-	es.n++
 }
 
 // fall ends the span.

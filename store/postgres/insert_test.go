@@ -80,3 +80,36 @@ func kept(t *testing.T, s *store.Store, e driver.Envelope) {
 		t.Errorf("message %s is %s, due %s, want it %s, %s", e.ID, p.Place, p.Due, place, e.NotBefore)
 	}
 }
+
+// A message whose time has come leaves the index of delayed ones. One that a worker of an older version has left
+// there is delivered like any other, and keeps nobody awake.
+func TestWhatIsDueIsNotAmongTheDelayed(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, servers.PostgreSQL(t).DSN(), store.Options{})
+	e := driver.Envelope{ID: "soon", Kind: "k", Queue: "q", Delay: time.Millisecond, Body: []byte("{}")}
+	if err := s.Send(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	c, _ := claimSome(t, s, nil)
+	ds, err := c.Receive(t.Context(), 1)
+	if err != nil || len(ds) != 1 {
+		t.Fatalf("received %v, %v", ds, err)
+	}
+	if n := text(t, s.DB(), "select count(*)::text from posthorn_message where delayed"); n != "0" {
+		t.Errorf("%s messages stand among the delayed", n)
+	}
+	e.ID, e.Delay = "left", 0
+	if err := s.Send(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	const older = "update posthorn_message set delayed = true where id = 'left'"
+	if _, err := s.DB().ExecContext(t.Context(), older); err != nil {
+		t.Fatal(err)
+	}
+	if wake := text(t, s.DB(), "select coalesce(("+s.SQL.NextWake+")::text, '')"); wake != "" {
+		t.Errorf("the next one is due at %s", wake)
+	}
+	if ds, err = c.Receive(t.Context(), 1); err != nil || len(ds) != 1 || ds[0].ID != "left" {
+		t.Errorf("received %v, %v", ds, err)
+	}
+}
