@@ -9,7 +9,7 @@ import (
 func processWorks() []work {
 	return []work{
 		{
-			name: "latency", run: latency,
+			name: "latency", run: latency, raw: rawLatency,
 			figures: []figure{
 				{"p50_ms", "latency at 100 messages/s, two processes, p50", millis},
 				{"p99_ms", "the same, p99", millis},
@@ -61,19 +61,29 @@ func latency(ctx context.Context, r *rig, s system) (map[string]float64, error) 
 		if err != nil {
 			return err
 		}
-		figures = map[string]float64{
-			"p50_ms": inMillis(quantile(rep.Latencies, 0.50)),
-			"p99_ms": inMillis(quantile(rep.Latencies, 0.99)),
-			"max_ms": inMillis(quantile(rep.Latencies, 1)),
-		}
+		figures = latencies(rep.Latencies)
 		return nil
 	})
 	return figures, err
 }
 
+// latencies are the figures of times that are sorted.
+func latencies(sorted []time.Duration) map[string]float64 {
+	return map[string]float64{
+		"p50_ms": inMillis(quantile(sorted, 0.50)),
+		"p99_ms": inMillis(quantile(sorted, 0.99)),
+		"max_ms": inMillis(quantile(sorted, 1)),
+	}
+}
+
 func inMillis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func sendSteadily(ctx context.Context, b bus, n int) error {
+	return steadily(ctx, n, func(i int) error { return b.send(ctx, newNote(i)) })
+}
+
+// steadily does n pieces of work, one an interval.
+func steadily(ctx context.Context, n int, one func(i int) error) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for i := range n {
@@ -82,7 +92,7 @@ func sendSteadily(ctx context.Context, b bus, n int) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := b.send(ctx, newNote(i)); err != nil {
+		if err := one(i); err != nil {
 			return err
 		}
 	}

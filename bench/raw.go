@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,12 +21,16 @@ type bare interface {
 	claim(ctx context.Context, n int) ([]int64, error)
 	// remove deletes rows in one transaction.
 	remove(ctx context.Context, seqs []int64) error
+	// take marks the first row in one transaction, in as few steps as there can be.
+	take(ctx context.Context) error
 	db() *sql.DB
 	close() error
 }
 
 // withBare runs fn on a fresh table.
-func withBare(ctx context.Context, s *site, fn func(bare) (float64, error)) (map[string]float64, error) {
+func withBare(
+	ctx context.Context, s *site, fn func(bare) (map[string]float64, error),
+) (figures map[string]float64, err error) {
 	address, err := s.fresh(ctx)
 	if err != nil {
 		return nil, err
@@ -34,11 +39,18 @@ func withBare(ctx context.Context, s *site, fn func(bare) (float64, error)) (map
 	if err != nil {
 		return nil, err
 	}
-	var perSecond float64
 	if err = s.check(ctx, address, b.db()); err == nil {
-		perSecond, err = fn(b)
+		figures, err = fn(b)
 	}
-	return map[string]float64{"rate": perSecond}, s.leave(ctx, address, err, b.close)
+	return figures, s.leave(ctx, address, err, b.close)
+}
+
+// bareRate is withBare where one rate is all that is measured.
+func bareRate(ctx context.Context, s *site, fn func(bare) (float64, error)) (map[string]float64, error) {
+	return withBare(ctx, s, func(b bare) (map[string]float64, error) {
+		perSecond, err := fn(b)
+		return map[string]float64{"rate": perSecond}, err
+	})
 }
 
 // rawRun measures a limit of the machine, on one kind of store.
@@ -47,7 +59,7 @@ type rawRun func(ctx context.Context, r *rig, s *site) (map[string]float64, erro
 // rawCommits is the rate of transactions of one INSERT each.
 func rawCommits(callers int) rawRun {
 	return func(ctx context.Context, r *rig, s *site) (map[string]float64, error) {
-		return withBare(ctx, s, func(b bare) (float64, error) {
+		return bareRate(ctx, s, func(b bare) (float64, error) {
 			one := func() error { return b.insert(ctx, 1) }
 			if _, err := together(callers, r.warming(), one); err != nil {
 				return 0, err
@@ -86,7 +98,7 @@ func repeat(spell time.Duration, n int, fn func() error) (float64, error) {
 
 // rawInsert is the rate of INSERTs in transactions of a thousand.
 func rawInsert(ctx context.Context, r *rig, s *site) (map[string]float64, error) {
-	return withBare(ctx, s, func(b bare) (float64, error) {
+	return bareRate(ctx, s, func(b bare) (float64, error) {
 		return repeat(r.spell, batch, func() error { return b.insert(ctx, batch) })
 	})
 }
@@ -94,7 +106,7 @@ func rawInsert(ctx context.Context, r *rig, s *site) (map[string]float64, error)
 // rawClaim is the rate of claim and delete in batches, two commits a batch.
 func rawClaim(ctx context.Context, r *rig, s *site) (map[string]float64, error) {
 	n := max(int(float64(s.claims)*r.scale)/claimBatch, 1) * claimBatch
-	return withBare(ctx, s, func(b bare) (float64, error) {
+	return bareRate(ctx, s, func(b bare) (float64, error) {
 		for range n / claimBatch {
 			if err := b.insert(ctx, claimBatch); err != nil {
 				return 0, err
@@ -119,6 +131,28 @@ func claimAndRemove(ctx context.Context, b bare) error {
 		return fmt.Errorf("%d rows claimed, not %d", len(seqs), claimBatch)
 	}
 	return b.remove(ctx, seqs)
+}
+
+// rawLatency is what the two commits of a message take at a steady rate: its
+// INSERT, and, as soon as that is committed, what marks it as claimed. Both are
+// done by this process, so that none has to be woken in between.
+func rawLatency(ctx context.Context, r *rig, s *site) (map[string]float64, error) {
+	return withBare(ctx, s, func(b bare) (map[string]float64, error) {
+		took := make([]time.Duration, 0, int(r.latency/interval))
+		err := steadily(ctx, warmUp+cap(took), func(i int) error {
+			began := time.Now()
+			if err := b.insert(ctx, 1); err != nil {
+				return err
+			}
+			err := b.take(ctx)
+			if i >= warmUp {
+				took = append(took, time.Since(began))
+			}
+			return err
+		})
+		slices.Sort(took)
+		return latencies(took), err
+	})
 }
 
 // rawRows are what a claim gives back: a sequence and a body each.

@@ -44,6 +44,11 @@ func (p barePostgres) claim(ctx context.Context, n int) ([]int64, error) {
 	return readClaimed(rows)
 }
 
+func (p barePostgres) take(ctx context.Context) error {
+	_, err := p.claim(ctx, 1)
+	return err
+}
+
 func (p barePostgres) remove(ctx context.Context, seqs []int64) error {
 	_, err := p.native.Exec(ctx, "delete from raw where seq = any($1)", seqs)
 	return err
@@ -89,6 +94,12 @@ func (m bareMariaDB) claim(ctx context.Context, n int) (seqs []int64, err error)
 		return err
 	})
 	return seqs, err
+}
+
+// take reads nothing: MariaDB's UPDATE returns no rows.
+func (m bareMariaDB) take(ctx context.Context) error {
+	_, err := m.pool.ExecContext(ctx, "update raw set state = 1 where state = 0 order by seq limit 1")
+	return err
 }
 
 func (m bareMariaDB) remove(ctx context.Context, seqs []int64) error {

@@ -93,6 +93,11 @@ func (f *bareFile) claim(ctx context.Context, n int) (seqs []int64, err error) {
 	return seqs, err
 }
 
+func (f *bareFile) take(ctx context.Context) error {
+	_, err := f.claim(ctx, 1)
+	return err
+}
+
 func (f *bareFile) remove(ctx context.Context, seqs []int64) error {
 	return f.transaction(ctx, func() error {
 		for _, seq := range seqs {

@@ -172,7 +172,8 @@ func (d document) settings(b *strings.Builder) {
 	}
 	if raw {
 		b.WriteString("Limit of the machine: a bare table with one index on what is ready; from as many callers as the " +
-			"work has, one INSERT a commit; 1000 INSERTs a commit; claim 500 (commit) and delete them (commit).\n")
+			"work has, one INSERT a commit; 1000 INSERTs a commit; claim 500 (commit) and delete them (commit); at 100 messages/s, one INSERT (commit) " +
+			"and one claim (commit) after it, in one process, that nobody has to wake.\n")
 	}
 }
 
