@@ -54,6 +54,7 @@ func Open(ctx context.Context, dsn string, o store.Options) (*store.Store, error
 	if err := a.prepare(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", a.path, err)
 	}
+	keepJournals()
 	s, err := open(ctx, a, o)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", a.path, explainOpen(err))

@@ -6,7 +6,9 @@ import "github.com/posthorn/posthorn/store"
 func statements() store.Statements {
 	s := store.Portable()
 	s.Claim, s.ClaimSuspect = claim(store.Ready), claim(store.Suspected)
-	s.ClaimThese = `update posthorn_message set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?` +
+	// "or fail": it need not keep what it changes, to undo it by itself. Whoever meets an error undoes the whole
+	// transaction. See https://www.sqlite.org/lang_conflict.html.
+	s.ClaimThese = `update or fail posthorn_message set state = 2, token = ?, worker = ?, claimed_at = ?, wake_at = ?` +
 		store.CountDelivery() + ` where seq in (select value from json_each(?))`
 	s.AckThese = `delete from posthorn_message where seq in (select value from json_each(?)) and ` + store.Standing()
 	s.Touched = `select 'rows', total_changes()`
