@@ -69,6 +69,11 @@ func obey(ctx context.Context, text string) error {
 	if i < 0 {
 		return fmt.Errorf("read order: there is no system %v", o.subject)
 	}
+	if o.Store == "sqlite" && o.System != ours {
+		if err := likePosthorn(); err != nil {
+			return fmt.Errorf("set up SQLite: %w", err)
+		}
+	}
 	b, err := systems()[i].open(ctx, o.Address, load{concurrency: o.Concurrency})
 	if err != nil {
 		return fmt.Errorf("open: %w", err)

@@ -155,6 +155,14 @@ func rawLatency(ctx context.Context, r *rig, s *site) (map[string]float64, error
 	})
 }
 
+// taken checks that one row was.
+func taken(err error, n int) error {
+	if err == nil && n != 1 {
+		return fmt.Errorf("%d rows taken, not one", n)
+	}
+	return err
+}
+
 // rawRows are what a claim gives back: a sequence and a body each.
 type rawRows interface {
 	Next() bool

@@ -45,8 +45,8 @@ func (p barePostgres) claim(ctx context.Context, n int) ([]int64, error) {
 }
 
 func (p barePostgres) take(ctx context.Context) error {
-	_, err := p.claim(ctx, 1)
-	return err
+	seqs, err := p.claim(ctx, 1)
+	return taken(err, len(seqs))
 }
 
 func (p barePostgres) remove(ctx context.Context, seqs []int64) error {
@@ -98,8 +98,12 @@ func (m bareMariaDB) claim(ctx context.Context, n int) (seqs []int64, err error)
 
 // take reads nothing: MariaDB's UPDATE returns no rows.
 func (m bareMariaDB) take(ctx context.Context) error {
-	_, err := m.pool.ExecContext(ctx, "update raw set state = 1 where state = 0 order by seq limit 1")
-	return err
+	res, err := m.pool.ExecContext(ctx, "update raw set state = 1 where state = 0 order by seq limit 1")
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	return taken(err, int(n))
 }
 
 func (m bareMariaDB) remove(ctx context.Context, seqs []int64) error {

@@ -94,8 +94,8 @@ func (f *bareFile) claim(ctx context.Context, n int) (seqs []int64, err error) {
 }
 
 func (f *bareFile) take(ctx context.Context) error {
-	_, err := f.claim(ctx, 1)
-	return err
+	seqs, err := f.claim(ctx, 1)
+	return taken(err, len(seqs))
 }
 
 func (f *bareFile) remove(ctx context.Context, seqs []int64) error {

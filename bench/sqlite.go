@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -10,6 +11,9 @@ import (
 	"strings"
 
 	_ "modernc.org/sqlite" // registers the driver that all the systems share
+
+	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/store/sqlite"
 )
 
 // sqliteScheme begins the addresses of SQLite files.
@@ -18,9 +22,10 @@ const sqliteScheme = "sqlite:"
 func sqliteKind() kind {
 	return kind{
 		name: "sqlite", title: "SQLite", effect: effectInsert, claims: 80_000,
-		notes: "All use the same SQLite driver; the peers have one connection, with Posthorn's pragmas. " +
+		notes: "All use the same SQLite driver; the peers have one connection, with Posthorn's pragmas, and keep in " +
+			"memory as much of what they may undo (ADR 59). " +
 			"Limit of the machine: one connection and prepared statements",
-		launch:  func(dir string) (host, error) { return &folder{dir: dir}, os.MkdirAll(dir, 0o700) },
+		launch:  launchFolder,
 		examine: examineSQLite,
 		bare:    openBareFile,
 		hold:    holdSQLite, flow: 0.2,
@@ -31,6 +36,24 @@ func sqliteKind() kind {
 type folder struct {
 	dir   string
 	names numbered
+}
+
+func launchFolder(dir string) (host, error) {
+	return &folder{dir: dir}, errors.Join(os.MkdirAll(dir, 0o700), likePosthorn())
+}
+
+// likePosthorn has SQLite set up for the process as Posthorn does, whoever uses it first.
+func likePosthorn() error {
+	dir, err := os.MkdirTemp("", "posthorn-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	s, err := sqlite.Open(context.Background(), sqliteScheme+filepath.Join(dir, "first.db"), store.Options{})
+	if err != nil {
+		return err
+	}
+	return s.Close()
 }
 
 func (f *folder) fresh(context.Context) (string, error) {

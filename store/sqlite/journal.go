@@ -10,7 +10,9 @@ import (
 // maxJournal is how many bytes of what a savepoint or a statement would have to undo are kept in memory. SQLite's own
 // limit is 64 KiB, less than what a span of messages changes: then it makes a file for it in each
 // transaction, and writes each page there, too.
-const maxJournal = 1 << 20
+//
+// It is what SQLite allocates at once, too. With the allocator's own words it fits into 1 MiB.
+const maxJournal = 1<<20 - 4096
 
 // keepJournals sets that limit, which is the process's, and not a connection's. SQLite takes it as long as
 // nobody has used it; else it refuses, and all works as before, a tenth slower. It reports whether
@@ -23,7 +25,7 @@ func keepJournals() (taken bool) {
 	mu := lib.Xsqlite3_mutex_alloc(tls, lib.SQLITE_MUTEX_STATIC_APP1)
 	lib.Xsqlite3_mutex_enter(tls, mu)
 	defer lib.Xsqlite3_mutex_leave(tls, mu)
-	list := libc.Xmalloc(tls, libc.Tsize_t(unsafe.Sizeof(uintptr(0))))
+	list := libc.Xmalloc(tls, libc.Tsize_t(unsafe.Sizeof(int64(0)))) // an argument takes so much, on any machine
 	if list == 0 {
 		return false
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -28,7 +29,8 @@ func TestSpansAndClaimsNeedNoFiles(t *testing.T) {
 			cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestJournalist$", "-test.v")
 			cmd.Env = append(os.Environ(), asJournalist+"="+name)
 			said, err := cmd.CombinedOutput()
-			if failed := err != nil; failed != needs {
+			missed := strings.Contains(string(said), "unable to open database file")
+			if missed != needs || (err != nil) != needs {
 				t.Errorf("%v\n%s", err, said)
 			}
 		})
@@ -75,11 +77,11 @@ func noMoreFiles(t *testing.T) (done func()) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 200, Max: was.Max}); err != nil {
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: min(200, was.Max), Max: was.Max}); err != nil {
 		t.Fatal(err)
 	}
 	var taken []int
-	for {
+	for range 1000 {
 		fd, err := syscall.Dup(0)
 		if err != nil {
 			break

@@ -119,6 +119,7 @@ func Migrations(ctx context.Context, dsn string) ([]migrate.Migration, error) {
 	if !a.exists() {
 		return schema(a.names).List()
 	}
+	keepJournals()
 	db, err := a.pool(1, "query_only(on)")
 	if err != nil {
 		return nil, err
@@ -142,6 +143,7 @@ func Migrate(ctx context.Context, dsn string) (int, error) {
 	if err := a.prepare(); err != nil {
 		return 0, fmt.Errorf("migrate %s: %w", a.path, err)
 	}
+	keepJournals()
 	db, err := a.pool(1, "")
 	if err != nil {
 		return 0, err
