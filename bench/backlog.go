@@ -68,32 +68,47 @@ func backlogs(ctx context.Context, r *rig, s system) (map[string]float64, error)
 	return figures, nil
 }
 
-// inFrontOf is the rate of a worker that has still so many messages to do when
-// it is stopped: of those that are done when its handlers have seen enough, since
-// handlers may be far ahead of their completions.
-func inFrontOf(ctx context.Context, r *rig, s system, depth int) (rate float64, err error) {
-	n := 2 * r.backlog(s, load{})
-	err = r.with(ctx, s, load{}, func(b bus, _ string) error {
-		if err := preload(ctx, b, n+depth); err != nil {
-			return err
+// spells are how often each rate is measured, and the median counts: a server that has just been sent up to a
+// million messages still writes pages and cleans up.
+const spells = 3
+
+// inFrontOf is the median rate of workers that have still so many messages to do when
+// they are stopped.
+func inFrontOf(ctx context.Context, r *rig, s system, depth int) (float64, error) {
+	n, left := 2*r.backlog(s, load{}), 0
+	rates := make([]float64, spells)
+	err := r.with(ctx, s, load{}, func(b bus, _ string) (err error) {
+		for i := range rates {
+			if err := fill(ctx, b, left, n+depth); err != nil {
+				return err
+			}
+			if rates[i], left, err = spellOf(ctx, b, n, n+depth); err != nil {
+				return err
+			}
 		}
-		began := time.Now()
-		seen, err := workUntil(ctx, b, load{}, target{n: n, then: func() error {
-			took := time.Since(began) // the count is of this moment, however long it takes
-			left, err := b.left(ctx)
-			rate = float64(n+depth-left) / took.Seconds()
-			return err
-		}})
-		if err != nil {
-			return err
-		}
-		left, err := b.left(ctx)
-		if err == nil && left+seen != n+depth {
-			err = fmt.Errorf("of %d messages, %d were handled and %d are left", n+depth, seen, left)
-		}
-		return err
+		return nil
 	})
-	return rate, err
+	return median(rates), err
+}
+
+// spellOf lets a worker do n of all the messages that there are: its rate is of those that are done when its handlers
+// have seen enough, since handlers may be far ahead of their completions. left are not done when it has stopped.
+func spellOf(ctx context.Context, b bus, n, all int) (rate float64, left int, err error) {
+	began := time.Now()
+	seen, err := workUntil(ctx, b, load{}, target{n: n, then: func() error {
+		took := time.Since(began) // the count is of this moment, however long it takes
+		left, err := b.left(ctx)
+		rate = float64(all-left) / took.Seconds()
+		return err
+	}})
+	if err != nil {
+		return 0, 0, err
+	}
+	left, err = b.left(ctx)
+	if err == nil && left+seen != all {
+		err = fmt.Errorf("of %d messages, %d were handled and %d are left", all, seen, left)
+	}
+	return rate, left, err
 }
 
 // flowTime bounds how long messages may go through: a system that becomes slower

@@ -116,8 +116,11 @@ func notes(first, n int) []note {
 }
 
 // preload sends a backlog.
-func preload(ctx context.Context, b bus, n int) error {
-	for first := 0; first < n; first += batch {
+func preload(ctx context.Context, b bus, n int) error { return fill(ctx, b, 0, n) }
+
+// fill sends what is missing in a backlog.
+func fill(ctx context.Context, b bus, left, n int) error {
+	for first := left; first < n; first += batch {
 		if err := b.sendMany(ctx, notes(first, min(batch, n-first))); err != nil {
 			return fmt.Errorf("preload: %w", err)
 		}

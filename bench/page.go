@@ -78,7 +78,8 @@ const explained = "Where a system has no figure, it does not offer the work (the
 	"- *Worker processes*: with a handler of 5 ms and concurrency 16 a process can handle 3,200 messages a second at " +
 	"most, so that the store is not the limit until many processes share it; the first and the last tenth of a run do " +
 	"not count. With a no-op handler, the store and the cores of this machine are the limit.\n" +
-	"- *With a backlog behind*: what a worker completes in a second while so many more messages wait.\n" +
+	"- *With a backlog behind*: what a worker completes in a second while so many more messages wait; the median of " +
+	"three workers after each other, since the server still writes and cleans up what it has just been sent.\n" +
 	"- *While another session holds a snapshot*: its transaction is open from before the first message is sent, so that " +
 	"the database cannot remove a row that was deleted since. On SQLite it is a reader that no checkpoint can pass. " +
 	"Where not all of them go through in two minutes, the last tenth is of those that did.\n" +
