@@ -15,9 +15,9 @@ import (
 const maxJournal = 1<<20 - 4096
 
 // keepJournals sets that limit, which is the process's, and not a connection's. SQLite takes it as long as
-// nobody has used it; else it refuses, and all works as before, a tenth slower. It reports whether
-// it has been taken. Source: https://www.sqlite.org/c3ref/c_config_covering_index_scan.html#sqliteconfigstmtjrnlspill.
-func keepJournals() (taken bool) {
+// nobody has used it; else it refuses, and all works as before, a tenth slower.
+// Source: https://www.sqlite.org/c3ref/c_config_covering_index_scan.html#sqliteconfigstmtjrnlspill.
+func keepJournals() {
 	tls := libc.NewTLS()
 	defer tls.Close()
 	// This setting may be made by one at a time, and by nobody once somebody uses SQLite; this mutex is there for
@@ -27,11 +27,9 @@ func keepJournals() (taken bool) {
 	defer lib.Xsqlite3_mutex_leave(tls, mu)
 	list := libc.Xmalloc(tls, libc.Tsize_t(unsafe.Sizeof(int64(0)))) // an argument takes so much, on any machine
 	if list == 0 {
-		return false
+		return
 	}
 	defer libc.Xfree(tls, list)
-	args := libc.VaList(list, int32(maxJournal))
-	taken = lib.Xsqlite3_config(tls, lib.SQLITE_CONFIG_STMTJRNL_SPILL, args) == lib.SQLITE_OK
+	lib.Xsqlite3_config(tls, lib.SQLITE_CONFIG_STMTJRNL_SPILL, libc.VaList(list, int32(maxJournal)))
 	lib.Xsqlite3_initialize(tls) // from now on it is refused
-	return taken
 }

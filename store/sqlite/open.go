@@ -41,6 +41,11 @@ const (
 //	sqlite:PATH[?synchronous=full|normal&prefix=NAME_]
 //
 // with full as the default; see [store.Names] for the prefix of the tables.
+//
+// Where nobody in the process has used SQLite by this driver yet, Open, Migrate and Migrations
+// let all its connections keep what they may have to undo in memory, up to 1 MiB each, instead
+// of 64 KiB. A store that is opened later than another SQLite database is slower by a tenth.
+//
 // Errors: store.ErrDSN, ErrSession, ErrNotAStore, ErrTooNew, ErrReadOnly,
 // ErrNetworkFS, ErrEngine, driver.ErrUnavailable.
 func Open(ctx context.Context, dsn string, o store.Options) (*store.Store, error) {
