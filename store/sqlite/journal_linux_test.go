@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	_ "modernc.org/sqlite"
+
+	"github.com/posthorn/posthorn/internal/tap"
 )
 
 // asJournalist makes the test binary a process that can open no more files: it says what to do there.
@@ -27,7 +29,7 @@ func TestSpansAndClaimsNeedNoFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestJournalist$", "-test.v")
-			cmd.Env = append(os.Environ(), asJournalist+"="+name)
+			cmd.Env = append(os.Environ(), asJournalist+"="+name, tap.Env+"=") // what is kept there needs a file
 			said, err := cmd.CombinedOutput()
 			missed := strings.Contains(string(said), "unable to open database file")
 			if missed != needs || (err != nil) != needs {
