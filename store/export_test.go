@@ -14,12 +14,18 @@ func EncodeHeader(h map[string]string) (sql.NullString, error) { return encodeHe
 func DecodeHeader(s sql.NullString) (map[string]string, error) { return decodeHeader(s) }
 
 // StartRarely has claims begin at the start about never, as if one took for ever.
-func (s *Store) StartRarely() { s.wholeShare = 1e6 }
+func (s *Store) StartRarely() { s.StartAPartOfTheTime(1e6) }
 
-// Begun is when a claim of a consumer last began at the start of a queue, and when one last
-// began there or at a line.
+// StartAPartOfTheTime has looks from the start take one part in share of the time.
+func (s *Store) StartAPartOfTheTime(share int) { s.wholeShare = time.Duration(share) }
+
+// Begun is when a consumer last began at the start of a queue to look for what was left behind, and, once
+// that is over, when it last began there or at a line.
 func Begun(c driver.Consumer, queue string) (start, line time.Time) {
 	m := c.(*consumer).marks[queue]
+	if m.round.all {
+		return m.start, time.Time{}
+	}
 	return m.start, m.from
 }
 
@@ -55,3 +61,16 @@ func SplitToken(t driver.Token) (int64, string, error) { return splitToken(t) }
 
 // Unsure has a consumer not know whether the claims of these deliveries were committed.
 func Unsure(c driver.Consumer, ds []driver.Delivery) { c.(*consumer).unsure = ds }
+
+// Slices are the parts of a round that begins at a due time, from the latest on, each of which takes a time.
+func Slices(below int64, take func(low, high int64) (took time.Duration, failed bool)) {
+	r := round{}.goesOn(time.Now(), []Mark{{Due: below}})
+	for !r.over() {
+		low, high := r.slice()
+		if took, failed := take(low, high); failed {
+			r.tooWide()
+		} else {
+			r.sliced(low, took)
+		}
+	}
+}

@@ -8,19 +8,21 @@ import (
 	"sort"
 	"strconv"
 	"time"
+
+	"github.com/posthorn/posthorn/driver"
 )
 
 // While a session holds a snapshot, the database keeps all that was done since, and a
 // claim from the start walks over it: after a million messages one in each poll interval takes half
-// of the time. What may have come to stand before the marks since the last claim that looked there is
+// of the time. What may have come to stand before the marks since it was last looked for there is
 //   - what was committed late: it is not due before its transaction began to write;
 //   - what has come back with the due time that it had: that is noted (Statements.CameBack);
 //   - what others had locked, whose transaction came to nothing: before that began, it was not before
 //     the marks.
 //
-// All of it was done by transactions whose end that claim had not seen. So it is enough to begin where
+// All of it was done by transactions whose end that look had not seen. So it is enough to begin where
 // the marks were before the oldest of those began, not after that time, and not after what has come back
-// since. Claims from the start still come as often as costs a twentieth of the time.
+// since. Surveys (survey.go) begin at that line.
 
 const (
 	// lineSlack is how long may lie between a due time and the first row that its transaction writes,
@@ -78,38 +80,72 @@ func (ms *moments) add(m moment) bool {
 // approach says where the next claim of a queue is to begin.
 func (c *consumer) approach(ctx context.Context, queue string) (approach, error) {
 	m, poll, share := c.marks[queue], c.store.opts.Poll, c.store.wholeShare
+	m.gather(share)
 	a := m.use(poll, share, c.store.behind.Load())
-	if !a.early || c.store.SQL.Horizon == "" || !m.dear(poll, share) {
+	if c.store.SQL.Horizon == "" || !m.dear(poll, share) || len(m.searched()) == 0 {
 		return a, nil
 	}
+	if a.whole() && m.survey == nil {
+		if err := c.survey(ctx, queue, a.behind); err != nil {
+			return a, err
+		}
+	}
+	return approach{marks: m.searched()}, nil
+}
+
+// survey begins one, at a line if one can be drawn, and else a round over all that stands before the marks.
+func (c *consumer) survey(ctx context.Context, queue string, behind int64) error {
+	m, began := c.marks[queue], time.Now()
 	then, known := m.moments.before(m.oldest)
-	whole := time.Since(m.start)
-	if whole >= share*m.cost || time.Since(m.from) >= returnedKept/2 || c.store.awaySince(whole) {
+	if began.Sub(m.from) >= returnedKept/2 || c.store.awaySince(began.Sub(m.chain)) {
 		known = false // a server that went down may have undone what others did
 	}
 	line, since := then.now-lineSlack, returnedNever
 	if known {
 		since = fmt.Sprintf("returned.%015d", line)
 	}
-	now := moment{seen: time.Now(), at: slices.Clone(m.searched())}
-	var first sql.NullInt64
+	var (
+		now    = moment{seen: began, at: slices.Clone(m.searched())}
+		oldest int64
+		first  sql.NullInt64
+	)
 	err := c.store.Engine.Read(ctx, func(ctx context.Context, q Session) error {
 		return q.Query(ctx, c.store.SQL.Horizon, []any{since, queue}, func(r Row) error {
-			return r.Scan(&now.now, &a.oldest, &now.next, &first)
+			return r.Scan(&now.now, &oldest, &now.next, &first)
 		})
 	})
 	now.told = time.Now()
-	if err != nil || !m.moments.add(now) || !known {
-		return a, err
+	if err != nil {
+		return err
 	}
-	if first.Valid {
-		line = min(line, first.Int64)
+	s := &survey{queue: queue, marks: now.at, known: m.moments.add(now) && known, ended: make(chan struct{})}
+	if s.known {
+		if first.Valid {
+			line = min(line, first.Int64)
+		}
+		s.line = earlier(now.at, then.at)
+		for i := range s.line {
+			s.line[i].Due = min(s.line[i].Due, line)
+		}
+	} else {
+		m.chain, m.start, m.round = began, began, round{all: true}
 	}
-	a.marks = earlier(now.at, then.at)
-	for i := range a.marks {
-		a.marks[i].Due = min(a.marks[i].Due, line)
+	s.round = m.round.goesOn(began, now.at)
+	if !began.Before(s.round.resumes) {
+		s.budget = c.store.opts.Poll / c.store.wholeShare
 	}
-	return a, nil
+	begun := c.store.hub.aside(c.ears, func(ctx context.Context) {
+		s.run(ctx, c.store)
+		close(s.ended)
+		if len(s.found) > 0 {
+			c.ears.hint()
+		}
+	})
+	if !begun {
+		return driver.ErrClosed
+	}
+	m.from, m.back, m.oldest, m.survey = began, behind, oldest, s
+	return nil
 }
 
 // returnedNever sorts after all notes of what has come back. Each begins with returned, a full stop and

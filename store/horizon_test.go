@@ -85,6 +85,43 @@ func TestWhatALineWasDrawnForIsNotForgottenWhereAClaimIsCutOff(t *testing.T) {
 	s := lined(t, servers.PostgreSQL(t).DSN())
 	c := consume(t, s)
 	began := settled(t, s, c)
+	cutOff(t, s, c)
+	take(t, c, "late")
+	onlyLines(t, c, began)
+	nothing(t, c)
+}
+
+// nothing makes sure that a queue is empty.
+func nothing(t *testing.T, c driver.Consumer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), untilALine)
+	defer cancel()
+	if ds, err := c.Receive(ctx, 1); err == nil {
+		t.Errorf("received %v of an empty queue", ids(ds))
+	}
+}
+
+// The same where claims begin at the start: what one had no room for is looked for by the next.
+func TestWhatAClaimFromTheStartHadNoRoomForIsOwed(t *testing.T) {
+	t.Parallel()
+	s, err := postgres.Open(t.Context(), servers.PostgreSQL(t).DSN(), store.Options{})
+	try(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	c := consume(t, s)
+	cutOff(t, s, c)
+	if !store.Owes(c, "q") {
+		t.Error("the claim that was cut off owes nothing")
+	}
+	take(t, c, "late")
+	nothing(t, c)
+	if store.Owes(c, "q") {
+		t.Error("what was owed has been looked for, and is owed still")
+	}
+}
+
+// cutOff has something be committed late, and a claim that could find it be cut off before.
+func cutOff(t *testing.T, s *store.Store, c driver.Consumer) {
+	t.Helper()
 	tx, err := s.DB().BeginTx(t.Context(), nil)
 	try(t, err)
 	defer func() { _ = tx.Rollback() }()
@@ -98,19 +135,6 @@ func TestWhatALineWasDrawnForIsNotForgottenWhereAClaimIsCutOff(t *testing.T) {
 	first.Priority = 1
 	try(t, s.Send(t.Context(), first))
 	take(t, c, "before-all")
-	if !store.Owes(c, "q") {
-		t.Error("the claim that was cut off owes nothing")
-	}
-	take(t, c, "late")
-	onlyLines(t, c, began)
-	ctx, cancel := context.WithTimeout(t.Context(), untilALine)
-	defer cancel()
-	if ds, err := c.Receive(ctx, 1); err == nil {
-		t.Errorf("received %v of an empty queue", ids(ds))
-	}
-	if store.Owes(c, "q") {
-		t.Error("what was owed has been looked for, and is owed still")
-	}
 }
 
 // What somebody else had locked, and a claim passed over, is found when that came to nothing:

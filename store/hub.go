@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 
@@ -14,6 +15,7 @@ type hub struct {
 	closed bool
 	all    map[*ears]struct{}
 	expect Expectation
+	others sync.WaitGroup // what consumers run aside
 }
 
 // An Expectation says whether anybody would look if there was a hint. An engine that has
@@ -47,8 +49,9 @@ func (e *Expectation) begin() (done func()) {
 // ears are what one consumer listens with.
 type ears struct {
 	wake   chan struct{} // holds at most one hint
-	closed chan struct{}
-	once   sync.Once
+	closed <-chan struct{}
+	life   context.Context //nolint:containedctx // until closed
+	end    context.CancelFunc
 }
 
 func (h *hub) listen() (*ears, error) {
@@ -61,7 +64,8 @@ func (h *hub) listen() (*ears, error) {
 		h.all = map[*ears]struct{}{}
 		close(h.expect.anybody)
 	}
-	e := &ears{wake: make(chan struct{}, 1), closed: make(chan struct{})}
+	life, end := context.WithCancel(context.Background())
+	e := &ears{wake: make(chan struct{}, 1), closed: life.Done(), life: life, end: end}
 	h.all[e] = struct{}{}
 	return e, nil
 }
@@ -71,7 +75,27 @@ func (h *hub) leave(e *ears) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.all, e)
-	e.once.Do(func() { close(e.closed) })
+	e.end()
+}
+
+// aside runs fn for a consumer, until its listening ends at the latest. It reports false where that
+// has ended.
+func (h *hub) aside(e *ears, fn func(ctx context.Context)) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e.life.Err() != nil {
+		return false
+	}
+	h.others.Go(func() { fn(e.life) })
+	return true
+}
+
+// hint is a hint for one consumer. It does not block.
+func (e *ears) hint() {
+	select {
+	case e.wake <- struct{}{}:
+	default: // a hint is waiting already
+	}
 }
 
 // wake hints all consumers. It does not block.
@@ -79,20 +103,18 @@ func (h *hub) wake() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for e := range h.all {
-		select {
-		case e.wake <- struct{}{}:
-		default: // a hint is waiting already
-		}
+		e.hint()
 	}
 }
 
-// close ends all listening, now and later.
+// close ends all listening, now and later, and waits for what runs aside.
 func (h *hub) close() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.closed = true
 	for e := range h.all {
-		e.once.Do(func() { close(e.closed) })
+		e.end()
 	}
 	clear(h.all)
+	h.mu.Unlock()
+	h.others.Wait()
 }

@@ -11,8 +11,8 @@ import (
 // where the claims begin: each claim would walk over all of them. So a consumer
 // remembers for each priority up to which due time it has taken everything, and
 // starts there. What comes to stand before that, because it was committed late or
-// given back, is found by a claim that begins at the start, or at a line before which nothing
-// can have changed (see horizon.go). One of them is due every now and then.
+// given back, is found by a claim that begins at the start, one of which is due every now and then, or
+// aside, where such a claim would take long (survey.go).
 
 // Bounds of the time between two claims from the start. It grows with their cost: they
 // take one part in wholeShare of the time at most.
@@ -32,9 +32,7 @@ type Mark struct {
 
 // An approach is where a claim or a look begins.
 type approach struct {
-	marks  []Mark // none: at the start
-	early  bool   // it begins before the marks, to find what was left behind
-	oldest int64  // the first transaction of which it may not see what it has done; 0: unknown
+	marks  []Mark // none: at the start, where it finds what was left behind
 	behind int64  // Store.behind before
 }
 
@@ -44,20 +42,24 @@ func (a approach) whole() bool { return len(a.marks) == 0 }
 // A debt is what a claim was to look for before the marks, and had no room for.
 type debt struct {
 	owed  bool
-	below int    // in the priorities below this one
-	at    []Mark // from there on; a priority that has no mark in it: from the start
+	below int // in the priorities below this one
 }
 
 // marks are the marks of one queue. They are a consumer's own.
 type marks struct {
-	at      []Mark // the highest priority first
-	debt    debt
-	from    time.Time     // when one last began before the marks
-	start   time.Time     // when one last began at the start
-	cost    time.Duration // of that one
-	moments moments       // of those that began before the marks, where that one was dear
-	oldest  int64         // of the one at from
-	back    int64         // Store.behind at that time
+	at    []Mark // the highest priority first
+	debt  debt
+	from  time.Time     // when it was last looked for what was left behind
+	start time.Time     // when that last began at the start
+	cost  time.Duration // of that
+	back  int64         // Store.behind at from
+
+	// Where that is dear:
+	survey  *survey   // looks for it; nil: none runs
+	round   round     // of surveys
+	moments moments   // in which they began
+	oldest  int64     // the first transaction of which the last one may not have seen what it has done; 0: unknown
+	chain   time.Time // since when each began where the one before makes it enough
 
 	// least is the shortest time between two claims from the start. Where a consumer looks
 	// first, it is zero, and the cost is that of a look: to begin at marks is a longer
@@ -66,14 +68,12 @@ type marks struct {
 }
 
 // use returns where the next claim or look is to begin. poll is the longest time for which
-// something may be left behind, and share how many times its cost lies between two from the start. What
-// begins before the marks begins at the start, unless the caller knows better.
+// something may be left behind, and share how many times its cost lies between two from the start.
 func (m *marks) use(poll, share time.Duration, behind int64) approach {
 	if m.back != behind || time.Since(m.from) >= max(m.least, min(poll, share*m.cost)) {
-		return approach{early: true, behind: behind}
+		return approach{behind: behind}
 	}
-	from := m.searched()
-	return approach{marks: from, early: len(from) == 0, behind: behind}
+	return approach{marks: m.searched(), behind: behind}
 }
 
 // dear reports whether a claim from the start costs more than its share of the time, if
@@ -89,7 +89,7 @@ func (m *marks) searched() []Mark {
 	if own < 0 {
 		return m.at
 	}
-	return append(slices.Clone(m.at[:own]), earlier(m.at[own:], m.debt.at)...)
+	return m.at[:own]
 }
 
 // earlier are the marks that both have, each where it is earlier.
@@ -106,10 +106,8 @@ func earlier(at, other []Mark) (out []Mark) {
 // note learns from claims of at most limit messages together, in their order: those of the
 // last priority were cut off if the limit was reached, the others are all taken.
 func (m *marks) note(ds []driver.Delivery, limit int, a approach) {
-	if a.early {
-		m.from, m.back, m.oldest = time.Now(), a.behind, a.oldest
-	}
 	if a.whole() {
+		m.from, m.back, m.oldest = time.Now(), a.behind, 0
 		m.start = m.from
 	}
 	cut := len(ds) >= limit
@@ -123,8 +121,8 @@ func (m *marks) note(ds []driver.Delivery, limit int, a approach) {
 	switch {
 	case !cut:
 		m.debt = debt{}
-	case a.early:
-		m.debt = debt{owed: true, below: ds[len(ds)-1].Priority, at: a.marks}
+	case a.whole():
+		m.debt = debt{owed: true, below: ds[len(ds)-1].Priority}
 	default:
 		m.debt.below = min(m.debt.below, ds[len(ds)-1].Priority)
 	}

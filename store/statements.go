@@ -31,6 +31,9 @@ type Statements struct {
 	// not ended, the first that has not begun, and the earliest due time of ready messages that have come
 	// back, or null. See horizon.go; empty where claims begin at the start, or at marks alone.
 	CameBack, Horizon string
+	// ReadyBetween: queue, priority, from, before → the due time of the first ready message that is due
+	// between two times, if there is one. With Horizon.
+	ReadyBetween string
 
 	Crashed string // seq: writes an attempt for a lease that ran out
 	Gates   string // of gates.go: now, now, since, id

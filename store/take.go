@@ -83,7 +83,7 @@ func (c *consumer) claimQueue(
 		if from, err = c.approach(ctx, queue); err != nil {
 			return nil, 0, err
 		}
-		walks = from.early && m.dear(c.store.opts.Poll, c.store.wholeShare)
+		walks = from.whole() && m.dear(c.store.opts.Poll, c.store.wholeShare)
 	}
 	var takings []*taking
 	shares := c.shares(limit, walks)

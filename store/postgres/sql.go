@@ -67,6 +67,8 @@ func horizon(s *store.Statements) {
 		select 'returned.' || lpad(n.now::text, 15, '0') || '.' || ?::text, '', n.now + ?::bigint, array_agg(m.seq)
 		from (select ` + clock + ` as now) n join posthorn_message m on m.due_at < n.now - ?::bigint
 		where m.state = 0 and m.seq = any(array(select json_array_elements_text(?::json)::bigint)) group by n.now`
+	s.ReadyBetween = `select due_at from posthorn_message where ` + store.Ready + ` and queue = ? and priority = ?
+		and due_at >= ? and due_at < ? order by due_at, seq limit 1`
 	s.Horizon = `select (extract(epoch from statement_timestamp()) * 1000)::bigint,
 		  pg_snapshot_xmin(s)::text::bigint,
 		  pg_snapshot_xmax(s)::text::bigint + age(pg_snapshot_xmax(s)::xid),
