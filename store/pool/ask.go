@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -16,9 +17,26 @@ var errSilent = fmt.Errorf("%w: the server does not answer", driver.ErrUnavailab
 // back for long is given up: the other end may have vanished without a word, or
 // hang, which no keepalive tells.
 func (s *session) ask(ctx context.Context, fn func(context.Context) error) error {
+	if s.dialect.Deadline != nil && ctx.Done() == nil {
+		return s.askPlainly(ctx, fn)
+	}
 	bounded, cancel := context.WithTimeoutCause(ctx, s.answer, errSilent)
 	defer cancel()
 	return s.heard(bounded, fn(bounded))
+}
+
+// askPlainly is ask where no context ends the statement: then the connection alone knows how long it may be
+// silent, and no goroutine has to watch a context.
+func (s *session) askPlainly(ctx context.Context, fn func(context.Context) error) error {
+	end := time.Now().Add(s.answer)
+	s.dialect.Deadline(s.conn, end)
+	err := fn(ctx)
+	s.dialect.Deadline(s.conn, time.Time{})
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(end) {
+		s.broken = true
+		return fmt.Errorf("%w: %w", errSilent, err)
+	}
+	return s.note(err)
 }
 
 // heard notes a fault, and gives up a connection whose server was silent.

@@ -38,6 +38,9 @@ type Dialect struct {
 	// Idle reports whether a connection that waits in a pool is still good, as
 	// far as can be told without asking the server. Nil: it is.
 	Idle func(conn *sql.Conn) bool
+	// Deadline sets until when a connection waits for the server, which ends it; zero: for as long as it takes. A
+	// connection that is given up already is left alone. Nil: a context bounds each statement.
+	Deadline func(conn *sql.Conn, at time.Time)
 	// Many runs a statement for each row in as few round trips as it can. Nil
 	// runs them one by one.
 	Many func(ctx context.Context, conn *sql.Conn, stmt string, rows [][]any) ([]int64, error)

@@ -35,8 +35,13 @@ func (w writer) queueSends(b *pgx.Batch, ws []*store.Write) {
 }
 
 // queueSend adds one insertion. Messages that are sent together are mostly alike but for their ids and
-// bodies: then the server need not take what they have in common out of an array for each (ADR 58).
+// bodies: then the server need not take what they have in common out of an array for each (ADR 58). A lone one needs
+// no arrays.
 func (w writer) queueSend(b *pgx.Batch, ms []*store.Message) {
+	if m := ms[0]; len(ms) == 1 {
+		b.Queue(w.insertOne, m.ID, m.Kind, m.Queue, int16(m.Priority), m.Delay, m.At, int32(m.Attempt), m.Header, m.Body)
+		return
+	}
 	ids, contents := make(texts, len(ms)), make(bodies, len(ms))
 	alike := true
 	for i, m := range ms {

@@ -27,9 +27,10 @@ func TestMessagesThatAreSentTogetherAreKeptAsTheyAre(t *testing.T) {
 		"none":     func(e *driver.Envelope) { e.Header = nil },
 	} {
 		for changed := range 3 {
-			together(t, s, fmt.Sprintf("%s-%d", what, changed), one(changed, change))
+			together(t, s, fmt.Sprintf("%s-%d", what, changed), 3, one(changed, change))
 		}
-		together(t, s, what+"-all", func(_ int, e *driver.Envelope) { change(e) })
+		together(t, s, what+"-all", 3, func(_ int, e *driver.Envelope) { change(e) })
+		together(t, s, what+"-alone", 1, func(_ int, e *driver.Envelope) { change(e) })
 	}
 }
 
@@ -42,10 +43,10 @@ func one(n int, change func(*driver.Envelope)) func(int, *driver.Envelope) {
 	}
 }
 
-// together sends three messages that are alike but for what is changed of some.
-func together(t *testing.T, s *store.Store, name string, change func(int, *driver.Envelope)) {
+// together sends n messages that are alike but for what is changed of some.
+func together(t *testing.T, s *store.Store, name string, n int, change func(int, *driver.Envelope)) {
 	t.Helper()
-	envs := make([]driver.Envelope, 3)
+	envs := make([]driver.Envelope, n)
 	for i := range envs {
 		envs[i] = driver.Envelope{
 			ID: fmt.Sprint(name, "-", i), Kind: "k", Queue: "q", Priority: 5, Attempt: 1,

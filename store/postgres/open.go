@@ -119,7 +119,7 @@ func open(ctx context.Context, a address, o store.Options) (*store.Store, error)
 	})
 	d := pool.Dialect{
 		Rebind: rebinder(), Now: statements().Now, Begin: "begin", Fault: Fault, Lost: lost, Many: pipeline,
-		Do: newWriter(a.names).do, Unsent: unsent, Idle: idle,
+		Do: newWriter(a.names).do, Unsent: unsent, Idle: idle, Deadline: deadline,
 		Local: true, Whole: whole, Inspect: newInspector(config.User).inspect,
 	}
 	control := stdlib.OpenDB(a.control(), knowsArrays())

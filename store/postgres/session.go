@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -29,6 +30,16 @@ func native(conn *sql.Conn, fn func(*pgx.Conn) error) error {
 			return errNotPgx
 		}
 		return fn(std.Conn())
+	})
+}
+
+// deadline is pool.Dialect.Deadline. When pgx gives a connection up, it has a deadline of its own for the last words.
+func deadline(conn *sql.Conn, at time.Time) {
+	_ = native(conn, func(c *pgx.Conn) error {
+		if c.IsClosed() {
+			return nil
+		}
+		return c.PgConn().Conn().SetDeadline(at)
 	})
 }
 
