@@ -62,15 +62,27 @@ func SplitToken(t driver.Token) (int64, string, error) { return splitToken(t) }
 // Unsure has a consumer not know whether the claims of these deliveries were committed.
 func Unsure(c driver.Consumer, ds []driver.Delivery) { c.(*consumer).unsure = ds }
 
-// Slices are the parts of a round that begins at a due time, from the latest on, each of which takes a time.
-func Slices(below int64, take func(low, high int64) (took time.Duration, failed bool)) {
+// Slices are the parts of a round that begins at a due time, from the latest on, each of which takes a time. It
+// returns what a round is taken to cost.
+func Slices(below int64, take func(low, high int64) (took time.Duration, failed bool)) time.Duration {
 	r := round{}.goesOn(time.Now(), []Mark{{Due: below}})
 	for !r.over() {
 		low, high := r.slice()
 		if took, failed := take(low, high); failed {
-			r.tooWide()
+			r.tooWide(took)
 		} else {
 			r.sliced(low, took)
 		}
 	}
+	return r.cost()
+}
+
+// MarkOf is the due time from which a consumer claims a priority of a queue; 0: from the start.
+func MarkOf(c driver.Consumer, queue string, priority int) int64 {
+	for _, m := range c.(*consumer).marks[queue].at {
+		if m.Priority == priority {
+			return m.Due
+		}
+	}
+	return 0
 }

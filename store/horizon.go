@@ -118,7 +118,7 @@ func (c *consumer) survey(ctx context.Context, queue string, behind int64) error
 	if err != nil {
 		return err
 	}
-	s := &survey{queue: queue, marks: now.at, known: m.moments.add(now) && known, ended: make(chan struct{})}
+	s := &survey{queue: queue, began: began, marks: now.at, known: m.moments.add(now) && known, ended: make(chan struct{})}
 	if s.known {
 		if first.Valid {
 			line = min(line, first.Int64)
@@ -128,10 +128,12 @@ func (c *consumer) survey(ctx context.Context, queue string, behind int64) error
 			s.line[i].Due = min(s.line[i].Due, line)
 		}
 	} else {
-		m.chain, m.start, m.round = began, began, round{all: true}
+		m.unlined(began)
 	}
-	s.round = m.round.goesOn(began, now.at)
-	if !began.Before(s.round.resumes) {
+	switch s.round = m.round.goesOn(began, now.at); {
+	case s.round.all:
+		s.budget = c.store.opts.Poll / 2
+	case !began.Before(s.round.resumes):
 		s.budget = c.store.opts.Poll / c.store.wholeShare
 	}
 	begun := c.store.hub.aside(c.ears, func(ctx context.Context) {
@@ -146,6 +148,16 @@ func (c *consumer) survey(ctx context.Context, queue string, behind int64) error
 	}
 	m.from, m.back, m.oldest, m.survey = began, behind, oldest, s
 	return nil
+}
+
+// unlined notes that no line is known at a time: all that stands before the marks is to be looked at from then on.
+func (m *marks) unlined(at time.Time) {
+	m.chain, m.start = at, at
+	if m.round.all && !m.round.began.IsZero() {
+		m.again = true // it would not come to an end if it were to begin anew
+		return
+	}
+	m.round = round{all: true}
 }
 
 // returnedNever sorts after all notes of what has come back. Each begins with returned, a full stop and

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -57,6 +58,8 @@ type marks struct {
 	// Where that is dear:
 	survey  *survey   // looks for it; nil: none runs
 	round   round     // of surveys
+	again   bool      // the line was lost since it began: another one is to follow
+	former  []Mark    // where marks were that have gone back
 	moments moments   // in which they began
 	oldest  int64     // the first transaction of which the last one may not have seen what it has done; 0: unknown
 	chain   time.Time // since when each began where the one before makes it enough
@@ -118,13 +121,17 @@ func (m *marks) note(ds []driver.Delivery, limit int, a approach) {
 		}
 		m.set(Mark{d.Priority, d.NotBefore.UnixMilli()}, cut && i == len(ds)-1)
 	}
-	switch {
-	case !cut:
+	if !cut {
+		m.goForward(math.MinInt)
 		m.debt = debt{}
-	case a.whole():
-		m.debt = debt{owed: true, below: ds[len(ds)-1].Priority}
-	default:
-		m.debt.below = min(m.debt.below, ds[len(ds)-1].Priority)
+		return
+	}
+	last := ds[len(ds)-1].Priority
+	m.goForward(last)
+	if a.whole() {
+		m.debt = debt{owed: true, below: last}
+	} else {
+		m.debt.below = min(m.debt.below, last)
 	}
 }
 

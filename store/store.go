@@ -130,6 +130,7 @@ type Store struct {
 	behind   atomic.Int64              // grows when something may have come to stand before consumers' marks
 	// wholeShare is the constant, but for tests.
 	wholeShare time.Duration
+	surveys    chan struct{} // holds at most one look aside
 	pauses     pauses
 	faults     faults
 	closing    sync.Once
@@ -141,7 +142,7 @@ func New(ctx context.Context, p Parts, o Options) (*Store, error) {
 	if p.Rebind == nil {
 		p.Rebind = func(stmt string) string { return stmt }
 	}
-	s := &Store{Parts: p, opts: o.withDefaults(), wholeShare: wholeShare}
+	s := &Store{Parts: p, opts: o.withDefaults(), wholeShare: wholeShare, surveys: make(chan struct{}, 1)}
 	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
 		return q.Query(ctx, s.SQL.StoreID, nil, func(r Row) error { return r.Scan(&s.id) })
 	})

@@ -13,37 +13,51 @@ import (
 //
 // A survey begins at the line (horizon.go), in each poll interval. All that stands before the line
 // is looked at by rounds, from the marks to the start, in slices of the due times: as often as costs one part in
-// wholeShare of the time, or without a pause where no line is known.
+// wholeShare of the time, or half of the time where no line is known.
 
-// How long a slice is to take, and how wide the first one of a round is, in milliseconds of due times.
 const (
-	sliceTime  = 10 * time.Millisecond
+	// sliceTime is how long a slice is to take, beyond the least that one takes.
+	sliceTime = 10 * time.Millisecond
+	// firstSlice is the width of the first slice of a round, in milliseconds of due times.
 	firstSlice = 100
+	// leastPart is how many slices as wide as the narrowest make up what a round has behind it: so it
+	// comes to its end whatever they take.
+	leastPart = 16
+	// lookTime bounds one look. It is less than a server has to answer, whose silence means more.
+	lookTime = 5 * time.Second
 )
 
 // A round is a look at all that stands before the marks.
 type round struct {
 	began   time.Time     // zero: the next survey begins one
-	all     bool          // it makes no pauses
+	all     bool          // it takes half of the time
+	top     int64         // where it began
 	below   int64         // what is due from there on has been looked at
 	width   int64         // of the next slice
-	cost    time.Duration // until now
+	part    int64         // leastPart, or more since one was too wide lately
+	slices  int           // until now
+	took    time.Duration // all of them
+	least   time.Duration // the shortest of them
 	resumes time.Time     // after a pause
 }
 
 // goesOn is the round as it goes on, or a new one.
 func (r round) goesOn(now time.Time, marks []Mark) round {
 	if r.began.IsZero() {
-		r.began, r.width = now, firstSlice
+		r.began, r.width, r.part = now, firstSlice, leastPart
 		for _, m := range marks {
-			r.below = max(r.below, m.Due)
+			r.top = max(r.top, m.Due)
 		}
+		r.below = r.top
 	}
 	return r
 }
 
 // over reports whether it has come to the start.
 func (r *round) over() bool { return r.below == math.MinInt64 }
+
+// cost is what it has taken beyond what it would take where nothing stands.
+func (r *round) cost() time.Duration { return r.took - time.Duration(r.slices)*r.least }
 
 // slice is what is to be looked at next: due times from low, and before high.
 func (r *round) slice() (low, high int64) {
@@ -55,27 +69,38 @@ func (r *round) slice() (low, high int64) {
 
 // sliced notes how long a slice took.
 func (r *round) sliced(low int64, took time.Duration) {
-	r.below, r.cost = low, r.cost+took
-	switch {
-	case took < sliceTime/2:
-		r.width *= 2
-	case took > sliceTime:
-		r.width = max(r.width/2, 1)
+	if r.slices++; r.slices == 1 || took < r.least {
+		r.least = took
 	}
+	r.below, r.took = low, r.took+took
+	if r.over() {
+		return
+	}
+	switch more := took - r.least; {
+	case more < sliceTime/2:
+		r.width *= 2
+	case more > sliceTime:
+		r.width /= 2
+	}
+	r.width, r.part = max(r.width, (r.top-r.below)/r.part, 1), max(r.part/2, leastPart)
 }
 
 // tooWide notes that a slice could not be looked at.
-func (r *round) tooWide() { r.width = max(r.width/16, 1) }
+func (r *round) tooWide(took time.Duration) {
+	r.took += took
+	r.part, r.width = 4*r.part, max(r.width/16, 1)
+}
 
 // A survey is one look for what has come to stand before the marks of a queue. It is its goroutine's own until it
 // has ended.
 type survey struct {
 	queue  string
+	began  time.Time
 	marks  []Mark
-	line   []Mark        // where it begins, by priority; without one it begins at the start
+	line   []Mark        // where it begins, by priority; a priority without one begins at the start
 	known  bool          // there is a line
 	round  round         // goes on
-	budget time.Duration // for slices
+	budget time.Duration // for slices; 0: for none
 	ended  chan struct{}
 	found  []Mark // the first that is due of each priority, in each part
 	lost   bool   // the line was not looked at
@@ -84,29 +109,37 @@ type survey struct {
 // run looks from the line on, and at some slices.
 func (s *survey) run(ctx context.Context, store *Store) {
 	if s.known {
-		err := s.look(ctx, store, func(m Mark) (low, high int64) {
+		s.lost = s.look(ctx, store, func(m Mark) (low, high int64) {
 			i := slices.IndexFunc(s.line, func(l Mark) bool { return l.Priority == m.Priority })
 			if i < 0 {
 				return math.MinInt64, m.Due
 			}
 			return s.line[i].Due, m.Due
-		})
-		s.lost = err != nil
+		}) != nil
 	}
 	r := &s.round
-	for began := time.Now(); !r.over() && ctx.Err() == nil && (r.all || time.Since(began) < s.budget); {
+	for began := time.Now(); !r.over() && ctx.Err() == nil && time.Since(began) < s.budget; {
 		at := time.Now()
 		low, high := r.slice()
 		if err := s.look(ctx, store, func(m Mark) (int64, int64) { return low, min(high, m.Due) }); err != nil {
-			r.tooWide()
+			r.tooWide(time.Since(at))
 			return
 		}
 		r.sliced(low, time.Since(at))
 	}
 }
 
-// look looks for the first ready message of each priority, of those that are due between two times.
+// look looks for the first ready message of each priority, of those that are due between two times. There
+// is one look at a time, since there are few connections for reading.
 func (s *survey) look(ctx context.Context, store *Store, part func(Mark) (low, high int64)) error {
+	select {
+	case store.surveys <- struct{}{}:
+		defer func() { <-store.surveys }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
 	var found []Mark
 	err := store.Engine.Read(ctx, func(ctx context.Context, q Session) error {
 		found = nil
@@ -131,7 +164,7 @@ func (s *survey) look(ctx context.Context, store *Store, part func(Mark) (low, h
 	return err
 }
 
-// gather learns from a survey that has ended.
+// gather learns from a survey that has ended. share is how many times what slices took lies between them.
 func (m *marks) gather(share time.Duration) {
 	s := m.survey
 	if s == nil {
@@ -149,18 +182,45 @@ func (m *marks) gather(share time.Duration) {
 	for _, found := range s.found {
 		m.goBack(found)
 	}
-	pause := share * (s.round.cost - m.round.cost)
-	if m.round = s.round; m.round.over() {
-		m.start, m.cost, m.round = m.round.began, m.round.cost, round{}
+	spent := s.round.took - m.round.took
+	if m.round = s.round; spent > 0 {
+		m.round.resumes = s.began.Add(share * spent)
 	}
-	m.round.resumes = time.Now().Add(pause)
+	if m.round.over() {
+		m.start, m.cost = m.round.began, m.round.cost()
+		m.round = round{all: m.again, resumes: m.round.resumes}
+		m.again = false
+	}
 }
 
-// goBack moves a mark to an earlier time.
+// goBack moves a mark to an earlier time, until a claim has taken all that is there.
 func (m *marks) goBack(to Mark) {
 	for i, old := range m.at {
-		if old.Priority == to.Priority && to.Due < old.Due {
-			m.at[i] = to
+		if old.Priority != to.Priority || to.Due >= old.Due {
+			continue
+		}
+		m.at[i] = to
+		if !slices.ContainsFunc(m.former, func(f Mark) bool { return f.Priority == to.Priority }) {
+			m.former = append(m.former, old)
 		}
 	}
+	for _, known := range m.moments { // it stood there then, or came after
+		for i, old := range known.at {
+			if old.Priority == to.Priority {
+				known.at[i].Due = min(old.Due, to.Due)
+			}
+		}
+	}
+}
+
+// goForward moves marks to where they were before they went back, of the priorities above one: a claim has taken all
+// that is there.
+func (m *marks) goForward(above int) {
+	m.former = slices.DeleteFunc(m.former, func(f Mark) bool {
+		if f.Priority <= above {
+			return false
+		}
+		m.set(f, false)
+		return true
+	})
 }

@@ -19,7 +19,9 @@ func TestWhatNobodyHasNotedIsFoundByARound(t *testing.T) {
 	c := consume(t, s)
 	settled(t, s, c)
 	try(t, s.Send(t.Context(), message("hidden"), message("other")))
+	before := int64(0)
 	for _, d := range receive(t, c) { // the marks are behind them
+		before = store.MarkOf(c, "q", 0)
 		if d.ID == "hidden" {
 			_, err := s.DB().ExecContext(t.Context(), `update posthorn_message
 				set state = 0, token = null, worker = null, due_at = due_at - 3600000 where id = 'hidden'`)
@@ -29,6 +31,10 @@ func TestWhatNobodyHasNotedIsFoundByARound(t *testing.T) {
 		try(t, c.Settle(t.Context(), driver.Settlement{Delivery: d}))
 	}
 	take(t, c, "hidden")
+	nothing(t, c)
+	if after := store.MarkOf(c, "q", 0); after < before {
+		t.Errorf("claims walk over what lies between %d and %d still", after, before)
+	}
 }
 
 // A round leaves nothing out, whatever its slices take, and does not take for ever.
@@ -37,22 +43,22 @@ func TestTheSlicesOfARoundAreAllThereIs(t *testing.T) {
 	for range 200 {
 		below := rand.Int64N(time.Now().UnixMilli()) + 1
 		dense, at, n := rand.Int64N(below), below, 0
+		least, most := time.Duration(rand.Int64N(int64(time.Second))), rand.Int64N(int64(time.Second))+1
 		store.Slices(below, func(low, high int64) (time.Duration, bool) {
 			if high != at || low >= high {
 				t.Fatalf("a slice from %d to %d, want one that ends at %d", low, high, at)
 			}
-			n++
-			if n > 1000 {
+			if n++; n > 2000 {
 				t.Fatalf("%d slices, and %d ms left", n, high)
 			}
-			if rand.IntN(10) == 0 {
+			if rand.IntN(100) == 0 {
 				return 0, true
 			}
 			at = low
-			if low < dense && high > dense {
-				return 20 * time.Millisecond, false
+			if low < dense {
+				return least + time.Duration(rand.Int64N(most)), false
 			}
-			return time.Millisecond, false
+			return least, false
 		})
 		if at != math.MinInt64 {
 			t.Fatalf("a round ends at %d", at)
@@ -60,16 +66,21 @@ func TestTheSlicesOfARoundAreAllThereIs(t *testing.T) {
 	}
 }
 
-// Slices take about as long as they are to take, where it takes time.
+// Slices take about as long as they are to take, where it takes time, beyond what the shortest takes; and so
+// much is what a round costs.
 func TestSlicesAreAsWideAsTheirTimeAllows(t *testing.T) {
 	t.Parallel()
+	const least = 50 * time.Millisecond // a server that is far away
 	longest := time.Duration(0)
-	store.Slices(1_000_000, func(low, high int64) (time.Duration, bool) {
-		took := time.Duration(high-max(low, 0)) * time.Millisecond / 10
+	cost := store.Slices(1_000_000, func(low, high int64) (time.Duration, bool) {
+		took := time.Duration(high-max(low, 0)) * time.Millisecond / 10_000
 		longest = max(longest, took)
-		return took, false
+		return least + took, false
 	})
 	if longest < 5*time.Millisecond || longest > 20*time.Millisecond {
 		t.Errorf("the longest of slices that are to take 10 ms takes %s", longest)
+	}
+	if cost < 90*time.Millisecond || cost > 100*time.Millisecond {
+		t.Errorf("a million that take 100 ms are taken to cost %s", cost)
 	}
 }
