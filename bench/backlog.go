@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -82,6 +83,7 @@ func inFrontOf(ctx context.Context, r *rig, s system, depth int) (float64, error
 			if err := fill(ctx, b, left, n+depth); err != nil {
 				return err
 			}
+			syscall.Sync() // what the kernel still has to write of that is not in the way of the commits that are measured
 			if rates[i], left, err = spellOf(ctx, b, n, n+depth); err != nil {
 				return err
 			}
