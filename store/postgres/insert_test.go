@@ -27,10 +27,10 @@ func TestMessagesThatAreSentTogetherAreKeptAsTheyAre(t *testing.T) {
 		"none":     func(e *driver.Envelope) { e.Header = nil },
 	} {
 		for changed := range 3 {
-			together(t, s, fmt.Sprintf("%s-%d", what, changed), 3, one(changed, change))
+			together(t, s, fmt.Sprintf("%s-%d", what, changed), one(changed, change))
 		}
-		together(t, s, what+"-all", 3, func(_ int, e *driver.Envelope) { change(e) })
-		together(t, s, what+"-alone", 1, func(_ int, e *driver.Envelope) { change(e) })
+		together(t, s, what+"-all", func(_ int, e *driver.Envelope) { change(e) })
+		alone(t, s, what+"-alone", change)
 	}
 }
 
@@ -43,13 +43,30 @@ func one(n int, change func(*driver.Envelope)) func(int, *driver.Envelope) {
 	}
 }
 
-// together sends n messages that are alike but for what is changed of some.
-func together(t *testing.T, s *store.Store, name string, n int, change func(int, *driver.Envelope)) {
+// together sends three messages that are alike but for what is changed of some.
+func together(t *testing.T, s *store.Store, name string, change func(int, *driver.Envelope)) {
 	t.Helper()
-	envs := make([]driver.Envelope, n)
+	fresh(t, s, make([]driver.Envelope, 3), func(i int, e *driver.Envelope) {
+		e.ID = fmt.Sprint(name, "-", i)
+		change(i, e)
+	})
+}
+
+// alone sends one message.
+func alone(t *testing.T, s *store.Store, name string, change func(*driver.Envelope)) {
+	t.Helper()
+	fresh(t, s, make([]driver.Envelope, 1), func(_ int, e *driver.Envelope) {
+		e.ID = name
+		change(e)
+	})
+}
+
+// fresh fills messages, sends them, and looks at each.
+func fresh(t *testing.T, s *store.Store, envs []driver.Envelope, change func(int, *driver.Envelope)) {
+	t.Helper()
 	for i := range envs {
 		envs[i] = driver.Envelope{
-			ID: fmt.Sprint(name, "-", i), Kind: "k", Queue: "q", Priority: 5, Attempt: 1,
+			Kind: "k", Queue: "q", Priority: 5, Attempt: 1,
 			Header: map[string]string{"a": "b"}, Body: fmt.Append(nil, "body ", i),
 		}
 		change(i, &envs[i])

@@ -11,8 +11,8 @@ import (
 	"github.com/posthorn/posthorn/store"
 )
 
-// A server that says nothing, and is there, is waited for as long as a statement of Posthorn's own may take. Then nobody
-// knows what it has done, and another connection is taken.
+// A server that says nothing, and is there, is waited for as long as a statement of Posthorn's own may take. Then
+// nobody knows what it has done, and another connection is taken.
 func TestAServerThatSaysNothingIsNotWaitedForForEver(t *testing.T) {
 	t.Parallel()
 	server := testserver.PostgreSQL(t, testserver.Options{Volatile: true})
@@ -25,7 +25,8 @@ func TestAServerThatSaysNothingIsNotWaitedForForEver(t *testing.T) {
 	}
 	said := make(chan error, 1)
 	go func() {
-		said <- s.Send(context.WithoutCancel(t.Context()), driver.Envelope{ID: "silent", Kind: "k", Queue: "q", SentAt: time.Now()})
+		e := driver.Envelope{ID: "silent", Kind: "k", Queue: "q", SentAt: time.Now()}
+		said <- s.Send(context.WithoutCancel(t.Context()), e)
 	}()
 	var err error
 	select {
