@@ -58,6 +58,17 @@ func (ms moments) before(tx int64) (last moment, known bool) {
 	return ms[later-1], true
 }
 
+// goBack notes that something stood before the marks in all moments that are known, or came after them.
+func (ms moments) goBack(to Mark) {
+	for _, known := range ms {
+		for i, old := range known.at {
+			if old.Priority == to.Priority {
+				known.at[i].Due = min(old.Due, to.Due)
+			}
+		}
+	}
+}
+
 // add adds a moment. It reports false where the server's clock, or its count of transactions, went
 // back: what was known before is worth nothing then.
 func (ms *moments) add(m moment) bool {
@@ -80,21 +91,34 @@ func (ms *moments) add(m moment) bool {
 // approach says where the next claim of a queue is to begin.
 func (c *consumer) approach(ctx context.Context, queue string) (approach, error) {
 	m, poll, share := c.marks[queue], c.store.opts.Poll, c.store.wholeShare
-	m.gather(share)
+	m.gather()
 	a := m.use(poll, share, c.store.behind.Load())
 	if c.store.SQL.Horizon == "" || !m.dear(poll, share) || len(m.searched()) == 0 {
 		return a, nil
 	}
-	if a.whole() && m.survey == nil {
-		if err := c.survey(ctx, queue, a.behind); err != nil {
-			return a, err
-		}
+	own := m.back != a.behind // what this process has given back is not to be overtaken
+	if !a.whole() || m.survey != nil && !own {
+		return approach{marks: m.searched()}, nil
 	}
-	return approach{marks: m.searched()}, nil
+	s, err := c.survey(ctx, queue, a.behind)
+	if err != nil {
+		return a, err
+	}
+	if own && !s.known {
+		a.oldest = m.oldest
+		return a, nil
+	}
+	if own {
+		s.lookFirst(ctx, c.store, m)
+	}
+	if m.survey == nil {
+		err = c.aside(m, s)
+	}
+	return approach{marks: m.searched()}, err
 }
 
-// survey begins one, at a line if one can be drawn, and else a round over all that stands before the marks.
-func (c *consumer) survey(ctx context.Context, queue string, behind int64) error {
+// survey prepares one, from a line if one can be drawn.
+func (c *consumer) survey(ctx context.Context, queue string, behind int64) (*survey, error) {
 	m, began := c.marks[queue], time.Now()
 	then, known := m.moments.before(m.oldest)
 	if began.Sub(m.from) >= returnedKept/2 || c.store.awaySince(began.Sub(m.chain)) {
@@ -116,7 +140,7 @@ func (c *consumer) survey(ctx context.Context, queue string, behind int64) error
 	})
 	now.told = time.Now()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s := &survey{queue: queue, began: began, marks: now.at, known: m.moments.add(now) && known, ended: make(chan struct{})}
 	if s.known {
@@ -130,11 +154,21 @@ func (c *consumer) survey(ctx context.Context, queue string, behind int64) error
 	} else {
 		m.unlined(began)
 	}
-	switch s.round = m.round.goesOn(began, now.at); {
-	case s.round.all:
-		s.budget = c.store.opts.Poll / 2
-	case !began.Before(s.round.resumes):
-		s.budget = c.store.opts.Poll / c.store.wholeShare
+	m.from, m.back, m.oldest = began, behind, oldest
+	return s, nil
+}
+
+// aside runs a survey, with the slices of the round that are due.
+func (c *consumer) aside(m *marks, s *survey) error {
+	s.round = m.round.goesOn(s.began, s.marks)
+	if s.share = c.store.wholeShare; s.round.all {
+		s.share = halfShare
+	}
+	if !s.began.Before(s.round.resumes) {
+		s.budget = c.store.opts.Poll / s.share
+	}
+	if !s.known && s.budget == 0 {
+		return nil
 	}
 	begun := c.store.hub.aside(c.ears, func(ctx context.Context) {
 		s.run(ctx, c.store)
@@ -146,15 +180,15 @@ func (c *consumer) survey(ctx context.Context, queue string, behind int64) error
 	if !begun {
 		return driver.ErrClosed
 	}
-	m.from, m.back, m.oldest, m.survey = began, behind, oldest, s
+	m.survey = s
 	return nil
 }
 
 // unlined notes that no line is known at a time: all that stands before the marks is to be looked at from then on.
 func (m *marks) unlined(at time.Time) {
 	m.chain, m.start = at, at
-	if m.round.all && !m.round.began.IsZero() {
-		m.again = true // it would not come to an end if it were to begin anew
+	if m.survey != nil || m.round.all && !m.round.began.IsZero() {
+		m.again = true // a round would not come to an end if it were to begin anew
 		return
 	}
 	m.round = round{all: true}

@@ -35,6 +35,7 @@ type Mark struct {
 type approach struct {
 	marks  []Mark // none: at the start, where it finds what was left behind
 	behind int64  // Store.behind before
+	oldest int64  // the first transaction of which it may not see what it has done; 0: unknown
 }
 
 // whole reports whether it begins at the start.
@@ -110,8 +111,8 @@ func earlier(at, other []Mark) (out []Mark) {
 // last priority were cut off if the limit was reached, the others are all taken.
 func (m *marks) note(ds []driver.Delivery, limit int, a approach) {
 	if a.whole() {
-		m.from, m.back, m.oldest = time.Now(), a.behind, 0
-		m.start = m.from
+		m.from, m.back, m.oldest = time.Now(), a.behind, a.oldest
+		m.start, m.round, m.again = m.from, round{}, false
 	}
 	cut := len(ds) >= limit
 	for i := range ds {

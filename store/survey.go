@@ -23,6 +23,8 @@ const (
 	// leastPart is how many slices as wide as the narrowest make up what a round has behind it: so it
 	// comes to its end whatever they take.
 	leastPart = 16
+	// halfShare is wholeShare for a round where no line is known.
+	halfShare = 2
 	// lookTime bounds one look. It is less than a server has to answer, whose silence means more.
 	lookTime = 5 * time.Second
 )
@@ -101,21 +103,16 @@ type survey struct {
 	known  bool          // there is a line
 	round  round         // goes on
 	budget time.Duration // for slices; 0: for none
+	share  time.Duration // as wholeShare, of these slices
 	ended  chan struct{}
 	found  []Mark // the first that is due of each priority, in each part
 	lost   bool   // the line was not looked at
 }
 
-// run looks from the line on, and at some slices.
+// run looks from the line on, if there is one, and at some slices.
 func (s *survey) run(ctx context.Context, store *Store) {
 	if s.known {
-		s.lost = s.look(ctx, store, func(m Mark) (low, high int64) {
-			i := slices.IndexFunc(s.line, func(l Mark) bool { return l.Priority == m.Priority })
-			if i < 0 {
-				return math.MinInt64, m.Due
-			}
-			return s.line[i].Due, m.Due
-		}) != nil
+		s.lost = s.lookFromTheLine(ctx, store) != nil
 	}
 	r := &s.round
 	for began := time.Now(); !r.over() && ctx.Err() == nil && time.Since(began) < s.budget; {
@@ -127,6 +124,26 @@ func (s *survey) run(ctx context.Context, store *Store) {
 		}
 		r.sliced(low, time.Since(at))
 	}
+}
+
+// lookFirst looks from the line on before anything is claimed; what is left to do aside are slices.
+func (s *survey) lookFirst(ctx context.Context, store *Store, m *marks) {
+	if s.lookFromTheLine(ctx, store) != nil {
+		m.oldest = 0
+	}
+	m.goBack(s.found)
+	s.known, s.found = false, nil
+}
+
+// lookFromTheLine looks for what stands between the line and the marks.
+func (s *survey) lookFromTheLine(ctx context.Context, store *Store) error {
+	return s.look(ctx, store, func(m Mark) (low, high int64) {
+		i := slices.IndexFunc(s.line, func(l Mark) bool { return l.Priority == m.Priority })
+		if i < 0 {
+			return math.MinInt64, m.Due
+		}
+		return s.line[i].Due, m.Due
+	})
 }
 
 // look looks for the first ready message of each priority, of those that are due between two times. There
@@ -164,8 +181,8 @@ func (s *survey) look(ctx context.Context, store *Store, part func(Mark) (low, h
 	return err
 }
 
-// gather learns from a survey that has ended. share is how many times what slices took lies between them.
-func (m *marks) gather(share time.Duration) {
+// gather learns from a survey that has ended.
+func (m *marks) gather() {
 	s := m.survey
 	if s == nil {
 		return
@@ -179,37 +196,31 @@ func (m *marks) gather(share time.Duration) {
 	if s.lost {
 		m.oldest = 0 // what has been done since is not known to be seen
 	}
-	for _, found := range s.found {
-		m.goBack(found)
-	}
+	m.goBack(s.found)
 	spent := s.round.took - m.round.took
 	if m.round = s.round; spent > 0 {
-		m.round.resumes = s.began.Add(share * spent)
+		m.round.resumes = s.began.Add(s.share * spent)
 	}
-	if m.round.over() {
+	over := m.round.over()
+	if over {
 		m.start, m.cost = m.round.began, m.round.cost()
-		m.round = round{all: m.again, resumes: m.round.resumes}
-		m.again = false
+	}
+	if over || m.again && !m.round.all {
+		m.round, m.again = round{all: m.again, resumes: m.round.resumes}, false
 	}
 }
 
-// goBack moves a mark to an earlier time, until a claim has taken all that is there.
-func (m *marks) goBack(to Mark) {
-	for i, old := range m.at {
-		if old.Priority != to.Priority || to.Due >= old.Due {
-			continue
-		}
-		m.at[i] = to
-		if !slices.ContainsFunc(m.former, func(f Mark) bool { return f.Priority == to.Priority }) {
-			m.former = append(m.former, old)
-		}
-	}
-	for _, known := range m.moments { // it stood there then, or came after
-		for i, old := range known.at {
-			if old.Priority == to.Priority {
-				known.at[i].Due = min(old.Due, to.Due)
+// goBack moves marks to earlier times, until a claim has taken all that is there.
+func (m *marks) goBack(found []Mark) {
+	for _, to := range found {
+		i := slices.IndexFunc(m.at, func(old Mark) bool { return old.Priority == to.Priority })
+		if i >= 0 && to.Due < m.at[i].Due {
+			if !slices.ContainsFunc(m.former, func(f Mark) bool { return f.Priority == to.Priority }) {
+				m.former = append(m.former, m.at[i])
 			}
+			m.at[i] = to
 		}
+		m.moments.goBack(to)
 	}
 }
 
