@@ -142,7 +142,10 @@ func (c *consumer) survey(ctx context.Context, queue string, behind int64) (*sur
 	if err != nil {
 		return nil, err
 	}
-	s := &survey{queue: queue, began: began, marks: now.at, known: m.moments.add(now) && known, ended: make(chan struct{})}
+	s := &survey{
+		queue: queue, began: began, marks: slices.Clone(now.at), known: m.moments.add(now) && known,
+		ended: make(chan struct{}),
+	}
 	if s.known {
 		if first.Valid {
 			line = min(line, first.Int64)
