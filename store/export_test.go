@@ -16,8 +16,10 @@ func DecodeHeader(s sql.NullString) (map[string]string, error) { return decodeHe
 // StartRarely has claims begin at the start about never, as if one took for ever.
 func (s *Store) StartRarely() { s.StartAPartOfTheTime(1e6) }
 
-// StartAPartOfTheTime has looks from the start take one part in share of the time.
-func (s *Store) StartAPartOfTheTime(share int) { s.wholeShare = time.Duration(share) }
+// StartAPartOfTheTime has looks from the start be dear, and take one part in share of the time.
+func (s *Store) StartAPartOfTheTime(share int) {
+	s.wholeShare, s.leastCost = time.Duration(share), time.Millisecond
+}
 
 // Begun is when a consumer last began at the start of a queue to look for what was left behind, and, once
 // that is over, when it last began there or at a line.
@@ -74,7 +76,7 @@ func Slices(below int64, take func(low, high int64) (took time.Duration, failed 
 			r.sliced(low, took)
 		}
 	}
-	return r.cost()
+	return r.cost
 }
 
 // MarkOf is the due time from which a consumer claims a priority of a queue; 0: from the start.

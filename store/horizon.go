@@ -91,7 +91,7 @@ func (ms *moments) add(m moment) bool {
 // approach says where the next claim of a queue is to begin.
 func (c *consumer) approach(ctx context.Context, queue string) (approach, error) {
 	m, poll, share := c.marks[queue], c.store.opts.Poll, c.store.wholeShare
-	m.gather()
+	m.gather(c.store.leastCost)
 	a := m.use(poll, share, c.store.behind.Load())
 	if c.store.SQL.Horizon == "" || !m.dear(poll, share) || len(m.searched()) == 0 {
 		return a, nil
@@ -108,8 +108,9 @@ func (c *consumer) approach(ctx context.Context, queue string) (approach, error)
 		a.oldest = m.oldest
 		return a, nil
 	}
-	if own {
-		s.lookFirst(ctx, c.store, m)
+	if own && s.lookFirst(ctx, c.store, m) != nil && ctx.Err() != nil {
+		m.back-- // it has not been looked for
+		return a, ctx.Err()
 	}
 	if m.survey == nil {
 		err = c.aside(m, s)
@@ -173,6 +174,7 @@ func (c *consumer) aside(m *marks, s *survey) error {
 	if !s.known && s.budget == 0 {
 		return nil
 	}
+	m.round = s.round
 	begun := c.store.hub.aside(c.ears, func(ctx context.Context) {
 		s.run(ctx, c.store)
 		close(s.ended)
@@ -194,7 +196,7 @@ func (m *marks) unlined(at time.Time) {
 		m.again = true // a round would not come to an end if it were to begin anew
 		return
 	}
-	m.round = round{all: true}
+	m.round = round{all: true, resumes: m.round.resumes}
 }
 
 // returnedNever sorts after all notes of what has come back. Each begins with returned, a full stop and

@@ -130,6 +130,7 @@ type Store struct {
 	behind   atomic.Int64              // grows when something may have come to stand before consumers' marks
 	// wholeShare is the constant, but for tests.
 	wholeShare time.Duration
+	leastCost  time.Duration // of a look from the start: zero, but for tests
 	surveys    chan struct{} // holds at most one look aside
 	pauses     pauses
 	faults     faults

@@ -23,6 +23,7 @@ const (
 	// leastPart is how many slices as wide as the narrowest make up what a round has behind it: so it
 	// comes to its end whatever they take.
 	leastPart = 16
+	mostParts = 1 << 40
 	// halfShare is wholeShare for a round where no line is known.
 	halfShare = 2
 	// lookTime bounds one look. It is less than a server has to answer, whose silence means more.
@@ -37,9 +38,8 @@ type round struct {
 	below   int64         // what is due from there on has been looked at
 	width   int64         // of the next slice
 	part    int64         // leastPart, or more since one was too wide lately
-	slices  int           // until now
-	took    time.Duration // all of them
-	least   time.Duration // the shortest of them
+	least   time.Duration // what the shortest slice took
+	cost    time.Duration // what slices took beyond that, where it was more than waiting
 	resumes time.Time     // after a pause
 }
 
@@ -58,9 +58,6 @@ func (r round) goesOn(now time.Time, marks []Mark) round {
 // over reports whether it has come to the start.
 func (r *round) over() bool { return r.below == math.MinInt64 }
 
-// cost is what it has taken beyond what it would take where nothing stands.
-func (r *round) cost() time.Duration { return r.took - time.Duration(r.slices)*r.least }
-
 // slice is what is to be looked at next: due times from low, and before high.
 func (r *round) slice() (low, high int64) {
 	if low = r.below - r.width; low <= 0 { // 1970
@@ -71,14 +68,17 @@ func (r *round) slice() (low, high int64) {
 
 // sliced notes how long a slice took.
 func (r *round) sliced(low int64, took time.Duration) {
-	if r.slices++; r.slices == 1 || took < r.least {
+	if r.least == 0 || took < r.least {
 		r.least = took
 	}
-	r.below, r.took = low, r.took+took
+	more := took - r.least
+	if r.below = low; more >= sliceTime/2 {
+		r.cost += more
+	}
 	if r.over() {
 		return
 	}
-	switch more := took - r.least; {
+	switch {
 	case more < sliceTime/2:
 		r.width *= 2
 	case more > sliceTime:
@@ -89,8 +89,8 @@ func (r *round) sliced(low int64, took time.Duration) {
 
 // tooWide notes that a slice could not be looked at.
 func (r *round) tooWide(took time.Duration) {
-	r.took += took
-	r.part, r.width = 4*r.part, max(r.width/16, 1)
+	r.cost += took
+	r.part, r.width = min(4*r.part, mostParts), max(r.width/16, 1)
 }
 
 // A survey is one look for what has come to stand before the marks of a queue. It is its goroutine's own until it
@@ -104,35 +104,57 @@ type survey struct {
 	round  round         // goes on
 	budget time.Duration // for slices; 0: for none
 	share  time.Duration // as wholeShare, of these slices
+	spent  time.Duration // on slices
 	ended  chan struct{}
 	found  []Mark // the first that is due of each priority, in each part
 	lost   bool   // the line was not looked at
 }
 
-// run looks from the line on, if there is one, and at some slices.
+// run looks from the line on, if there is one, and at some slices. There is one look aside at a time, since there are
+// few connections for reading.
 func (s *survey) run(ctx context.Context, store *Store) {
-	if s.known {
-		s.lost = s.lookFromTheLine(ctx, store) != nil
+	alone := func(look func() error) error {
+		select {
+		case store.surveys <- struct{}{}:
+			defer func() { <-store.surveys }()
+			return look()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	r := &s.round
-	for began := time.Now(); !r.over() && ctx.Err() == nil && time.Since(began) < s.budget; {
-		at := time.Now()
-		low, high := r.slice()
-		if err := s.look(ctx, store, func(m Mark) (int64, int64) { return low, min(high, m.Due) }); err != nil {
-			r.tooWide(time.Since(at))
+	if s.known {
+		s.lost = alone(func() error { return s.lookFromTheLine(ctx, store) }) != nil
+	}
+	for s.spent < s.budget && !s.round.over() {
+		if alone(func() error { return s.lookAtASlice(ctx, store) }) != nil {
 			return
 		}
-		r.sliced(low, time.Since(at))
 	}
 }
 
+// lookAtASlice goes on with the round.
+func (s *survey) lookAtASlice(ctx context.Context, store *Store) error {
+	low, high := s.round.slice()
+	began := time.Now()
+	err := s.look(ctx, store, func(m Mark) (int64, int64) { return low, min(high, m.Due) })
+	took := time.Since(began)
+	if s.spent += took; err != nil {
+		s.round.tooWide(took)
+	} else {
+		s.round.sliced(low, took)
+	}
+	return err
+}
+
 // lookFirst looks from the line on before anything is claimed; what is left to do aside are slices.
-func (s *survey) lookFirst(ctx context.Context, store *Store, m *marks) {
-	if s.lookFromTheLine(ctx, store) != nil {
+func (s *survey) lookFirst(ctx context.Context, store *Store, m *marks) error {
+	err := s.lookFromTheLine(ctx, store)
+	if err != nil {
 		m.oldest = 0
 	}
 	m.goBack(s.found)
 	s.known, s.found = false, nil
+	return err
 }
 
 // lookFromTheLine looks for what stands between the line and the marks.
@@ -146,15 +168,8 @@ func (s *survey) lookFromTheLine(ctx context.Context, store *Store) error {
 	})
 }
 
-// look looks for the first ready message of each priority, of those that are due between two times. There
-// is one look at a time, since there are few connections for reading.
+// look looks for the first ready message of each priority, of those that are due between two times.
 func (s *survey) look(ctx context.Context, store *Store, part func(Mark) (low, high int64)) error {
-	select {
-	case store.surveys <- struct{}{}:
-		defer func() { <-store.surveys }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	var found []Mark
@@ -181,8 +196,8 @@ func (s *survey) look(ctx context.Context, store *Store, part func(Mark) (low, h
 	return err
 }
 
-// gather learns from a survey that has ended.
-func (m *marks) gather() {
+// gather learns from a survey that has ended. A round is not taken to cost less than leastCost.
+func (m *marks) gather(leastCost time.Duration) {
 	s := m.survey
 	if s == nil {
 		return
@@ -197,13 +212,15 @@ func (m *marks) gather() {
 		m.oldest = 0 // what has been done since is not known to be seen
 	}
 	m.goBack(s.found)
-	spent := s.round.took - m.round.took
-	if m.round = s.round; spent > 0 {
-		m.round.resumes = s.began.Add(s.share * spent)
+	if m.round.began.Equal(s.round.began) { // else a claim has begun at the start since
+		m.round = s.round
+	}
+	if s.spent > 0 {
+		m.round.resumes = s.began.Add(s.share * s.spent)
 	}
 	over := m.round.over()
 	if over {
-		m.start, m.cost = m.round.began, m.round.cost()
+		m.start, m.cost = m.round.began, max(m.round.cost, leastCost)
 	}
 	if over || m.again && !m.round.all {
 		m.round, m.again = round{all: m.again, resumes: m.round.resumes}, false
