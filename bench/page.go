@@ -79,10 +79,12 @@ const explained = "Where a system has no figure, it does not offer the work (the
 	"most, so that the store is not the limit until many processes share it; the first and the last tenth of a run do " +
 	"not count. With a no-op handler, the store and the cores of this machine are the limit.\n" +
 	"- *With a backlog behind*: what a worker completes in a second while so many more messages wait; the median of " +
-	"three workers after each other, since the server still writes and cleans up what it has just been sent.\n" +
+	"three workers after each other, since the server still writes and cleans up what it has just been sent. Before each, " +
+	"the kernel writes to disk what it has in memory of that.\n" +
 	"- *While another session holds a snapshot*: its transaction is open from before the first message is sent, so that " +
 	"the database cannot remove a row that was deleted since. On SQLite it is a reader that no checkpoint can pass. " +
-	"Where not all of them go through in two minutes, the last tenth is of those that did.\n" +
+	"Where not all of them go through in two minutes, the last tenth is of those that did. The medians of three pairs, " +
+	"one with and one without, as long as these take less than 100 s.\n" +
 	"- *CPU*: user and system time of the worker process, from its start to its end, without the sender and the server. " +
 	"*Log*: what the position in the server's log (WAL, redo log) moved by while the backlog was sent, in batches of " +
 	"1000, and handled.\n" +
