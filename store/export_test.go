@@ -26,9 +26,9 @@ func (s *Store) StartAPartOfTheTime(share int) {
 func Begun(c driver.Consumer, queue string) (start, line time.Time) {
 	m := c.(*consumer).marks[queue]
 	if m.round.all {
-		return m.start, time.Time{}
+		return m.chain, time.Time{}
 	}
-	return m.start, m.from
+	return m.chain, m.from
 }
 
 // Moments are those that a consumer knows, as times and transactions.

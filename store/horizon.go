@@ -191,7 +191,7 @@ func (c *consumer) aside(m *marks, s *survey) error {
 
 // unlined notes that no line is known at a time: all that stands before the marks is to be looked at from then on.
 func (m *marks) unlined(at time.Time) {
-	m.chain, m.start = at, at
+	m.chain = at
 	if m.survey != nil || m.round.all && !m.round.began.IsZero() {
 		m.again = true // a round would not come to an end if it were to begin anew
 		return

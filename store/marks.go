@@ -52,18 +52,17 @@ type marks struct {
 	at    []Mark // the highest priority first
 	debt  debt
 	from  time.Time     // when it was last looked for what was left behind
-	start time.Time     // when that last began at the start
-	cost  time.Duration // of that
+	chain time.Time     // when that last began at the start, but for rounds that make pauses
+	cost  time.Duration // of a look from the start
 	back  int64         // Store.behind at from
 
 	// Where that is dear:
-	survey  *survey   // looks for it; nil: none runs
-	round   round     // of surveys
-	again   bool      // the line was lost since it began: another one is to follow
-	former  []Mark    // where marks were that have gone back
-	moments moments   // in which they began
-	oldest  int64     // the first transaction of which the last one may not have seen what it has done; 0: unknown
-	chain   time.Time // since when each began where the one before makes it enough
+	survey  *survey // looks for it; nil: none runs
+	round   round   // of surveys
+	again   bool    // the line was lost since it began: another one is to follow
+	former  []Mark  // where marks were that have gone back
+	moments moments // in which they began
+	oldest  int64   // the first transaction of which the last one may not have seen what it has done; 0: unknown
 
 	// least is the shortest time between two claims from the start. Where a consumer looks
 	// first, it is zero, and the cost is that of a look: to begin at marks is a longer
@@ -112,7 +111,7 @@ func earlier(at, other []Mark) (out []Mark) {
 func (m *marks) note(ds []driver.Delivery, limit int, a approach) {
 	if a.whole() {
 		m.from, m.back, m.oldest = time.Now(), a.behind, a.oldest
-		m.start, m.round, m.again = m.from, round{}, false
+		m.chain, m.round, m.again = m.from, round{}, false
 	}
 	cut := len(ds) >= limit
 	for i := range ds {

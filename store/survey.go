@@ -220,7 +220,7 @@ func (m *marks) gather(leastCost time.Duration) {
 	}
 	over := m.round.over()
 	if over {
-		m.start, m.cost = m.round.began, max(m.round.cost, leastCost)
+		m.cost = max(m.round.cost, leastCost)
 	}
 	if over || m.again && !m.round.all {
 		m.round, m.again = round{all: m.again, resumes: m.round.resumes}, false

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,6 +106,39 @@ func TestClaimsDoNotWalkOverDeadRowsUnderAHeldSnapshot(t *testing.T) {
 	t.Logf("%d messages read %d entries of the index", n, read)
 	if read < n || read > 40*n {
 		t.Errorf("%d messages read %d entries of the index, want %d to %d: claims walk over dead rows", n, read, n, 40*n)
+	}
+}
+
+// A survey reads the part of the index that it looks at, in its order, whatever the planner knows of the table.
+func TestASurveyWalksTheIndexOfReadyMessages(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, servers.PostgreSQL(t).DSN(), store.Options{})
+	conn, err := s.DB().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	run := func(stmt string) {
+		if _, err := conn.ExecContext(t.Context(), stmt); err != nil {
+			t.Fatalf("%s: %v", stmt, err)
+		}
+	}
+	run(`set plan_cache_mode = force_generic_plan`)
+	run(`prepare survey as ` + s.Rebind(s.SQL.ReadyBetween))
+	for _, what := range []string{"a fresh table", "a full table"} {
+		if what == "a full table" {
+			sendMany(t, s, "m", 5000)
+			run(`analyze posthorn_message`)
+		}
+		var plan string
+		err := conn.QueryRowContext(t.Context(), `explain (format json) execute survey('q', 0, 1, 2)`).Scan(&plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cond := regexp.MustCompile(`"Index Cond": "[^"]*queue[^"]*priority[^"]*due_at >=[^"]*due_at <`)
+		if !strings.Contains(plan, `"posthorn_message_ready"`) || !cond.MatchString(plan) || strings.Contains(plan, "Sort") {
+			t.Errorf("%s: %s", what, plan)
+		}
 	}
 }
 
