@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -83,4 +84,43 @@ func TestSlicesAreAsWideAsTheirTimeAllows(t *testing.T) {
 	if cost < 90*time.Millisecond || cost > 100*time.Millisecond {
 		t.Errorf("a million that take 100 ms are taken to cost %s", cost)
 	}
+}
+
+// What a process itself has made ready, since its lease ran out, is not overtaken by what it claims next, though it
+// stands before the marks.
+func TestWhatAProcessHasGivenBackIsNotOvertaken(t *testing.T) {
+	t.Parallel()
+	s := lined(t, servers.PostgreSQL(t).DSN())
+	c := hold(t, s, "w")
+	began := settled(t, s, c)
+	urgent := func(id string) driver.Envelope { e := message(id); e.Priority = 1; return e }
+	try(t, s.Send(t.Context(), urgent("first")))
+	receive(t, c)
+	time.Sleep(10 * time.Millisecond) // the second is due after it
+	try(t, s.Send(t.Context(), urgent("second")))
+	take(t, c, "second")
+	try(t, s.Send(t.Context(), message("other")))
+	rescued(t, s, "first")
+	take(t, c, "first")
+	take(t, c, "other")
+	onlyLines(t, c, began)
+}
+
+// rescued has a consumer of another queue make a message ready whose lease is to run out.
+func rescued(t *testing.T, s *store.Store, id string) {
+	t.Helper()
+	c, err := s.Consume(t.Context(), driver.Subscription{Queues: []string{"aside"}, Lease: time.Second, Worker: "other"})
+	try(t, err)
+	defer func() { try(t, c.Close()) }()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		_, _ = c.Receive(ctx, 1)
+		cancel()
+		var state int
+		row := s.DB().QueryRowContext(t.Context(), `select state from posthorn_message where id = $1`, id)
+		if try(t, row.Scan(&state)); state == 0 {
+			return
+		}
+	}
+	t.Fatalf("message %s is not made ready", id)
 }
