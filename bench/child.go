@@ -28,6 +28,7 @@ type order struct {
 	Pause       time.Duration // how long each handler takes
 	Until       int           // say "done" after so many messages; 0: never
 	Times       int           // messages whose latency is wanted
+	Warm        int           // messages before them whose latency does not count
 	History     bool          // say often how many were seen, and report when
 	Idle        bool
 	Settle      time.Duration // how long it starts up before it counts as idle
@@ -129,12 +130,13 @@ type counter struct {
 	seen  atomic.Int64
 	until int64
 	pause time.Duration
-	times []time.Duration
-	line  *timeline // or nil
+	warm  int
+	times []time.Duration // of the messages after the first ones
+	line  *timeline       // or nil
 }
 
 func newCounter(o order) *counter {
-	c := &counter{until: int64(o.Until), pause: o.Pause, times: make([]time.Duration, o.Times)}
+	c := &counter{until: int64(o.Until), pause: o.Pause, warm: o.Warm, times: make([]time.Duration, o.Times)}
 	if o.History {
 		c.line = newTimeline()
 	}
@@ -145,8 +147,8 @@ func newCounter(o order) *counter {
 func (c *counter) note(n note) {
 	entered := time.Now()
 	i := c.seen.Add(1)
-	if int(i) <= len(c.times) {
-		c.times[i-1] = entered.Sub(time.Unix(0, n.Sent))
+	if at := int(i) - 1 - c.warm; at >= 0 && at < len(c.times) {
+		c.times[at] = entered.Sub(time.Unix(0, n.Sent))
 	}
 	if c.line != nil {
 		c.line.note()
@@ -196,7 +198,7 @@ func (c *counter) attend(ctx context.Context, o order, in io.Reader) (rep report
 // report fills in what the handlers saw.
 func (c *counter) report(rep *report) {
 	rep.Seen, rep.Without = int(c.seen.Load()), missing()
-	rep.Latencies = c.times[:min(rep.Seen, len(c.times))]
+	rep.Latencies = c.times[:max(0, min(rep.Seen-c.warm, len(c.times)))]
 	slices.Sort(rep.Latencies)
 	if c.line != nil {
 		rep.History = c.line.history()

@@ -48,7 +48,7 @@ func latency(ctx context.Context, r *rig, s system) (map[string]float64, error) 
 	var figures map[string]float64
 	err := r.with(ctx, s, load{}, func(b bus, address string) error {
 		n := int(r.latency / interval)
-		c, err := hire(ctx, order{subject: s.subject, Address: address, Until: warmUp + n, Times: warmUp + n})
+		c, err := hire(ctx, order{subject: s.subject, Address: address, Until: warmUp + n, Warm: warmUp, Times: n})
 		if err != nil {
 			return err
 		}
