@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"context"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -111,11 +110,13 @@ func rescued(t *testing.T, s *store.Store, id string) {
 	t.Helper()
 	c, err := s.Consume(t.Context(), driver.Subscription{Queues: []string{"aside"}, Lease: time.Second, Worker: "other"})
 	try(t, err)
-	defer func() { try(t, c.Close()) }()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		_, _ = c.Receive(ctx, 1)
-		cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = c.Receive(t.Context(), 1) // until it is closed: a call that is cut off looks as if the server was away
+	}()
+	defer func() { try(t, c.Close()); <-ended }()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var state int
 		row := s.DB().QueryRowContext(t.Context(), `select state from posthorn_message where id = $1`, id)
 		if try(t, row.Scan(&state)); state == 0 {
