@@ -111,6 +111,9 @@ type Subscription struct {
 	// not run, so it stays a suspect. Undeclared in Capabilities, Suspects is
 	// ErrUnsupported.
 	Suspects bool
+	// Standing says that whoever receives calls Receive again and again, and Withdraw (Withdrawer) before it
+	// does not: in between, the transport may claim messages for it that are just sent, once Withdraw was called.
+	Standing bool
 }
 
 // A Consumer receives from some queues, and settles what it received. Receive
@@ -135,6 +138,16 @@ type Consumer interface {
 	// Close gives the consumer up without settling: what it held is delivered
 	// again after its lease. It waits for calls under way.
 	Close() error
+}
+
+// A Withdrawer is a consumer that may be given messages between two calls of Receive; see
+// Subscription.Standing.
+type Withdrawer interface {
+	// Withdraw has nothing given to the consumer until Receive is called again, and returns what it was given
+	// and has not received, which is the caller's to settle, whatever the error. It is for the goroutine that
+	// calls Receive, and costs nothing where nothing can have been given. After an error some messages may still
+	// be given, and are delivered again after their lease.
+	Withdraw(ctx context.Context) ([]Delivery, error)
 }
 
 // A Verdict says how a claim ends.

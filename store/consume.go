@@ -32,6 +32,7 @@ func (s *Store) Consume(_ context.Context, sub driver.Subscription) (driver.Cons
 	pace := Pace{Fast: cmp.Or(s.Fast, s.opts.Poll), Slow: s.opts.Poll}
 	c := &consumer{store: s, sub: sub, ears: ears, pace: pace, found: time.Now()}
 	c.turns = share.New(len(sub.Queues), sub.Weights)
+	c.offer = s.newOffer(sub)
 	if s.Marks && !sub.Suspects {
 		c.marks = map[string]*marks{}
 		for _, q := range sub.Queues {
@@ -58,6 +59,7 @@ type consumer struct {
 	full    bool      // the last Receive got all that it asked for, at once
 	looked  time.Time // when it last looked for what comes due
 	rescues rescues
+	offer   *offer            // of what it takes; nil: it makes none
 	marks   map[string]*marks // by queue; nil where the database leaves nothing behind
 	hinted  bool              // there is probably something
 	waits   func()            // ends the expectation of a hint; nil: none is expected
@@ -106,11 +108,15 @@ func (c *consumer) Receive(ctx context.Context, limit int) ([]driver.Delivery, e
 			c.misses, c.found = 0, time.Now()
 			c.hinted = len(ds) == asked
 			c.full = c.hinted
+			c.offer.received(ds)
 			return ds, nil
 		}
 		c.full = false
 		c.store.heed(ctx)
-		c.wait(ctx, next)
+		if c.offerMore(ctx, limit); c.offer.has() || len(c.unsure) > 0 {
+			continue
+		}
+		c.wait(ctx, c.untilOffer(next))
 	}
 }
 
@@ -139,6 +145,9 @@ func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, ne
 			return ds, 0, err
 		}
 	}
+	if ds, err = c.given(ctx, limit); err != nil || len(ds) > 0 {
+		return ds, 0, err
+	}
 	if safety.Leases && c.rescues.due(c.sub.Lease) {
 		if err := c.rescue(ctx); err != nil {
 			return nil, 0, err
@@ -149,6 +158,9 @@ func (c *consumer) try(ctx context.Context, limit int) (ds []driver.Delivery, ne
 	}
 	if c.marks != nil && c.store.ReadySince == nil {
 		return c.tryMarked(ctx, limit)
+	}
+	if c.store.Fast > 0 && c.offer.stands() && time.Since(c.looked) < lookPast {
+		return nil, min(c.until(sight{}), lookPast-time.Since(c.looked)), nil
 	}
 	if c.hinted && len(c.open) == 1 && time.Since(c.looked) < lookEvery {
 		ds, err = c.claim(ctx, c.open, limit)

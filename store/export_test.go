@@ -1,7 +1,9 @@
 package store
 
 import (
+	"context"
 	"database/sql"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/driver"
@@ -87,4 +89,34 @@ func MarkOf(c driver.Consumer, queue string, priority int) int64 {
 		}
 	}
 	return 0
+}
+
+// OfferForLong has offers stand for longer than any test takes, on a slow machine, too.
+func (s *Store) OfferForLong() { s.OfferFor(time.Hour, time.Hour) }
+
+// OfferFor has offers stand for so long, and be made so long after the last message.
+func (s *Store) OfferFor(stand, after time.Duration) { s.offerFor, s.offerAfter = stand, after }
+
+// HandAfter is how long after the one before a message is sent that may be given to who waits.
+const HandAfter = 2 * handAfter
+
+// Room is how many messages a consumer may be given still, as the database knows.
+func Room(ctx context.Context, c driver.Consumer) (room int, err error) {
+	own := c.(*consumer)
+	err = own.store.Engine.Read(ctx, func(ctx context.Context, q Session) error {
+		stmt := own.store.Rebind(own.store.Names.In("select room from posthorn_offer where worker = ?"))
+		return q.Query(ctx, stmt, []any{own.sub.Worker}, func(r Row) error { return r.Scan(&room) })
+	})
+	return room, err
+}
+
+// Replace has a consumer make another offer in the place of the one that stands.
+func Replace(ctx context.Context, c driver.Consumer, queue string, room int) error {
+	return c.(*consumer).replace(ctx, queue, room)
+}
+
+// WasGiven reports whether a delivery is of the last offer of a consumer.
+func WasGiven(c driver.Consumer, d driver.Delivery) bool {
+	rows := c.(*consumer).offer.rows
+	return len(rows) > 0 && strings.Contains(string(d.Token), "."+rows[len(rows)-1].id)
 }

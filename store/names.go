@@ -30,7 +30,7 @@ var nameForm = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,31}$`)
 // ownName matches the names of Posthorn's tables and of their indexes.
 var ownName = regexp.MustCompile(
 	`\bposthorn_(message|lease|letter|revision|attempt|group|worker|control|pause|document|audit|audited|operation|` +
-		`target|meta|migration)(_\w+)?\b`)
+		`target|meta|migration|offer)(_\w+)?\b`)
 
 // TakeNames reads the names out of an address's parameters, and removes them
 // there. The error is ErrDSN.

@@ -82,6 +82,9 @@ func (s *Store) reap(ctx context.Context, q Session, d driver.Death) (toll drive
 	if err != nil {
 		return toll, f, err
 	}
+	if err := s.dropOffers(ctx, q, d.Worker); err != nil {
+		return toll, f, err
+	}
 	holds, err := s.holds(ctx, q, d)
 	if err != nil {
 		return toll, f, err

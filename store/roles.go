@@ -61,6 +61,7 @@ func rights() []right {
 	return []right{
 		{"message", "select, insert, update, delete", "insert", "select"},
 		{"lease", "select, insert, update, delete", "", "select"},
+		{"offer", "select, insert, update, delete", "", "select"},
 		{"letter", "select, insert, update, delete", "", "select"},
 		{"revision", "select, insert, delete", "", "select"},
 		{"attempt", "select, insert, update, delete", "", "select"},

@@ -30,7 +30,14 @@ func (s *Store) Send(ctx context.Context, envs ...driver.Envelope) error {
 	if err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	if err := s.Engine.Write(ctx, &Write{Send: ms}); err != nil {
+	w := &Write{Send: ms, Hand: s.hand(ms)}
+	err = s.Engine.Write(ctx, w)
+	if w.Hand != "" && s.forbids(err) { // a producer's
+		w.Hand = ""
+		err = s.Engine.Write(ctx, w)
+		s.sending.never.Store(err == nil)
+	}
+	if err != nil {
 		return s.explain("send", err)
 	}
 	failpoint.Pass(failpoint.AfterSend)

@@ -56,6 +56,13 @@ type Statements struct {
 	Suspects                   string // followed by a list of queues: queue… → count of those that wait
 	NextWake                   string // → the earliest time at which a delayed row comes due, or null
 	Extend                     string // lease end, seq, token
+	// Of offer.go: OfferIn: queue, until, id, worker, lease, room. OfferEnd, OfferDrop: queue, until, id. OfferOld:
+	// until before. OffersOf: worker → queue, until, id. Offered: queue, until, id → columns of claimed, token, lease
+	// end, the store's clock; empty where nobody makes offers. Of handover.go: MayGive: → whether the user has the
+	// rights to; empty where an error tells. Where Plainly hands over: OfferFind: queue, now, now → until, id, worker,
+	// lease. OfferGive: queue, until, id. InsertHeld: the columns of Insert, token, worker, now.
+	OfferIn, OfferEnd, OfferDrop, OfferOld, OffersOf, Offered string
+	MayGive, OfferFind, OfferGive, InsertHeld                 string
 	// Claims is followed by a list of sequences and, to lock what nobody else
 	// has locked, by SkipLocked (empty where there is one writer): seq… → seq,
 	// token.
@@ -248,6 +255,7 @@ func Portable() Statements {
 	groups(&s)
 	audit(&s)
 	bulks(&s)
+	offered(&s)
 	return s
 }
 

@@ -132,6 +132,9 @@ type Store struct {
 	wholeShare time.Duration
 	leastCost  time.Duration // of a look from the start: zero, but for tests
 	surveys    chan struct{} // holds at most one look aside
+	sending    sending
+	offerFor   time.Duration // the constants, but for tests
+	offerAfter time.Duration
 	pauses     pauses
 	faults     faults
 	closing    sync.Once
@@ -144,11 +147,15 @@ func New(ctx context.Context, p Parts, o Options) (*Store, error) {
 		p.Rebind = func(stmt string) string { return stmt }
 	}
 	s := &Store{Parts: p, opts: o.withDefaults(), wholeShare: wholeShare, surveys: make(chan struct{}, 1)}
+	s.sending.opened, s.offerFor, s.offerAfter = time.Now(), offerFor, offerAfter
 	err := s.Engine.Read(ctx, func(ctx context.Context, q Session) error {
 		return q.Query(ctx, s.SQL.StoreID, nil, func(r Row) error { return r.Scan(&s.id) })
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read store id: %w", err)
+	}
+	if err := s.mayGive(ctx); err != nil {
+		return nil, fmt.Errorf("read rights: %w", err)
 	}
 	s.hub.expect.begun = make(chan struct{}, 1)
 	s.hub.expect.anybody = make(chan struct{})

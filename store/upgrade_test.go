@@ -21,7 +21,7 @@ func downgrade(t *testing.T, s *store.Store, half bool) {
 		"drop table posthorn_audit", "drop table posthorn_audited",
 		"drop table posthorn_operation", "drop table posthorn_target",
 		"create table posthorn_control (name varchar(64) primary key, version bigint not null)",
-		"drop table posthorn_pause", "drop table posthorn_document",
+		"drop table posthorn_pause", "drop table posthorn_document", "drop table posthorn_offer",
 	}
 	if s.Dialect() == "mysql" {
 		stmts = append(stmts, "drop table posthorn_lease", `alter table posthorn_message drop key posthorn_message_turn,

@@ -16,9 +16,13 @@ import (
 type Write struct {
 	Before []string  // statements without arguments, to be run first
 	Send   []Message // to be inserted
-	Ack    []Claim   // to be removed, as far as they stand
-	Take   *Take     // ready messages to be leased
-	Run    []Queued  // handlers\' statements
+	// Hand is how the token of the message's claim ends, where it is handed over to an idle consumer if there
+	// is one and nothing else is sent with it (offer.go); empty: it is not.
+	Hand  string
+	Ack   []Claim  // to be removed, as far as they stand
+	Take  *Take    // ready messages to be leased
+	Run   []Queued // handlers\' statements
+	Quiet bool     // nobody is told of it
 	// Func does anything else, after the others. It may run more than once and
 	// must not keep state from a run that failed.
 	Func WriteFunc
@@ -163,6 +167,10 @@ func (s *Statements) sendAll(ctx context.Context, q Session, ws []*Write) error 
 	}
 	now, err := q.Now(ctx)
 	if err != nil {
+		return err
+	}
+	if handed, err := s.handOver(ctx, q, Lone(ws), now); handed || err != nil {
+		failpoint.Pass(failpoint.MidSend)
 		return err
 	}
 	rows := make([][]any, 0, n)

@@ -25,9 +25,13 @@ const few = 8
 
 // take claims messages until taking ends.
 func (w *Worker) take(taking context.Context) {
+	w.withdraw(taking)  // which says that it will be
 	var suspect *parcel // it is begun when nothing else is in hand
 	var next verdict.Next
 	for taking.Err() == nil {
+		if suspect != nil {
+			w.withdraw(taking)
+		}
 		if suspect != nil && w.hand.len() == 1 {
 			w.begin([]*parcel{suspect})
 			suspect = nil
@@ -37,6 +41,7 @@ func (w *Worker) take(taking context.Context) {
 		}
 		room := w.room(next)
 		if room <= 0 {
+			w.withdraw(taking)
 			w.waitForRoom(taking)
 			continue
 		}
@@ -55,6 +60,33 @@ func (w *Worker) take(taking context.Context) {
 	if suspect != nil {
 		w.giveUp([]*parcel{suspect})
 	}
+	w.withdraw(taking)
+}
+
+// withdrawFor bounds how long it is tried to take no more.
+const withdrawFor = 5 * time.Second
+
+// withdraw has nothing given to the worker until it receives again. What it was given is given back.
+func (w *Worker) withdraw(taking context.Context) {
+	c, ok := w.consumer.(driver.Withdrawer)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(taking), withdrawFor)
+	defer cancel()
+	ds, err := c.Withdraw(ctx)
+	if err != nil {
+		w.opts.Log.Debug("cannot say that no more messages are wanted", "worker", w.id, "error", err)
+	}
+	if len(ds) == 0 {
+		return
+	}
+	ps := make([]*parcel, len(ds))
+	for i, d := range ds {
+		ps[i] = w.newParcel(d, time.Now())
+	}
+	w.hand.add(ps)
+	w.giveUp(ps)
 }
 
 // room is how many messages may be claimed now; 0 says to wait. While there is

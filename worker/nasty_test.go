@@ -51,7 +51,7 @@ func virginity() map[string]string {
 		"pragma mmap_size": "0", "pragma wal_autocheckpoint": "4000", "pragma journal_size_limit": "67108864",
 		"select count(*) from temp.sqlite_master":                                           "0",
 		"select group_concat(name) from pragma_database_list where name <> 'temp'":          "main",
-		"select count(*) from sqlite_master where name like 'posthorn%' and type = 'table'": "14",
+		"select count(*) from sqlite_master where name like 'posthorn%' and type = 'table'": "15",
 	}
 }
 

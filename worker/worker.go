@@ -145,7 +145,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.started = time.Now()
 	consumer, err := w.transport.Consume(ctx, driver.Subscription{
 		Queues: w.opts.Queues, Weights: w.opts.Weights, Lease: w.opts.Lease, Worker: w.id,
-		Suspects: w.opts.Isolated,
+		Suspects: w.opts.Isolated, Standing: true,
 	})
 	if err != nil {
 		return fmt.Errorf("start worker: %w", err)

@@ -54,6 +54,7 @@ func statements() store.Statements {
 	s.TrialBegin, s.TrialEnd, s.TrialUndo = `xa start ?`, `xa end ?`, `xa rollback ?`
 	s.Touched = `show session status where variable_name in ('Handler_write', 'Handler_update', 'Handler_delete')`
 	operate(&s, g)
+	offers(&s)
 	s.Depths = `select m.queue, if(h.seq is null, m.gate, 2), count(*), min(m.due_at)
 		from posthorn_message m force index (posthorn_message_turn) left join ` + leased + `
 		group by if(h.seq is null, m.gate, 2), m.queue order by null`

@@ -22,6 +22,8 @@ import (
 type writer struct {
 	insert, lock, delete, dropLog, candidates, claimSuspect, mark, leaseIn, lockOne, deleteOne string
 
+	held [5]string // what hands a message over, in its order
+
 	mine [2]string // before and after a query for candidates
 
 	maxBytes int // of the arguments of one packet
@@ -56,6 +58,7 @@ func newWriter(s store.Statements, n store.Names, maxBytes int) writer {
 		lockOne: n.In(`select seq, coalesce(token, '') from posthorn_message force index (primary) where seq = ? for update`),
 		deleteOne: n.In(`delete m from (select ? as seq, ? as token) l
 			straight_join posthorn_message m force index (primary) on m.seq = l.seq and m.token = l.token`),
+		held: held(n),
 		mark: s.ClaimMark, maxBytes: maxBytes,
 		leaseIn: n.In(`insert into posthorn_lease (token, worker, ends_at, seqs)
 			values (?, ?, @posthorn_now + least(?, ` + firstLook + `), ?)`),
@@ -107,6 +110,12 @@ func (w writer) sendAll(ctx context.Context, p *packet, ws []*store.Write) error
 	}
 	if len(ms) == 0 {
 		return nil
+	}
+	if lone := store.Lone(ws); lone != nil && p.whole && len(lone.Send[0].Body) < w.maxBytes/4 {
+		if err := w.handOver(ctx, p, lone); err != nil {
+			return err
+		}
+		return p.reach(ctx, failpoint.MidSend)
 	}
 	p.add(clock)
 	for rest := ms; len(rest) > 0; {

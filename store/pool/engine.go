@@ -167,7 +167,7 @@ func (e *Engine) Write(ctx context.Context, w *store.Write) error {
 	if err := e.writes.Do(ctx, w); err != nil {
 		return err
 	}
-	if e.ears != nil && (len(w.Send) > 0 || w.Func != nil) {
+	if e.ears != nil && (len(w.Send) > 0 || w.Func != nil) && !w.Quiet {
 		e.ears.Tell()
 	}
 	return nil

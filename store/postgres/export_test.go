@@ -11,3 +11,6 @@ import (
 func Inspector(user string) func(ctx context.Context, conn *sql.Conn, when pool.When) (string, error) {
 	return newInspector(user).inspect
 }
+
+// InsertHeld is the statement that gives a message to who waits.
+func InsertHeld() string { return insertHeld() }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/posthorn/posthorn/internal/safety"
 	"github.com/posthorn/posthorn/store"
 )
 
@@ -14,6 +15,11 @@ const maxInsert = 4 << 20
 
 // queueSends adds the insertions.
 func (w writer) queueSends(b *pgx.Batch, ws []*store.Write) {
+	if lone := store.Lone(ws); lone != nil {
+		m := &lone.Send[0]
+		b.Queue(w.insertHeld, m.ID, m.Kind, m.Queue, int16(m.Priority), int32(m.Attempt), m.Header, m.Body, lone.Hand)
+		return
+	}
 	var (
 		ms   []*store.Message
 		size int // of the bodies
@@ -62,6 +68,33 @@ func (w writer) queueSend(b *pgx.Batch, ms []*store.Message) {
 		delays[i], ats[i] = m.Delay, m.At
 	}
 	b.Queue(w.insert, ids, kinds, queues, priorities, delays, ats, attempts, headers, contents)
+}
+
+// insertHeld is a statement that inserts a message that is due at once, for the idle consumer whose offer has the
+// most room, if there is one. What others give to at the moment is passed by.
+func insertHeld() string {
+	deliveries, first, lease := ``, ``, ``
+	if safety.CrashCount {
+		deliveries, first = `, deliveries`, `, (o.id is not null)::int`
+	}
+	if safety.Leases {
+		lease = `, lease as (insert into posthorn_lease (token, worker, ends_at, seqs)
+			  select s.token, o.worker, o.now + o.lease, array[s.seq] from sent s, pick o)`
+	}
+	return `with moment as materialized (select ` + clock + ` as now),
+		pick as materialized (select o.*, m.now from moment m cross join lateral (
+		  select o.queue, o.until_ms, o.id, o.worker, o.lease from posthorn_offer o
+		  where o.queue = $3::text and ` + store.OpenOffer(`m.now`) + `
+		  order by o.room desc limit 1 for update skip locked) o),
+		sent as (insert into posthorn_message
+		    (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body, delayed, token, worker,
+		     claimed_at` + deliveries + `)
+		  select $1::text, $2::text, $3::text, $4::smallint, case when o.id is null then 0 else 2 end, m.now,
+		    m.now + coalesce(o.lease, 0), m.now, $5::int, $6::text, $7::bytea, false, o.id || $8::text, o.worker,
+		    o.now` + first + `
+		  from moment m left join pick o on true returning seq, token)` + lease + `
+		update posthorn_offer p set room = p.room - 1, given = p.given || s.seq
+		from sent s, pick o where p.queue = o.queue and p.until_ms = o.until_ms and p.id = o.id`
 }
 
 // A like is what messages that are alike have in common.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/store"
+	"github.com/posthorn/posthorn/store/postgres"
 )
 
 // sendMany sends messages to queue q.
@@ -138,6 +139,42 @@ func TestASurveyWalksTheIndexOfReadyMessages(t *testing.T) {
 		cond := regexp.MustCompile(`"Index Cond": "[^"]*queue[^"]*priority[^"]*due_at >=[^"]*due_at <`)
 		if !strings.Contains(plan, `"posthorn_message_ready"`) || !cond.MatchString(plan) || strings.Contains(plan, "Sort") {
 			t.Errorf("%s: %s", what, plan)
+		}
+	}
+}
+
+// Who gives a message, and who was given some, read no offers but those that stand, whatever a held snapshot keeps of
+// others, and messages by their keys.
+func TestOffersAreFoundByTheirEnd(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, servers.PostgreSQL(t).DSN(), store.Options{})
+	conn, err := s.DB().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, stmt := range []string{
+		`set plan_cache_mode = force_generic_plan`,
+		`prepare give as ` + postgres.InsertHeld(), `prepare given as ` + s.Rebind(s.SQL.Offered),
+	} {
+		if _, err := conn.ExecContext(t.Context(), stmt); err != nil {
+			t.Fatalf("%s: %v", stmt, err)
+		}
+	}
+	const message = `"posthorn_message_pkey"[^{]*"Index Cond": "\(seq = g.seq\)"`
+	for stmt, conds := range map[string][]string{
+		`give('i', 'k', 'q', 0::smallint, 0, null, 'b', 'h')`: {`"Index Cond": "[^"]*queue[^"]*until_ms > m.now`},
+		`given('q', 1, 'i')`: {`"Index Cond": "[^"]*queue[^"]*until_ms = [^"]*id\)`, message},
+	} {
+		var plan string
+		err := conn.QueryRowContext(t.Context(), `explain (format json) execute `+stmt).Scan(&plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, cond := range conds {
+			if !regexp.MustCompile(cond).MatchString(plan) {
+				t.Errorf("%s: no %s in %s", stmt, cond, plan)
+			}
 		}
 	}
 }

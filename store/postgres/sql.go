@@ -22,6 +22,7 @@ func statements() store.Statements {
 	s.Touched = `select 'rows', coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint from pg_stat_xact_user_tables`
 	leases(&s, g)
 	horizon(&s)
+	offers(&s)
 	delays(&s)
 	s.HasText, s.HasBytes = `strpos(%s, ?) > 0`, `position(?::bytea in %s) > 0`
 	s.Held = `select 1 from posthorn_message where seq = ? and token = ? for update`
@@ -77,6 +78,19 @@ func horizon(s *store.Statements) {
 		      cross join lateral unnest(l.seqs) as h(seq)
 		    where l.token < 'returned/')
 		from pg_current_snapshot() s`
+}
+
+// offers adds what idle consumers take.
+func offers(s *store.Statements) {
+	s.OfferIn = strings.Replace(s.OfferIn, `'[]'`, `'{}'`, 1)
+	s.MayGive = `select coalesce(has_table_privilege(to_regclass('posthorn_offer'), 'update')
+		and has_table_privilege(to_regclass('posthorn_message'), 'select')
+		and has_table_privilege(to_regclass('posthorn_lease'), 'insert'), false)`
+	s.Offered = `select ` + store.OfferedColumns + `, ` + clock + `
+		from posthorn_offer o cross join lateral unnest(o.given) as g(seq) cross join lateral (
+		  select * from posthorn_message m
+		  where m.seq = g.seq and m.state = 2 and left(m.token, length(o.id)) = o.id limit 1) m
+		where o.queue = ? and o.until_ms = ? and o.id = ?`
 }
 
 // delays has the statements that write a state, which may be that of a delayed message, write so in the

@@ -20,7 +20,9 @@ const clock = `(extract(epoch from clock_timestamp()) * 1000)::bigint`
 // A writer writes for many callers at once: what they insert by one statement,
 // what they acknowledge by another one or one for each claim, and all statements in one round
 // trip, which is a transaction by itself (PostgreSQL manual, 55.2.4 Pipelining).
-type writer struct{ insert, insertAlike, insertOne, ack, ackLot, ackAll, claim, claimOn, claimSuspect string }
+type writer struct {
+	insert, insertAlike, insertOne, insertHeld, ack, ackLot, ackAll, claim, claimOn, claimSuspect string
+}
 
 // newWriter makes the statements for tables of these names.
 func newWriter(n store.Names) writer {
@@ -55,7 +57,8 @@ func newWriter(n store.Names) writer {
 			  (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body, delayed)
 			select $1::text, $2::text, $3::text, $4::smallint, (due > now)::int, due, due, now, $7::int, $8::text, $9::bytea,
 			  due > now from moment`),
-		ack: n.In(remove + ` select seq, token from gone`),
+		insertHeld: n.In(insertHeld()),
+		ack:        n.In(remove + ` select seq, token from gone`),
 		ackLot: n.In(`with gone as (delete from posthorn_message where seq = any($1) and token = $2 returning seq)
 			select case when count(*) < cardinality($1::bigint[]) then coalesce(array_agg(seq), '{}') end
 			from gone`),
