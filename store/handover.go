@@ -127,6 +127,18 @@ func (s *Statements) handOver(ctx context.Context, q Session, w *Write, now int6
 	return true, err
 }
 
+// purgeOffers removes the offers of consumers that are gone. It holds nothing that somebody waits for who has locked
+// an offer, since MySQL locks what it passes.
+func (s *Store) purgeOffers(ctx context.Context) error {
+	return s.Engine.Write(ctx, &Write{Quiet: true, Func: func(ctx context.Context, q Session) error {
+		now, err := q.Now(ctx)
+		if err == nil {
+			_, err = q.Exec(ctx, s.SQL.OfferOld, now-offersKept.Milliseconds())
+		}
+		return err
+	}})
+}
+
 // dropOffers ends what a dead worker has offered, before what it holds is looked for: who has given it something
 // at the same time is waited for.
 func (s *Store) dropOffers(ctx context.Context, q Session, worker string) error {

@@ -296,6 +296,27 @@ func TestWhoIsIdleForLongOffersNothing(t *testing.T) {
 	})
 }
 
+// What the dead have offered is removed after an hour; what stands is kept.
+func TestMaintenanceRemovesOffersOfTheDead(t *testing.T) {
+	inEachPlace(t, func(t *testing.T, p place) {
+		s := p.store(t, "")
+		for worker, until := range map[string]string{"old": "until_ms - 7300000", "new": "until_ms"} {
+			c := standing(t, s, worker, time.Minute)
+			offering(t, s, c)
+			_, err := s.DB().ExecContext(t.Context(),
+				"update posthorn_offer set until_ms = "+until+", room = 0 where worker = '"+worker+"'")
+			try(t, err)
+		}
+		try(t, s.Maintain(t.Context(), time.Hour))
+		if n := number(t, s, "select count(*) from posthorn_offer where worker = 'new'"); n != 1 {
+			t.Errorf("%d offers of the living are left, want one", n)
+		}
+		if n := number(t, s, "select count(*) from posthorn_offer"); n != 1 {
+			t.Errorf("%d offers are left, want one", n)
+		}
+	})
+}
+
 // An unclear engine does not tell what became of transactions of which nobody is told.
 type unclear struct {
 	store.Engine

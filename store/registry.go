@@ -209,11 +209,11 @@ func (s *Store) Maintain(ctx context.Context, retention time.Duration) error {
 		if _, err := q.Exec(ctx, s.SQL.PausePurge, now); err != nil {
 			return err
 		}
-		if _, err := q.Exec(ctx, s.SQL.OfferOld, now-offersKept.Milliseconds()); err != nil {
-			return err
-		}
 		return s.keepGroups(ctx, q, now, now-retention.Milliseconds())
 	})
+	if err == nil {
+		err = s.purgeOffers(ctx)
+	}
 	if err == nil {
 		err = s.inParts(ctx, s.purgeAttempts)
 	}
