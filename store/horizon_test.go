@@ -67,7 +67,7 @@ func onlyLines(t *testing.T, c driver.Consumer, began time.Time) {
 // take receives one message, which must be this one, and acknowledges it.
 func take(t *testing.T, c driver.Consumer, want string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ds, err := c.Receive(ctx, 1)
 	if err != nil || ds[0].ID != want {
