@@ -33,16 +33,16 @@ func offered(s *Statements) {
 	s.OfferOld = `delete from posthorn_offer where until_ms < ?`
 	s.InsertHeld = `insert into posthorn_message
 		  (id, kind, queue, priority, state, due_at, wake_at, sent_at, attempt, header, body, token, worker, claimed_at` +
-		countFirst(", deliveries", "") + `)
-		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?` + countFirst(", 1", "") + `)`
+		countFirst(", deliveries") + `)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?` + countFirst(", 1") + `)`
 }
 
-// countFirst is yes where the first delivery of a message is counted, else no.
-func countFirst(yes, no string) string {
-	if safety.CrashCount {
-		return yes
+// countFirst is a part of a statement where the first delivery of a message is counted, else nothing.
+func countFirst(part string) string {
+	if !safety.CrashCount {
+		return ""
 	}
-	return no
+	return part
 }
 
 // OfferedColumns are the columns of Statements.Offered, of a message m, but for the clock.
@@ -144,12 +144,9 @@ func (s *Store) purgeOffers(ctx context.Context) error {
 func (s *Store) dropOffers(ctx context.Context, q Session, worker string) error {
 	var rows [][]any
 	err := q.Query(ctx, s.SQL.OffersOf, []any{worker}, func(r Row) error {
-		var (
-			at    standing
-			queue string
-		)
-		err := r.Scan(&queue, &at.until, &at.id)
-		rows = append(rows, []any{queue, at.until, at.id})
+		var at standing
+		err := r.Scan(&at.queue, &at.until, &at.id)
+		rows = append(rows, at.args())
 		return err
 	})
 	if err != nil || len(rows) == 0 {

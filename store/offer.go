@@ -238,7 +238,8 @@ func (c *consumer) offerMore(ctx context.Context, limit int) {
 }
 
 // replace ends the offer, and makes another one, unless queue is empty. Whoever gives something has locked the old
-// one until the message is committed.
+// one until the message is committed, and in a transaction that it does not share (Lone): so what is found is the
+// consumer's, whatever becomes of this one.
 func (c *consumer) replace(ctx context.Context, queue string, room int) error {
 	o, until := c.offer, time.Now().Add(c.store.offerFor)
 	var (
@@ -267,26 +268,16 @@ func (c *consumer) replace(ctx context.Context, queue string, room int) error {
 			o.rows, o.room = append(o.rows, next), room
 		}
 	case errors.Is(err, driver.ErrOutcomeUnknown):
-		c.doubt(found, next, until)
+		o.keep(found) // the way to find it may be gone; the old offers may stand as well as the next
+		o.room, o.until = math.MaxInt32, until
+		if next.id != "" {
+			o.rows = append(o.rows, next)
+		}
 	}
 	if err != nil {
 		o.fails = time.Now()
 	}
 	return c.store.explain("offer to take messages", err)
-}
-
-// doubt keeps what was given, by offers that may be gone, and with them the way to find it: its claims are asked
-// for, which stand whatever became of those. The old offers may stand as well as the next.
-func (c *consumer) doubt(found []gift, next standing, until time.Time) {
-	o := c.offer
-	for _, g := range found {
-		o.seen[g.claim] = struct{}{}
-		c.unsure = append(c.unsure, g.Delivery)
-	}
-	o.room, o.until = math.MaxInt32, until
-	if next.id != "" {
-		o.rows = append(o.rows, next)
-	}
 }
 
 // endOffers ends what stands in its transaction, and reads what it has brought.

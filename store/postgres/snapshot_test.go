@@ -110,32 +110,44 @@ func TestClaimsDoNotWalkOverDeadRowsUnderAHeldSnapshot(t *testing.T) {
 	}
 }
 
-// A survey reads the part of the index that it looks at, in its order, whatever the planner knows of the table.
-func TestASurveyWalksTheIndexOfReadyMessages(t *testing.T) {
-	t.Parallel()
-	s := openStore(t, servers.PostgreSQL(t).DSN(), store.Options{})
+// prepared is a session that has run some statements, and plans without knowing the arguments.
+func prepared(t *testing.T, s *store.Store, stmts ...string) *sql.Conn {
+	t.Helper()
 	conn, err := s.DB().Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	run := func(stmt string) {
+	t.Cleanup(func() { _ = conn.Close() })
+	for _, stmt := range append([]string{`set plan_cache_mode = force_generic_plan`}, stmts...) {
 		if _, err := conn.ExecContext(t.Context(), stmt); err != nil {
 			t.Fatalf("%s: %v", stmt, err)
 		}
 	}
-	run(`set plan_cache_mode = force_generic_plan`)
-	run(`prepare survey as ` + s.Rebind(s.SQL.ReadyBetween))
+	return conn
+}
+
+// planOf is how the server runs a prepared statement.
+func planOf(t *testing.T, conn *sql.Conn, call string) (plan string) {
+	t.Helper()
+	if err := conn.QueryRowContext(t.Context(), `explain (format json) execute `+call).Scan(&plan); err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// A survey reads the part of the index that it looks at, in its order, whatever the planner knows of the table.
+func TestASurveyWalksTheIndexOfReadyMessages(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, servers.PostgreSQL(t).DSN(), store.Options{})
+	conn := prepared(t, s, `prepare survey as `+s.Rebind(s.SQL.ReadyBetween))
 	for _, what := range []string{"a fresh table", "a full table"} {
 		if what == "a full table" {
 			sendMany(t, s, "m", 5000)
-			run(`analyze posthorn_message`)
+			if _, err := conn.ExecContext(t.Context(), `analyze posthorn_message`); err != nil {
+				t.Fatal(err)
+			}
 		}
-		var plan string
-		err := conn.QueryRowContext(t.Context(), `explain (format json) execute survey('q', 0, 1, 2)`).Scan(&plan)
-		if err != nil {
-			t.Fatal(err)
-		}
+		plan := planOf(t, conn, `survey('q', 0, 1, 2)`)
 		cond := regexp.MustCompile(`"Index Cond": "[^"]*queue[^"]*priority[^"]*due_at >=[^"]*due_at <`)
 		if !strings.Contains(plan, `"posthorn_message_ready"`) || !cond.MatchString(plan) || strings.Contains(plan, "Sort") {
 			t.Errorf("%s: %s", what, plan)
@@ -148,32 +160,16 @@ func TestASurveyWalksTheIndexOfReadyMessages(t *testing.T) {
 func TestOffersAreFoundByTheirEnd(t *testing.T) {
 	t.Parallel()
 	s := openStore(t, servers.PostgreSQL(t).DSN(), store.Options{})
-	conn, err := s.DB().Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	for _, stmt := range []string{
-		`set plan_cache_mode = force_generic_plan`,
-		`prepare give as ` + postgres.InsertHeld(), `prepare given as ` + s.Rebind(s.SQL.Offered),
-	} {
-		if _, err := conn.ExecContext(t.Context(), stmt); err != nil {
-			t.Fatalf("%s: %v", stmt, err)
-		}
-	}
+	conn := prepared(t, s, `prepare give as `+postgres.InsertHeld(), `prepare given as `+s.Rebind(s.SQL.Offered))
 	const message = `"posthorn_message_pkey"[^{]*"Index Cond": "\(seq = g.seq\)"`
-	for stmt, conds := range map[string][]string{
+	for call, conds := range map[string][]string{
 		`give('i', 'k', 'q', 0::smallint, 0, null, 'b', 'h')`: {`"Index Cond": "[^"]*queue[^"]*until_ms > m.now`},
 		`given('q', 1, 'i')`: {`"Index Cond": "[^"]*queue[^"]*until_ms = [^"]*id\)`, message},
 	} {
-		var plan string
-		err := conn.QueryRowContext(t.Context(), `explain (format json) execute `+stmt).Scan(&plan)
-		if err != nil {
-			t.Fatal(err)
-		}
+		plan := planOf(t, conn, call)
 		for _, cond := range conds {
 			if !regexp.MustCompile(cond).MatchString(plan) {
-				t.Errorf("%s: no %s in %s", stmt, cond, plan)
+				t.Errorf("%s: no %s in %s", call, cond, plan)
 			}
 		}
 	}
