@@ -137,7 +137,7 @@ func TestAWholeGroupIsKilledWhenItsLeaderStops(t *testing.T) {
 
 func TestAWholeGroupIsKilledWhenItsLeaderDies(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pids")
-	r := start(t, supervisor.Options{}, handshaking("p", "unless:"+file+" grandchild:"+file+" sleep:300ms crash"))
+	r := start(t, supervisor.Options{}, handshaking("p", "unless:"+file+" grandchild:"+file+" await:"+file+" crash"))
 	until(t, "a grandchild", func() bool { return len(pids(file)) == 1 })
 	r.exit()
 	until(t, "the end of the grandchild", func() bool { return noneAlive(pids(file)) })
