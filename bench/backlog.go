@@ -55,17 +55,25 @@ func counted(n int) string {
 	return strconv.Itoa(n)
 }
 
-// backlogs measures the same number of messages in front of each depth.
+// backlogs measures the same number of messages in front of each depth, in some turns.
 func backlogs(ctx context.Context, r *rig, s system) (map[string]float64, error) {
-	figures := map[string]float64{}
-	for _, depth := range r.depths {
-		rate, err := inFrontOf(ctx, r, s, depth)
-		if err != nil {
-			return nil, fmt.Errorf("with a backlog of %d: %w", depth, err)
+	noted := map[string][]float64{}
+	for began := time.Now(); another(len(noted["flat"]), began); {
+		rates := make([]float64, len(r.depths))
+		for i, depth := range r.depths {
+			rate, err := inFrontOf(ctx, r, s, depth)
+			if err != nil {
+				return nil, fmt.Errorf("with a backlog of %d: %w", depth, err)
+			}
+			rates[i] = rate
+			noted[behind(depth)] = append(noted[behind(depth)], rate)
 		}
-		figures[behind(depth)] = rate
+		noted["flat"] = append(noted["flat"], rates[len(rates)-1]/rates[0])
 	}
-	figures["flat"] = figures[behind(r.depths[len(r.depths)-1])] / figures[behind(r.depths[0])]
+	figures := map[string]float64{}
+	for key, all := range noted {
+		figures[key] = median(all)
+	}
 	return figures, nil
 }
 
@@ -124,18 +132,23 @@ type flow struct {
 	rate    float64
 }
 
-// The last tenth of a million messages may last no longer than a second, so the rates are medians of some
-// pairs, where those do not take too long.
+// What is compared with a million messages may last no longer than a second, in which a machine is often a tenth faster
+// or slower than in the next. So it is compared in some turns, where those do not take too long, and medians count.
 const (
-	flowPairs     = 3
-	flowPairsTime = 100 * time.Second
+	turns     = 3
+	turnsTime = 100 * time.Second
 )
+
+// another reports whether there is to be one more turn.
+func another(done int, began time.Time) bool {
+	return done == 0 || done < turns && time.Since(began) < turnsTime
+}
 
 // snapshots measures with and without a snapshot that another session holds
 // from before the first message is sent.
 func snapshots(ctx context.Context, r *rig, s system) (map[string]float64, error) {
 	var control, held, kept, through []float64
-	for began := time.Now(); len(kept) == 0 || len(kept) < flowPairs && time.Since(began) < flowPairsTime; {
+	for began := time.Now(); another(len(kept), began); {
 		without, err := r.flowOf(ctx, s, nil)
 		if err != nil {
 			return nil, err

@@ -80,7 +80,8 @@ const explained = "Where a system has no figure, it does not offer the work (the
 	"not count. With a no-op handler, the store and the cores of this machine are the limit.\n" +
 	"- *With a backlog behind*: what a worker completes in a second while so many more messages wait; the median of " +
 	"three workers after each other, since the server still writes and cleans up what it has just been sent. Before each, " +
-	"the kernel writes to disk what it has in memory of that.\n" +
+	"the kernel writes to disk what it has in memory of that. The medians of three turns with all backlogs, as long as " +
+	"these take less than 100 s.\n" +
 	"- *While another session holds a snapshot*: its transaction is open from before the first message is sent, so that " +
 	"the database cannot remove a row that was deleted since. On SQLite it is a reader that no checkpoint can pass. " +
 	"Where not all of them go through in two minutes, the last tenth is of those that did. The medians of three pairs, " +

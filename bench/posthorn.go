@@ -16,10 +16,10 @@ import (
 const ours = "posthorn"
 
 // posthornSystem is Posthorn with its defaults, but for the concurrency.
-func posthornSystem(k kind, backlog int) system {
+func posthornSystem(k kind, backlog, backlogTx int) system {
 	return system{
 		subject: subject{k.name, ours},
-		title:   "Posthorn", module: "github.com/posthorn/posthorn", backlog: backlog,
+		title:   "Posthorn", module: "github.com/posthorn/posthorn", backlog: backlog, backlogTx: backlogTx,
 		settings: "defaults, concurrency 64; without group commit: store.Options.GroupBudget 1 ns, " +
 			"so that each message has a transaction of its own",
 		open: func(ctx context.Context, address string, l load) (bus, error) {

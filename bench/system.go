@@ -96,10 +96,10 @@ func (s system) offers(work string) bool {
 // systems lists all that are measured, by store, Posthorn first.
 func systems() []system {
 	return append([]system{
-		posthornSystem(sqliteKind(), 40_000), goqiteSystem(), backliteSystem(), riverSQLiteSystem(),
-		posthornSystem(postgresKind(), 40_000), riverPostgresSystem(), gueSystem(), watermillPostgresSystem(),
+		posthornSystem(sqliteKind(), 80_000, 80_000), goqiteSystem(), backliteSystem(), riverSQLiteSystem(),
+		posthornSystem(postgresKind(), 100_000, 50_000), riverPostgresSystem(), gueSystem(), watermillPostgresSystem(),
 		watermillQueueSystem(),
-		posthornSystem(mariadbKind(), 20_000), watermillMariaDBSystem(),
+		posthornSystem(mariadbKind(), 60_000, 20_000), watermillMariaDBSystem(),
 		asynqSystem(redisKind()), asynqSystem(redisAOFKind()),
 	}, laneSystems()...)
 }

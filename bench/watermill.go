@@ -36,7 +36,7 @@ func watermillSystem(k kind) system {
 
 func watermillPostgresSystem() system {
 	s := watermillSystem(postgresKind())
-	s.backlog = 40_000 // as many as Posthorn: each select sorts the whole backlog
+	s.backlog = 40_000 // no more, though Posthorn has more: each select sorts the whole backlog
 	s.open = func(ctx context.Context, address string, _ load) (bus, error) {
 		b, err := newWatermillOnPostgres(ctx, address)
 		if err != nil {
