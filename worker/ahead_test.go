@@ -3,6 +3,8 @@ package worker_test
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/posthorn/posthorn/driver"
 	"github.com/posthorn/posthorn/worker"
@@ -34,4 +36,57 @@ func TestWhatIsClaimedAheadIsBoundedInBytes(t *testing.T) {
 			t.Errorf("%s: %d are claimed ahead, want %d", c.what, got, c.want)
 		}
 	}
+}
+
+// A worker that begins settles what it is allowed to claim, and no more: its pace is known soon all the same.
+func TestThePaceOfAWorkerThatBeginsIsSoonKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slots, can = 64, 80 // messages at once, and in a millisecond
+		var p worker.Pace
+		for range 40 {
+			time.Sleep(time.Millisecond)
+			p.Settled(min(can, (slots+p.Ahead())/8)) // what is claimed is settled 8 ms later
+		}
+		if got := p.Ahead(); got < 100*can*3/4 || got > 100*can {
+			t.Errorf("after 40 ms %d are claimed ahead, and %d are settled in 100 ms", got, 100*can)
+		}
+	})
+}
+
+// Settlements come in batches, of which some may come at once: that is no pace.
+func TestSettlementsThatComeAtOnceAreNoPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const batch, every = 100, 20 * time.Millisecond // 5 in a millisecond
+		var p worker.Pace
+		p.Settled(batch)
+		for i := range 50 {
+			time.Sleep(every)
+			p.Settled(batch / 2)
+			p.Settled(batch / 2)
+			if got, most := p.Ahead(), 4*batch*int(100*time.Millisecond/every); got > most {
+				t.Fatalf("after %d batches of %d in %s %d are claimed ahead", i+2, batch, every, got)
+			}
+		}
+		if got, want := p.Ahead(), batch*int(100*time.Millisecond/every); got < want*9/10 || got > want*11/10 {
+			t.Errorf("%d are claimed ahead, and %d are settled in 100 ms", got, want)
+		}
+	})
+}
+
+// A worker that becomes slower claims less.
+func TestThePaceFallsWithTheHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p worker.Pace
+		for range 100 {
+			time.Sleep(time.Millisecond)
+			p.Settled(50)
+		}
+		for range 200 {
+			time.Sleep(time.Millisecond)
+			p.Settled(1)
+		}
+		if got := p.Ahead(); got > 150 {
+			t.Errorf("%d are claimed ahead, and 100 are settled in 100 ms", got)
+		}
+	})
 }

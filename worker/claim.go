@@ -90,8 +90,8 @@ func (w *Worker) withdraw(taking context.Context) {
 }
 
 // room is how many messages may be claimed now; 0 says to wait. While there is
-// work ahead of the slots it waits until a good part of the room is free, so
-// that claims come in batches.
+// work ahead of the slots, or effects wait for a transaction, it waits until a good part of
+// the room is free, so that claims come in batches.
 func (w *Worker) room(next verdict.Next) int {
 	switch {
 	case next == verdict.AtOnce:
@@ -102,7 +102,7 @@ func (w *Worker) room(next verdict.Next) int {
 	}
 	ahead := min(w.opts.Prefetch, w.pace.ahead(horizon))
 	free := w.opts.Concurrency + ahead - w.hand.busy()
-	if len(w.work) > 0 && free < (w.opts.Concurrency+ahead)/4 {
+	if free < (w.opts.Concurrency+ahead)/4 && (len(w.work) > 0 || w.units.len() > 0) {
 		return 0
 	}
 	return w.allowed(free)
@@ -181,17 +181,24 @@ func (w *Worker) slot(slots *sync.WaitGroup) {
 		}
 	}()
 	for p := range w.work {
+		if len(w.work) == 0 {
+			w.hand.hint() // who claims waits while there is work ahead
+		}
 		w.process(p)
 	}
 	finished = true
 }
 
-// The times over which a pace is measured. The first one is short: until there is a
-// pace, nothing is claimed ahead.
+// The times over which a pace is measured. The first ones are short: until there is a
+// pace, nothing is claimed ahead, and until it stops growing, what is claimed is what bounds it.
 const (
 	spell      = horizon / 5
 	firstSpell = 4 * time.Millisecond
 )
+
+// mostGrowth is how many times as large as the one before a pace of a short spell may be, since
+// settlements come in batches, of which some may come at once.
+const mostGrowth = 4
 
 // A pace is how many messages a worker settles in a second.
 type pace struct {
@@ -199,6 +206,7 @@ type pace struct {
 	since time.Time
 	n     int
 	rate  float64 // per second
+	grown bool    // it has stopped growing
 	size  float64 // of a body, in bytes
 }
 
@@ -227,13 +235,19 @@ func (p *pace) settled(n int) {
 		return
 	}
 	p.n += n
-	switch passed := now.Sub(p.since); {
-	case p.rate == 0 && passed >= firstSpell:
-		p.rate = float64(p.n) / passed.Seconds()
-		p.since, p.n = now, 0
-	case passed >= spell:
-		p.rate = 0.5*p.rate + 0.5*float64(p.n)/passed.Seconds()
-		p.since, p.n = now, 0
+	passed := now.Sub(p.since)
+	if passed < firstSpell || p.grown && passed < spell {
+		return
+	}
+	rate := float64(p.n) / passed.Seconds()
+	p.since, p.n = now, 0
+	switch p.grown = p.grown || rate <= p.rate; {
+	case p.grown:
+		p.rate = 0.5*p.rate + 0.5*rate
+	case p.rate > 0:
+		p.rate = min(rate, mostGrowth*p.rate)
+	default:
+		p.rate = rate
 	}
 }
 

@@ -11,3 +11,12 @@ func Ahead(rate float64, claims ...[]driver.Delivery) int {
 	}
 	return p.ahead(horizon)
 }
+
+// A Pace is how many messages a worker settles in a second.
+type Pace struct{ pace }
+
+// Settled counts messages that are done with.
+func (p *Pace) Settled(n int) { p.settled(n) }
+
+// Ahead is how many may be claimed ahead of the slots.
+func (p *Pace) Ahead() int { return p.ahead(horizon) }

@@ -103,7 +103,7 @@ func (h *hand) end(p *parcel) {
 	h.hint()
 }
 
-// hint says that there is room.
+// hint says that there is room, or that less waits before it.
 func (h *hand) hint() {
 	select {
 	case h.freed <- struct{}{}:
@@ -169,6 +169,13 @@ func (m *mailbox[T]) take(limit int) []T {
 	out := m.values[:n:n]
 	m.values = m.values[n:]
 	return out
+}
+
+// len is how many wait to be taken.
+func (m *mailbox[T]) len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.values)
 }
 
 func (m *mailbox[T]) close() {
