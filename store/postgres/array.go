@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// Arrays of parameters, which pgx encodes through pgtype.ArrayGetter. Of its own slices it puts
+// Arrays of parameters, which pgx encodes through pgtype.ArrayGetter where arrayCodec does not. Of its own slices it puts
 // each element into an interface of its own, which is an allocation for each value of a row;
 // of these it gets pointers.
 type (
@@ -28,6 +28,7 @@ type (
 func knowsArrays() stdlib.OptionOpenDB {
 	return stdlib.OptionAfterConnect(func(_ context.Context, c *pgx.Conn) error {
 		types := c.TypeMap()
+		writesArrays(types)
 		types.RegisterDefaultPgType(texts{}, "_text")
 		types.RegisterDefaultPgType(headers{}, "_text")
 		types.RegisterDefaultPgType(integers{}, "_int8")
