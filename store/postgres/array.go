@@ -9,9 +9,9 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// Arrays of parameters, which pgx encodes through pgtype.ArrayGetter where arrayCodec does not. Of its own slices it puts
-// each element into an interface of its own, which is an allocation for each value of a row;
-// of these it gets pointers.
+// Arrays of parameters, which pgx encodes through pgtype.ArrayGetter where arrayCodec does not. Of
+// its own slices it puts each element into an interface of its own, which is an allocation for each
+// value of a row; of these it gets pointers.
 type (
 	// texts are a text[].
 	texts []string

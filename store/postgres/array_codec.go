@@ -37,63 +37,74 @@ func writesArrays(types *pgtype.Map) {
 	}
 }
 
-// The plans of the arrays that are written at once.
-type (
-	encodesTexts    struct{}
-	encodesBodies   struct{}
-	encodesIntegers struct{}
-)
+// encodesTexts is the plan of texts.
+type encodesTexts struct{}
 
 // Encode appends the array.
 func (encodesTexts) Encode(value any, buf []byte) ([]byte, error) {
-	all := value.(texts)
-	return appendArray(buf, pgtype.TextOID, all, func(s string) int { return len(s) },
-		func(buf []byte, s string) []byte { return append(buf, s...) }), nil
+	e := elements[string]{
+		pgtype.TextOID, func(s string) int { return len(s) }, func(buf []byte, s string) []byte { return append(buf, s...) },
+	}
+	return e.write(buf, value.(texts)), nil
 }
+
+// encodesBodies is the plan of bodies.
+type encodesBodies struct{}
 
 // Encode appends the array.
 func (encodesBodies) Encode(value any, buf []byte) ([]byte, error) {
-	all := value.(bodies)
-	return appendArray(buf, pgtype.ByteaOID, all, func(b []byte) int {
+	e := elements[[]byte]{pgtype.ByteaOID, func(b []byte) int {
 		if b == nil {
 			return null
 		}
 		return len(b)
-	}, func(buf, b []byte) []byte { return append(buf, b...) }), nil
+	}, func(buf, b []byte) []byte { return append(buf, b...) }}
+	return e.write(buf, value.(bodies)), nil
 }
+
+// encodesIntegers is the plan of integers.
+type encodesIntegers struct{}
 
 // Encode appends the array.
 func (encodesIntegers) Encode(value any, buf []byte) ([]byte, error) {
-	all := value.(integers)
-	return appendArray(buf, pgtype.Int8OID, all, func(int64) int { return 8 },
-		func(buf []byte, n int64) []byte { return binary.BigEndian.AppendUint64(buf, uint64(n)) }), nil
+	e := elements[int64]{pgtype.Int8OID, func(int64) int { return 8 }, func(buf []byte, n int64) []byte {
+		return binary.BigEndian.AppendUint64(buf, uint64(n))
+	}}
+	return e.write(buf, value.(integers)), nil
 }
 
-// null is the length of an element that is null.
+// null is the size of an element that is null.
 const null = -1
 
-// appendArray appends an array of one dimension in PostgreSQL's binary format, that of array_send and
+// elements says how those of an array are written.
+type elements[T any] struct {
+	oid   uint32
+	size  func(T) int
+	value func([]byte, T) []byte
+}
+
+// write appends an array of one dimension in PostgreSQL's binary format, that of array_send and
 // array_recv (src/backend/utils/adt/arrayfuncs.c): the number of dimensions, whether there are nulls, the type
 // of the elements; of each dimension its length and its first index; of each element its length and itself.
-func appendArray[T any](buf []byte, element uint32, all []T, size func(T) int, value func([]byte, T) []byte) []byte {
+func (e elements[T]) write(buf []byte, all []T) []byte {
 	const header, prefix = 5 * 4, 4
 	total, nulls := header+prefix*len(all), uint32(0)
 	for _, one := range all {
-		if n := size(one); n == null {
+		if n := e.size(one); n == null {
 			nulls = 1
 		} else {
 			total += n
 		}
 	}
 	buf = slices.Grow(buf, total)
-	for _, field := range []uint32{1, nulls, element, uint32(len(all)), 1} {
+	for _, field := range []uint32{1, nulls, e.oid, uint32(len(all)), 1} {
 		buf = binary.BigEndian.AppendUint32(buf, field)
 	}
 	for _, one := range all {
-		n := size(one)
+		n := e.size(one)
 		buf = binary.BigEndian.AppendUint32(buf, uint32(int32(n)))
 		if n != null {
-			buf = value(buf, one)
+			buf = e.value(buf, one)
 		}
 	}
 	return buf

@@ -43,7 +43,8 @@ func TestOtherArraysAreLeftToPgx(t *testing.T) {
 	ours, theirs := pgtype.NewMap(), pgtype.NewMap()
 	writesArrays(ours)
 	for oid, value := range map[uint32]any{
-		pgtype.TextArrayOID: []string{"a", `b"`}, pgtype.Int8ArrayOID: []int64{1, -2}, pgtype.ByteaArrayOID: [][]byte{{1}, nil},
+		pgtype.TextArrayOID: []string{"a", `b"`}, pgtype.Int8ArrayOID: []int64{1, -2},
+		pgtype.ByteaArrayOID: [][]byte{{1}, nil},
 	} {
 		for _, format := range []int16{pgtype.TextFormatCode, pgtype.BinaryFormatCode} {
 			got, err := ours.Encode(oid, format, value, nil)
