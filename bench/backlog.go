@@ -84,7 +84,7 @@ const spells = 3
 // inFrontOf is the median rate of workers that have still so many messages to do when
 // they are stopped.
 func inFrontOf(ctx context.Context, r *rig, s system, depth int) (float64, error) {
-	n, left := 2*r.backlog(s, load{}), 0
+	n, left := r.backlog(s, load{}), 0
 	rates := make([]float64, spells)
 	err := r.with(ctx, s, load{}, func(b bus, _ string) (err error) {
 		for i := range rates {

@@ -41,11 +41,13 @@ func TestWhatIsClaimedAheadIsBoundedInBytes(t *testing.T) {
 // A worker that begins settles what it is allowed to claim, and no more: its pace is known soon all the same.
 func TestThePaceOfAWorkerThatBeginsIsSoonKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const slots, can = 64, 80 // messages at once, and in a millisecond
+		const slots, can, each = 64, 80, 8 * time.Millisecond // messages at once, and in a millisecond
 		var p worker.Pace
+		p.Claimed()
 		for range 40 {
 			time.Sleep(time.Millisecond)
-			p.Settled(min(can, (slots+p.Ahead())/8)) // what is claimed is settled 8 ms later
+			held := slots + p.Ahead()
+			p.Settled(min(can, held/8), held, each)
 		}
 		if got := p.Ahead(); got < 100*can*3/4 || got > 100*can {
 			t.Errorf("after 40 ms %d are claimed ahead, and %d are settled in 100 ms", got, 100*can)
@@ -53,18 +55,18 @@ func TestThePaceOfAWorkerThatBeginsIsSoonKnown(t *testing.T) {
 	})
 }
 
-// Settlements come in batches, of which some may come at once: that is no pace.
-func TestSettlementsThatComeAtOnceAreNoPace(t *testing.T) {
+// Settlements come in batches.
+func TestThePaceOfBatchesIsTheirs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const batch, every = 100, 20 * time.Millisecond // 5 in a millisecond
 		var p worker.Pace
-		p.Settled(batch)
+		p.Claimed()
 		for i := range 50 {
 			time.Sleep(every)
-			p.Settled(batch / 2)
-			p.Settled(batch / 2)
-			if got, most := p.Ahead(), 4*batch*int(100*time.Millisecond/every); got > most {
-				t.Fatalf("after %d batches of %d in %s %d are claimed ahead", i+2, batch, every, got)
+			p.Settled(batch/2, batch, every)
+			p.Settled(batch/2, batch, every)
+			if got, most := p.Ahead(), 2*batch*int(100*time.Millisecond/every); got > most {
+				t.Fatalf("after %d batches of %d in %s %d are claimed ahead", i+1, batch, every, got)
 			}
 		}
 		if got, want := p.Ahead(), batch*int(100*time.Millisecond/every); got < want*9/10 || got > want*11/10 {
@@ -73,17 +75,54 @@ func TestSettlementsThatComeAtOnceAreNoPace(t *testing.T) {
 	})
 }
 
+// Handlers that begin together end together: what they settle in some milliseconds is no pace.
+func TestHandlersThatEndTogetherAreNoPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slots, each = 64, time.Second // 6.4 in 100 ms
+		var p worker.Pace
+		p.Claimed()
+		for range 5 {
+			time.Sleep(each - slots/4*time.Millisecond)
+			for range slots / 4 {
+				time.Sleep(time.Millisecond)
+				p.Settled(4, slots, each)
+				if got := p.Ahead(); got > 2*slots/10 {
+					t.Fatalf("%d are claimed ahead, and 6 are settled in 100 ms", got)
+				}
+			}
+		}
+	})
+}
+
+// A worker that has handled next to nothing has learned nothing of what it can do.
+func TestThePaceGrowsFromAlmostNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p worker.Pace
+		p.Claimed()
+		time.Sleep(10 * time.Minute)
+		p.Settled(1, 1, time.Millisecond)
+		for range 20 {
+			time.Sleep(time.Millisecond)
+			p.Settled(16, 128, 8*time.Millisecond)
+		}
+		if got := p.Ahead(); got < 1000 {
+			t.Errorf("%d are claimed ahead, and 1600 are settled in 100 ms", got)
+		}
+	})
+}
+
 // A worker that becomes slower claims less.
 func TestThePaceFallsWithTheHandlers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p worker.Pace
+		p.Claimed()
 		for range 100 {
 			time.Sleep(time.Millisecond)
-			p.Settled(50)
+			p.Settled(50, 1000, 20*time.Millisecond)
 		}
 		for range 200 {
 			time.Sleep(time.Millisecond)
-			p.Settled(1)
+			p.Settled(1, 1000, time.Second)
 		}
 		if got := p.Ahead(); got > 150 {
 			t.Errorf("%d are claimed ahead, and 100 are settled in 100 ms", got)

@@ -28,6 +28,7 @@ func (w *Worker) take(taking context.Context) {
 	w.withdraw(taking)  // which says that it will be
 	var suspect *parcel // it is begun when nothing else is in hand
 	var next verdict.Next
+	var last time.Time // when messages were received
 	for taking.Err() == nil {
 		if suspect != nil {
 			w.withdraw(taking)
@@ -39,7 +40,7 @@ func (w *Worker) take(taking context.Context) {
 		if w.rules.Isolated {
 			next = verdict.Single
 		}
-		room := w.room(next)
+		room := w.room(next, time.Since(last))
 		if room <= 0 {
 			w.withdraw(taking)
 			w.waitForRoom(taking)
@@ -52,7 +53,8 @@ func (w *Worker) take(taking context.Context) {
 		}
 		failpoint.Pass(failpoint.AfterClaim)
 		w.weather.good(w.opts.Log)
-		next, suspect = w.accept(ds, time.Now())
+		last = time.Now()
+		next, suspect = w.accept(ds, last)
 		if len(ds) <= few {
 			runtime.Gosched() // a slot begins on this processor: to wake another one for it takes longer
 		}
@@ -89,10 +91,14 @@ func (w *Worker) withdraw(taking context.Context) {
 	w.giveUp(ps)
 }
 
-// room is how many messages may be claimed now; 0 says to wait. While there is
-// work ahead of the slots, or effects wait for a transaction, it waits until a good part of
-// the room is free, so that claims come in batches.
-func (w *Worker) room(next verdict.Next) int {
+// gather is how long more room is waited for while effects wait for a transaction: the slots
+// need not be busy then, and how long those take that are in one nobody knows.
+const gather = 4 * time.Millisecond
+
+// room is how many messages may be claimed now, some time after the last ones; 0 says to wait.
+// While there is work ahead of the slots it waits until a good part of the room is free, so
+// that claims come in batches, and for a while also where effects wait.
+func (w *Worker) room(next verdict.Next, since time.Duration) int {
 	switch {
 	case next == verdict.AtOnce:
 	case w.hand.len() > 0:
@@ -102,7 +108,8 @@ func (w *Worker) room(next verdict.Next) int {
 	}
 	ahead := min(w.opts.Prefetch, w.pace.ahead(horizon))
 	free := w.opts.Concurrency + ahead - w.hand.busy()
-	if free < (w.opts.Concurrency+ahead)/4 && (len(w.work) > 0 || w.units.len() > 0) {
+	little := free < (w.opts.Concurrency+ahead)/4
+	if little && (len(w.work) > 0 || since < gather && w.units.len() > 0) {
 		return 0
 	}
 	return w.allowed(free)
@@ -117,8 +124,13 @@ func (w *Worker) allowed(n int) int {
 }
 
 func (w *Worker) waitForRoom(taking context.Context) {
+	var gathered <-chan time.Time
+	if w.units.len() > 0 {
+		gathered = time.After(gather)
+	}
 	select {
 	case <-w.hand.freed:
+	case <-gathered:
 	case <-taking.Done():
 	}
 }
@@ -196,18 +208,23 @@ const (
 	firstSpell = 4 * time.Millisecond
 )
 
-// mostGrowth is how many times as large as the one before a pace of a short spell may be, since
-// settlements come in batches, of which some may come at once.
-const mostGrowth = 4
+// The pace of a short spell may be so many times as large as the one before, or as this one in a
+// second, since settlements come in batches, of which some may come at once.
+const (
+	mostGrowth = 4
+	leastPace  = 250
+)
 
 // A pace is how many messages a worker settles in a second.
 type pace struct {
 	mu    sync.Mutex
-	since time.Time
+	since time.Time // of what is counted; at first, when the first messages were claimed
 	n     int
-	rate  float64 // per second
-	grown bool    // it has stopped growing
-	size  float64 // of a body, in bytes
+	held  int           // most messages in hand since then
+	least time.Duration // least time for which one that was settled since then had been in hand
+	rate  float64       // per second
+	grown bool          // it has stopped growing
+	size  float64       // of a body, in bytes
 }
 
 // claimed notes how large the bodies are. Larger ones are believed at once.
@@ -223,29 +240,44 @@ func (p *pace) claimed(ds []driver.Delivery) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.size = max(mean, 0.8*p.size+0.2*mean)
+	if p.since.IsZero() {
+		p.since = time.Now()
+	}
 }
 
-// settled counts messages that are done with.
-func (p *pace) settled(n int) {
+// settled counts messages that are done with, of those that are held. latest is when the last of
+// them was claimed.
+func (p *pace) settled(n, held int, latest time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if p.since.IsZero() {
-		p.since = now // what was settled by now took a time that nobody knows
+	if p.since.IsZero() { // they were given up before one was begun
+		p.since = now
 		return
 	}
-	p.n += n
+	p.n, p.held = p.n+n, max(p.held, held)
+	if took := now.Sub(latest); p.least == 0 || took < p.least {
+		p.least = max(took, 1)
+	}
 	passed := now.Sub(p.since)
 	if passed < firstSpell || p.grown && passed < spell {
 		return
 	}
-	rate := float64(p.n) / passed.Seconds()
-	p.since, p.n = now, 0
+	p.note(min(float64(p.n)/passed.Seconds(), p.most()))
+	p.since, p.n, p.held, p.least = now, 0, 0, 0
+}
+
+// most is a bound of the pace, twice what Little's law says: so many are in hand, each for so long.
+// Handlers that began together may also end together, and what is settled then is no pace.
+func (p *pace) most() float64 { return 2 * float64(p.held) / p.least.Seconds() }
+
+// note takes the rate of a spell into account.
+func (p *pace) note(rate float64) {
 	switch p.grown = p.grown || rate <= p.rate; {
 	case p.grown:
 		p.rate = 0.5*p.rate + 0.5*rate
 	case p.rate > 0:
-		p.rate = min(rate, mostGrowth*p.rate)
+		p.rate = min(rate, mostGrowth*max(p.rate, leastPace))
 	default:
 		p.rate = rate
 	}

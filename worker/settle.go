@@ -195,13 +195,17 @@ func (w *Worker) release(ps []*parcel) {
 	if len(ps) == 0 {
 		return
 	}
+	var latest time.Time
 	for _, p := range ps {
 		p.ctx.End(errAsked)
 		w.tally(p)
+		if p.claimed.After(latest) {
+			latest = p.claimed
+		}
 	}
 	w.checkHandled()
+	w.pace.settled(len(ps), w.hand.len(), latest) // before somebody hears of the room: it says how much that is
 	w.hand.remove(ps)
-	w.pace.settled(len(ps))
 }
 
 // tally counts a parcel and reports it.
