@@ -43,7 +43,7 @@ func (w *Worker) take(taking context.Context) {
 		room := w.room(next, time.Since(last))
 		if room <= 0 {
 			w.withdraw(taking)
-			w.waitForRoom(taking)
+			w.waitForRoom(taking, gather-time.Since(last))
 			continue
 		}
 		ds, err := w.consumer.Receive(taking, room)
@@ -91,13 +91,13 @@ func (w *Worker) withdraw(taking context.Context) {
 	w.giveUp(ps)
 }
 
-// gather is how long more room is waited for while effects wait for a transaction: the slots
-// need not be busy then, and how long those take that are in one nobody knows.
+// gather is how long after a claim more room is waited for, so that claims come in batches.
+// Each is a commit; slots may be free meanwhile.
 const gather = 4 * time.Millisecond
 
 // room is how many messages may be claimed now, some time after the last ones; 0 says to wait.
-// While there is work ahead of the slots it waits until a good part of the room is free, so
-// that claims come in batches, and for a while also where effects wait.
+// It waits until a good part of the room is free: while there is work ahead of the slots, or
+// else for a while.
 func (w *Worker) room(next verdict.Next, since time.Duration) int {
 	switch {
 	case next == verdict.AtOnce:
@@ -109,7 +109,7 @@ func (w *Worker) room(next verdict.Next, since time.Duration) int {
 	ahead := min(w.opts.Prefetch, w.pace.ahead(horizon))
 	free := w.opts.Concurrency + ahead - w.hand.busy()
 	little := free < (w.opts.Concurrency+ahead)/4
-	if little && (len(w.work) > 0 || since < gather && w.units.len() > 0) {
+	if little && (len(w.work) > 0 || since < gather) {
 		return 0
 	}
 	return w.allowed(free)
@@ -123,10 +123,11 @@ func (w *Worker) allowed(n int) int {
 	return n
 }
 
-func (w *Worker) waitForRoom(taking context.Context) {
+// waitForRoom waits until there is more room, or until claims wait no longer for it.
+func (w *Worker) waitForRoom(taking context.Context, left time.Duration) {
 	var gathered <-chan time.Time
-	if w.units.len() > 0 {
-		gathered = time.After(gather)
+	if left > 0 {
+		gathered = time.After(left)
 	}
 	select {
 	case <-w.hand.freed:

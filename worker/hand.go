@@ -171,13 +171,6 @@ func (m *mailbox[T]) take(limit int) []T {
 	return out
 }
 
-// len is how many wait to be taken.
-func (m *mailbox[T]) len() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.values)
-}
-
 func (m *mailbox[T]) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

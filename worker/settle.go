@@ -22,7 +22,6 @@ func (w *Worker) commitUnits() {
 		if len(ps) == 0 {
 			return
 		}
-		w.hand.hint() // who claims waits while effects wait
 		w.commit(ps)
 	}
 }
