@@ -209,13 +209,6 @@ const (
 	firstSpell = 4 * time.Millisecond
 )
 
-// The pace of a short spell may be so many times as large as the one before, or as this one in a
-// second, since settlements come in batches, of which some may come at once.
-const (
-	mostGrowth = 4
-	leastPace  = 250
-)
-
 // A pace is how many messages a worker settles in a second.
 type pace struct {
 	mu    sync.Mutex
@@ -274,14 +267,10 @@ func (p *pace) most() float64 { return 2 * float64(p.held) / p.least.Seconds() }
 
 // note takes the rate of a spell into account.
 func (p *pace) note(rate float64) {
-	switch p.grown = p.grown || rate <= p.rate; {
-	case p.grown:
-		p.rate = 0.5*p.rate + 0.5*rate
-	case p.rate > 0:
-		p.rate = min(rate, mostGrowth*max(p.rate, leastPace))
-	default:
-		p.rate = rate
+	if p.grown = p.grown || rate <= p.rate; p.grown {
+		rate = 0.5*p.rate + 0.5*rate
 	}
+	p.rate = rate
 }
 
 // ahead is how many messages are settled in d at the present pace, as far as their
