@@ -16,7 +16,7 @@ import (
 // These bound the rows of one statement of a batch: those that it inserts, and those of a
 // list of claims.
 const (
-	maxRows   = 200
+	maxRows   = 1000
 	maxClaims = 1000
 )
 
