@@ -27,3 +27,29 @@ func (p *Pace) Settled(n, held int, each time.Duration) { p.settled(n, held, tim
 
 // Ahead is how many may be claimed ahead of the slots.
 func (p *Pace) Ahead() int { return p.ahead(horizon) }
+
+// Lanes holds effects that wait for a transaction.
+type Lanes struct{ lanes }
+
+// NewLanes has none.
+func NewLanes() *Lanes {
+	l := &Lanes{}
+	l.init()
+	return l
+}
+
+// Put adds some.
+func (l *Lanes) Put(n int) {
+	for range n {
+		l.put(&parcel{})
+	}
+}
+
+// Next waits for some, and returns how many they are.
+func (l *Lanes) Next(limit int) int { return len(l.next(limit)) }
+
+// Back says that a lane has done what it took.
+func (l *Lanes) Back() { l.back() }
+
+// Close ends it.
+func (l *Lanes) Close() { l.close() }

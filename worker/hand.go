@@ -165,6 +165,11 @@ func (m *mailbox[T]) take(limit int) []T {
 	for len(m.values) == 0 && !m.closed {
 		m.full.Wait()
 	}
+	return m.cut(limit)
+}
+
+// cut takes at most limit of what there is, under the lock.
+func (m *mailbox[T]) cut(limit int) []T {
 	n := min(limit, len(m.values))
 	out := m.values[:n:n]
 	m.values = m.values[n:]

@@ -18,11 +18,12 @@ const maxSettle = 500
 // wait: one at light load, many under load.
 func (w *Worker) commitUnits() {
 	for {
-		ps := w.units.take(maxSettle)
+		ps := w.units.next(maxSettle)
 		if len(ps) == 0 {
 			return
 		}
 		w.commit(ps)
+		w.units.back()
 	}
 }
 

@@ -49,7 +49,7 @@ type Worker struct {
 	consumer driver.Consumer
 	hand     *hand               // what it holds
 	work     chan *parcel        // claimed, not begun
-	units    mailbox[*parcel]    // effects to be committed
+	units    lanes               // effects to be committed
 	ended    mailbox[*parcel]    // verdicts to be settled
 	settling []driver.Settlement // of the call under way, or room for the next one
 	stop     context.CancelCauseFunc

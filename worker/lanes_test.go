@@ -1,0 +1,56 @@
+package worker_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/posthorn/posthorn/worker"
+)
+
+// While two lanes are busy a third one waits for more than a few effects, for one of the two, or for a while.
+func TestLanesGatherEffects(t *testing.T) {
+	for what, c := range map[string]struct {
+		then  func(*worker.Lanes)
+		want  int
+		after time.Duration
+	}{
+		"nothing happens": {func(*worker.Lanes) {}, 1, 2 * time.Millisecond},
+		"more come":       {func(l *worker.Lanes) { l.Put(20) }, 21, time.Millisecond},
+		"some more come":  {func(l *worker.Lanes) { l.Put(3) }, 4, 2 * time.Millisecond},
+		"a lane is back":  {func(l *worker.Lanes) { l.Back() }, 1, time.Millisecond},
+		"the worker ends": {func(l *worker.Lanes) { l.Close() }, 1, time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l, began := worker.NewLanes(), time.Now()
+			for range 2 {
+				l.Put(1)
+				if got := l.Next(500); got != 1 || time.Since(began) > 0 {
+					t.Errorf("%s: the lanes that are first get %d after %s", what, got, time.Since(began))
+				}
+			}
+			l.Put(1)
+			time.AfterFunc(time.Millisecond, func() { c.then(l) })
+			if got := l.Next(500); got != c.want || time.Since(began) != c.after {
+				t.Errorf("%s: %d effects after %s, want %d after %s", what, got, time.Since(began), c.want, c.after)
+			}
+		})
+	}
+}
+
+// Many effects wait for nothing, and are shared by the lanes.
+func TestLanesTakeManyAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, began := worker.NewLanes(), time.Now()
+		l.Put(1020)
+		for _, want := range []int{500, 500, 20} {
+			if got := l.Next(500); got != want || time.Since(began) > 0 {
+				t.Errorf("%d effects after %s, want %d", got, time.Since(began), want)
+			}
+		}
+		l.Close()
+		if got := l.Next(500); got != 0 {
+			t.Errorf("%d effects at the end", got)
+		}
+	})
+}
