@@ -22,13 +22,7 @@ func TestLanesGatherEffects(t *testing.T) {
 		"the worker ends": {func(l *worker.Lanes) { l.Close() }, 1, time.Millisecond},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			l, began := worker.NewLanes(), time.Now()
-			for range 2 {
-				l.Put(1)
-				if got := l.Next(500); got != 1 || time.Since(began) > 0 {
-					t.Errorf("%s: the lanes that are first get %d after %s", what, got, time.Since(began))
-				}
-			}
+			l, began := twoBusyLanes(t), time.Now()
 			l.Put(1)
 			time.AfterFunc(time.Millisecond, func() { c.then(l) })
 			if got := l.Next(500); got != c.want || time.Since(began) != c.after {
@@ -36,6 +30,18 @@ func TestLanesGatherEffects(t *testing.T) {
 			}
 		})
 	}
+}
+
+// twoBusyLanes have taken an effect each, at once.
+func twoBusyLanes(t *testing.T) *worker.Lanes {
+	l, began := worker.NewLanes(), time.Now()
+	for range 2 {
+		l.Put(1)
+		if got := l.Next(500); got != 1 || time.Since(began) > 0 {
+			t.Errorf("a lane that is among the first gets %d after %s", got, time.Since(began))
+		}
+	}
+	return l
 }
 
 // Many effects wait for nothing, and are shared by the lanes.
