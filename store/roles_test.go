@@ -184,6 +184,9 @@ func elsewhere(t *testing.T, g stage, owner *store.Store) {
 func producer(t *testing.T, g stage) {
 	ctx, s := t.Context(), g.cast(t, store.RoleProducer)
 	try(t, s.Send(ctx, message("sent")))
+	later := message("later")
+	later.Delay = time.Hour
+	try(t, s.Send(ctx, message("one"), message("two"), later))
 	inTx(t, s, func(tx *sql.Tx) error { return s.SendTx(ctx, tx, message("in-tx")) })
 	if err := s.Send(ctx, message("sent")); !errors.Is(err, driver.ErrDuplicate) {
 		t.Errorf("a double: %v", err)

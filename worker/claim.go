@@ -40,10 +40,11 @@ func (w *Worker) take(taking context.Context) {
 		if w.rules.Isolated {
 			next = verdict.Single
 		}
-		room := w.room(next, time.Since(last))
+		since := time.Since(last)
+		room := w.room(next, since)
 		if room <= 0 {
 			w.withdraw(taking)
-			w.waitForRoom(taking, gather-time.Since(last))
+			w.waitForRoom(taking, gather-since)
 			continue
 		}
 		ds, err := w.consumer.Receive(taking, room)

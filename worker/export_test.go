@@ -40,16 +40,17 @@ func NewLanes() *Lanes {
 
 // Put adds some.
 func (l *Lanes) Put(n int) {
-	for range n {
-		l.put(&parcel{})
-	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.values = append(l.values, make([]*parcel, n)...)
+	l.full.Broadcast()
 }
 
 // Next waits for some, and returns how many they are.
 func (l *Lanes) Next(limit int) int { return len(l.next(limit)) }
 
-// Back says that a lane has done what it took.
-func (l *Lanes) Back() { l.back() }
+// Back says that a lane has done what it took, an effect of some time.
+func (l *Lanes) Back(took time.Duration) { l.back(1, took) }
 
 // Close ends it.
 func (l *Lanes) Close() { l.close() }

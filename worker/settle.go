@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn"
@@ -22,13 +23,14 @@ func (w *Worker) commitUnits() {
 		if len(ps) == 0 {
 			return
 		}
-		w.commit(ps)
-		w.units.back()
+		w.units.back(len(ps), w.commit(ps))
 	}
 }
 
-func (w *Worker) commit(ps []*parcel) {
+// commit commits effects, and returns how long they ran.
+func (w *Worker) commit(ps []*parcel) time.Duration {
 	units := make([]driver.Unit, len(ps))
+	var ran atomic.Int64
 	for i, p := range ps {
 		effect := p.effect.Bind(w.dispatcher)
 		units[i] = driver.Unit{
@@ -36,7 +38,11 @@ func (w *Worker) commit(ps []*parcel) {
 			Effect: func(ctx context.Context, tx driver.Tx) error {
 				began := time.Now()
 				defer w.entered(p.d)()
-				defer func() { p.ran.Add(int64(time.Since(began))) }()
+				defer func() {
+					took := int64(time.Since(began))
+					p.ran.Add(took)
+					ran.Add(took)
+				}()
 				return verdict.Own(withCause(ctx, effect(ctx, tx)))
 			},
 		}
@@ -56,6 +62,7 @@ func (w *Worker) commit(ps []*parcel) {
 	if away {
 		w.weather.pause(&w.handlers)
 	}
+	return time.Duration(ran.Load())
 }
 
 // failed goes on with a unit that was not committed. When the store is away,

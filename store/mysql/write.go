@@ -37,10 +37,10 @@ const firstLook = `2000`
 const clock = `set @posthorn_now = (` + now + `)`
 
 // rowNow and rowLater are the parameters of a row of an insertion, of a message that is
-// due at once, and of any other. A value may name a column that was set before it in its row (MySQL
-// Reference Manual, INSERT Statement), which costs less than to look up the variable again.
+// due at once, and of any other. Values do not name columns that were set before them, which would cost less: who
+// has a producer's rights alone may not read them.
 const (
-	rowNow   = `(?, ?, ?, ?, 0, @posthorn_now, due_at, due_at, ?, ?, ?)`
+	rowNow   = `(?, ?, ?, ?, 0, @posthorn_now, @posthorn_now, @posthorn_now, ?, ?, ?)`
 	rowLater = `(?, ?, ?, ?, greatest(@posthorn_now + ?, ?) > @posthorn_now, greatest(@posthorn_now + ?, ?),
 		greatest(@posthorn_now + ?, ?), @posthorn_now, ?, ?, ?)`
 )
