@@ -56,7 +56,8 @@ func (d document) page() string {
 		"![What was measured, against the floor of each goal](" + plotName + ")\n\n" +
 		"A floor is what Posthorn has to reach, a summit what it could reach. Nothing of its promises is switched off: " +
 		"retries, leases, fencing and dead letters are on. A ratio is taken to the peer that is named, in the same " +
-		"rounds.\n\n")
+		"rounds. A floor that is not measured here: twice graphile-worker on PostgreSQL with a no-op handler, which is no " +
+		"program in Go.\n\n")
 	d.goals(&b)
 	b.WriteString("## Figures\n\n" + explained)
 	d.figures(&b)

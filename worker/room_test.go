@@ -43,11 +43,17 @@ func fillAllButOneSlot(t *testing.T) {
 		if i == slots-1 {
 			dispatch(t, s, job{N: i})
 		}
-		select {
-		case <-begun:
-		case <-time.After(patience):
-			t.Fatalf("%d handlers of %d have begun", i, slots)
-		}
+		awaitOne(t, begun)
+	}
+}
+
+// awaitOne waits for a handler that begins.
+func awaitOne(t *testing.T, begun <-chan int) {
+	t.Helper()
+	select {
+	case <-begun:
+	case <-time.After(patience):
+		t.Fatal("a handler has not begun, though a slot is free")
 	}
 }
 
@@ -98,10 +104,6 @@ func TestAFreeSlotTakesWhatComesWhileEffectsWait(t *testing.T) {
 		if i == slots-2 {
 			dispatch(t, s, job{N: i})
 		}
-		select {
-		case <-begun:
-		case <-time.After(patience):
-			t.Fatalf("%d messages of %d are in hand", i, slots)
-		}
+		awaitOne(t, begun)
 	}
 }
